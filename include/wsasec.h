@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * wsasec: the six functions of the Winsock Secure Socket Extensions, and the same for many sockets in one
+ * call. Plain C11, thread-safe.
+ *
+ * Every function returns 0, or a Winsock code made negative (-WSASEC_WSAE...), and fills in a
+ * wsasec_status where one is given. They never close a descriptor that is not theirs.
+ */
+#ifndef WSASEC_H
+#define WSASEC_H
+
+#include "wsasec_types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A file descriptor on Linux, a SOCKET on Windows. */
+typedef intptr_t wsasec_socket;
+
+/* The step that failed. */
+enum wsasec_step {
+    WSASEC_STEP_NONE = 0,
+    WSASEC_STEP_DESCRIPTOR,    /* is it a socket? */
+    WSASEC_STEP_BUFFER,        /* pointer and length of the settings */
+    WSASEC_STEP_KIND,          /* family and type */
+    WSASEC_STEP_STATE,         /* bound, connected, secured before */
+    WSASEC_STEP_SETTINGS,      /* members of the settings */
+    WSASEC_STEP_EXCLUSIVE,     /* making the port exclusive */
+    WSASEC_STEP_V6ONLY,        /* restricting an IPv6 socket to IPv6 */
+    WSASEC_STEP_GUARD,         /* the guard of the profile in the socket's network namespace */
+    WSASEC_STEP_POLICY_OUT,    /* the outbound socket policy */
+    WSASEC_STEP_POLICY_IN,     /* the inbound socket policy */
+    WSASEC_STEP_MARK,          /* the guard's mark on the socket */
+    WSASEC_STEP_COUNT
+};
+
+/* Which rule was broken, or what was missing: wsasec_reason_text() and wsasec_reason_hint() put it in words. */
+enum wsasec_reason {
+    WSASEC_REASON_NONE = 0,
+    WSASEC_REASON_NOT_A_SOCKET,
+    WSASEC_REASON_NULL_WITH_LENGTH,
+    WSASEC_REASON_NULL_POINTER,
+    WSASEC_REASON_SETTINGS_TOO_SHORT,
+    WSASEC_REASON_STRINGS_TOO_LONG,
+    WSASEC_REASON_BUFFER_TOO_SHORT,
+    WSASEC_REASON_FAMILY,
+    WSASEC_REASON_TYPE,
+    WSASEC_REASON_FAMILY_UNSUPPORTED,
+    WSASEC_REASON_CONNECTED,
+    WSASEC_REASON_LISTENING,
+    WSASEC_REASON_BOUND,
+    WSASEC_REASON_ALREADY_SECURED,
+    WSASEC_REASON_FAILED_BEFORE,
+    WSASEC_REASON_PROTOCOL,
+    WSASEC_REASON_LENGTH_OF_DEFAULT,
+    WSASEC_REASON_SECURITY_FLAGS,
+    WSASEC_REASON_IPSEC_FLAGS,
+    WSASEC_REASON_RESERVED,
+    WSASEC_REASON_STRING_LENGTH,
+    WSASEC_REASON_QM_POLICY,
+    WSASEC_REASON_MM_POLICY,
+    WSASEC_REASON_NOT_ENCRYPTING,
+    WSASEC_REASON_PEER_ADDRESS,
+    WSASEC_REASON_NOT_IMPLEMENTED,
+    WSASEC_REASON_PRIVILEGE,
+    WSASEC_REASON_NO_XFRM,
+    WSASEC_REASON_NO_MEMORY,
+    WSASEC_REASON_NO_DESCRIPTORS,
+    WSASEC_REASON_NAMESPACE,
+    WSASEC_REASON_GUARD_POLICY_FOREIGN,
+    WSASEC_REASON_GUARD_SYSCTL4,
+    WSASEC_REASON_GUARD_SYSCTL6,
+    WSASEC_REASON_GUARD_SA_UNMARKED,
+    WSASEC_REASON_SYSTEM,
+    WSASEC_REASON_COUNT
+};
+
+typedef struct wsasec_status {
+    int32_t code;        /* 0, or a Winsock code made negative */
+    int32_t os_error;    /* errno (Linux) or WSAGetLastError() (Windows) behind it; 0 where there is none */
+    uint16_t step;       /* enum wsasec_step */
+    uint16_t reason;     /* enum wsasec_reason */
+    uint16_t profile;    /* number of the profile that was to be used, see wsasec_profile_at() */
+    uint16_t flags;      /* WSASEC_STATUS_* */
+} wsasec_status;
+
+/* The call failed after the socket was found good; the socket can no longer send or receive anything. */
+#define WSASEC_STATUS_BLOCKED UINT16_C(0x1)
+/* The call failed and the socket could not be kept from sending in clear either: close it. */
+#define WSASEC_STATUS_STILL_OPEN UINT16_C(0x2)
+
+/*
+ * WSASetSocketSecurity: turns security on for one socket, before it is bound or connected.
+ *
+ * settings: NULL (with settings_len 0: the default policy), a wsasec_socket_security_settings, or a
+ * wsasec_socket_security_settings_ipsec with its strings; settings_len in bytes. overlapped and
+ * completion_routine are ignored for sockets that are not overlapped, and so always on Linux.
+ *
+ * Errors, in the order in which they are looked for: WSAENOTSOCK; WSAEFAULT (NULL with a length),
+ * WSAEMSGSIZE (buffer shorter than its structure or its strings); WSAEINVAL (family not AF_INET or AF_INET6,
+ * type not SOCK_STREAM or SOCK_DGRAM), WSAEAFNOSUPPORT; WSAEISCONN (connected), WSAEINVAL (bound, listening,
+ * secured before); WSAEINVAL (a member has a wrong value). Up to here the socket is as it was. Then, with
+ * the socket unable to send anything from now on: WSAEACCES (no CAP_NET_ADMIN), WSAENOBUFS,
+ * WSAEPROTONOSUPPORT (kernel without XFRM), WSAENETDOWN (the guard cannot be complete).
+ */
+int32_t wsasec_set_socket_security(wsasec_socket socket, const void *settings, uint32_t settings_len,
+                                   void *overlapped, void *completion_routine, wsasec_status *status);
+
+/*
+ * WSAQuerySocketSecurity: what protects a connection. template_ may be NULL for stream sockets; info NULL
+ * asks for the size in *info_len (answered with WSAEMSGSIZE). Errors: WSAENOTSOCK, WSAEFAULT, WSAEMSGSIZE,
+ * WSAEINVAL; WSAEOPNOTSUPP where the backend cannot answer (Linux, in this version).
+ */
+int32_t wsasec_query_socket_security(wsasec_socket socket, const void *template_, uint32_t template_len,
+                                     void *info, uint32_t *info_len, void *overlapped,
+                                     void *completion_routine, wsasec_status *status);
+
+/*
+ * WSASetSocketPeerTargetName: the principal that must be found at the peer. Errors: WSAENOTSOCK, WSAEFAULT
+ * (NULL), WSAEMSGSIZE, WSAEINVAL, WSAEISCONN; WSAEOPNOTSUPP where the backend cannot check names (Linux, in
+ * this version): a name is never taken without being enforced.
+ */
+int32_t wsasec_set_socket_peer_target_name(wsasec_socket socket, const void *name, uint32_t name_len,
+                                           void *overlapped, void *completion_routine, wsasec_status *status);
+
+/* WSADeleteSocketPeerTargetName. peer: a sockaddr of peer_len bytes. Errors as above. */
+int32_t wsasec_delete_socket_peer_target_name(wsasec_socket socket, const void *peer, uint32_t peer_len,
+                                              void *overlapped, void *completion_routine,
+                                              wsasec_status *status);
+
+/*
+ * WSAImpersonateSocketPeer: the calling thread takes the peer's identity. peer is ignored for stream sockets,
+ * required for datagram sockets. Errors: WSAENOTSOCK, WSAEFAULT, WSAEINVAL; WSAEOPNOTSUPP where the backend has
+ * no identities (Linux, in this version).
+ */
+int32_t wsasec_impersonate_socket_peer(wsasec_socket socket, const void *peer, uint32_t peer_len,
+                                       wsasec_status *status);
+
+/* WSARevertImpersonation: the calling thread is itself again. */
+int32_t wsasec_revert_impersonation(wsasec_status *status);
+
+/*
+ * WSASetSocketSecurity for many sockets: every one is tried.
+ *
+ * sockets: count descriptors (Windows' SOCKETs have 32 significant bits). codes: NULL, or count results by
+ * index, each 0 or a Winsock code made negative. first: NULL, or the status of the first failure.
+ * Returns the number of sockets that could not be secured.
+ */
+size_t wsasec_secure_many(const int32_t *sockets, size_t count, const void *settings, uint32_t settings_len,
+                          int32_t *codes, wsasec_status *first);
+
+/* What a policy key, or the default policy, stands for. */
+typedef struct wsasec_profile {
+    char name[64];       /* UTF-8, ends in a zero */
+    wsasec_guid guid;    /* named by AuthipQMPolicyKey */
+    uint32_t reqid;      /* of the templates; only SAs with it protect the profile's sockets */
+    uint32_t mark;       /* of the guard, within mask */
+    uint32_t mask;
+    uint32_t encrypting; /* 0: SAs of this profile may be integrity-only */
+} wsasec_profile;
+
+#define WSASEC_PROFILES_MAX 256
+
+/*
+ * Replaces the profiles for sockets secured from now on; until the first call there is one, the built-in
+ * default. Returns 0, or -WSAEINVAL: no profile or too many, a default out of range, an unterminated name, a
+ * zero GUID, reqid, mark or mask, a mark outside its mask, two profiles that could not be told apart; or
+ * -WSAENOBUFS: no memory, or more than 65,000 different profiles in the life of the process.
+ */
+int32_t wsasec_profiles_set(const wsasec_profile *profiles, size_t count, size_t default_index);
+
+/* The profile of a number (wsasec_status.profile); NULL if there is none. Valid for the life of the process. */
+const wsasec_profile *wsasec_profile_at(uint16_t number);
+
+/* The built-in default. */
+const wsasec_profile *wsasec_profile_builtin(void);
+
+/* The profile this process secured the socket with, or NULL. */
+const wsasec_profile *wsasec_profile_of(wsasec_socket socket);
+
+/*
+ * The system calls of wsasec_set_socket_security() as data, for libraries that take socket options instead of
+ * sockets. Valid for new sockets of one family only; the guard is put up in the calling thread's network
+ * namespace. Linux; elsewhere WSAEOPNOTSUPP.
+ */
+typedef struct wsasec_option {
+    int32_t level;
+    int32_t name;
+    uint32_t length; /* of value, in bytes */
+    uint32_t step;   /* enum wsasec_step */
+    uint8_t value[240];
+} wsasec_option;
+
+#define WSASEC_OPTIONS_MAX 8
+
+/* address_family: the system's AF_INET or AF_INET6. Returns 0 with *count options, or an error as above. */
+int32_t wsasec_socket_options(int address_family, const void *settings, uint32_t settings_len,
+                              wsasec_option options[WSASEC_OPTIONS_MAX], size_t *count, wsasec_status *status);
+
+/* State of one profile's guard for one family in the calling thread's network namespace; changes nothing. */
+enum wsasec_guard_state {
+    WSASEC_GUARD_UP = 0,
+    WSASEC_GUARD_POLICY_MISSING = 1,
+    WSASEC_GUARD_POLICY_FOREIGN = 2,
+    WSASEC_GUARD_REFLECT_OFF = 4,
+    WSASEC_GUARD_SA_UNMARKED = 8
+};
+
+/* Returns a sum of enum wsasec_guard_state, or an error. */
+int32_t wsasec_guard_state(int address_family, uint16_t profile, wsasec_status *status);
+
+/* What the kernel can do, asked of the kernel itself in the calling thread's network namespace. */
+enum wsasec_capability {
+    WSASEC_CAPABILITY_SOCKET_POLICY = 1,
+    WSASEC_CAPABILITY_ESP4,
+    WSASEC_CAPABILITY_ESP6,
+    WSASEC_CAPABILITY_AH4,
+    WSASEC_CAPABILITY_AH6,
+    WSASEC_CAPABILITY_AES_GCM /* as an algorithm; ESP4 and ESP6 say whether it can be used */
+};
+
+/* Returns 1 (yes), 0 (no), or an error. */
+int32_t wsasec_capability(unsigned capability, wsasec_status *status);
+
+/* English, without a final full stop; never NULL. */
+const char *wsasec_reason_text(unsigned reason);
+const char *wsasec_reason_hint(unsigned reason);
+const char *wsasec_step_text(unsigned step);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,405 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, binding=True
+# SPDX-License-Identifier: Apache-2.0
+"""The boundary: Python's arguments to C, C's results to exceptions. It does not know the system."""
+
+from cpython.bytes cimport PyBytes_AsStringAndSize
+from libc.stdint cimport int32_t, intptr_t, uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy, memset
+
+import array
+
+from wsasec.errors import BatchError, SecurityError
+from wsasec.settings import SettingsBase
+
+
+cdef extern from "wsasec.h" nogil:
+    ctypedef intptr_t wsasec_socket
+
+    ctypedef struct wsasec_guid:
+        pass
+
+    ctypedef struct wsasec_status:
+        int32_t code
+        int32_t os_error
+        uint16_t step
+        uint16_t reason
+        uint16_t profile
+        uint16_t flags
+
+    ctypedef struct wsasec_profile:
+        char name[64]
+        wsasec_guid guid
+        uint32_t reqid
+        uint32_t mark
+        uint32_t mask
+        uint32_t encrypting
+
+    ctypedef struct wsasec_option:
+        int32_t level
+        int32_t name
+        uint32_t length
+        uint32_t step
+        uint8_t value[240]
+
+    enum:
+        WSASEC_STATUS_BLOCKED
+        WSASEC_STATUS_STILL_OPEN
+        WSASEC_PROFILES_MAX
+        WSASEC_OPTIONS_MAX
+        WSASEC_REASON_NOT_A_SOCKET
+        WSASEC_WSAENOTSOCK
+
+    int32_t wsasec_set_socket_security(wsasec_socket, const void *, uint32_t, void *, void *, wsasec_status *)
+    size_t wsasec_secure_many(const int32_t *, size_t, const void *, uint32_t, int32_t *, wsasec_status *)
+    int32_t wsasec_profiles_set(const wsasec_profile *, size_t, size_t)
+    const wsasec_profile *wsasec_profile_at(uint16_t)
+    const wsasec_profile *wsasec_profile_builtin()
+    const wsasec_profile *wsasec_profile_of(wsasec_socket)
+    int32_t wsasec_socket_options(int, const void *, uint32_t, wsasec_option *, size_t *, wsasec_status *)
+    int32_t wsasec_guard_state(int, uint16_t, wsasec_status *)
+    int32_t wsasec_capability(unsigned, wsasec_status *)
+    const char *wsasec_reason_text(unsigned)
+    const char *wsasec_reason_hint(unsigned)
+    const char *wsasec_step_text(unsigned)
+
+
+# Whether the profiles were read from their files. Only ever goes from False to True.
+cdef bint profiles_ready = False
+
+
+cdef int get_ready() except -1:
+    if not profiles_ready:
+        from wsasec.first_use import prepare
+
+        prepare()
+    return 0
+
+
+cdef object failure(wsasec_status *status, object socket):
+    """Turn a status into the exception that stands for it."""
+    cdef const wsasec_profile *profile = wsasec_profile_at(status.profile)
+    text = wsasec_reason_text(status.reason).decode()
+    hint = wsasec_reason_hint(status.reason).decode()
+    step = wsasec_step_text(status.step).decode()
+    if status.flags & WSASEC_STATUS_BLOCKED:
+        hint += "; the socket can send nothing any more: close it"
+    elif status.flags & WSASEC_STATUS_STILL_OPEN:
+        hint += "; the socket may still send in clear: close it at once"
+    return SecurityError(
+        text,
+        winsock=-status.code,
+        errno=status.os_error or None,
+        hint=hint,
+        socket=socket,
+        step=step,
+        profile=(<const char *>profile.name).decode() if profile is not NULL else None,
+    )
+
+
+cdef wsasec_socket descriptor(object sock) except? -1:
+    """Take the descriptor of a socket object, or a number."""
+    if not isinstance(sock, int):
+        try:
+            fileno = sock.fileno
+        except AttributeError:
+            raise TypeError(f"a socket, an object with fileno(), or an int is wanted, not {type(sock).__name__}") from None
+        sock = fileno()
+        if not isinstance(sock, int):
+            raise TypeError(f"fileno() returned {type(sock).__name__}, not int")
+    elif isinstance(sock, bool):
+        raise TypeError("a socket is wanted, not bool")
+    try:
+        return <intptr_t>sock
+    except OverflowError:
+        raise ValueError(f"{sock} is out of range for a descriptor") from None
+
+
+cdef int buffer_of(object settings, const void **data, uint32_t *length) except -1:
+    """Point to the bytes of the settings; the object must outlive the use."""
+    cdef char *text
+    cdef Py_ssize_t size
+    if settings is None:
+        data[0] = NULL
+        length[0] = 0
+        return 0
+    if not isinstance(settings, SettingsBase):
+        raise TypeError(f"settings is Settings, IpsecSettings or None, not {type(settings).__name__}")
+    PyBytes_AsStringAndSize(settings._packed, &text, &size)
+    data[0] = text
+    length[0] = <uint32_t>size
+    return 0
+
+
+def secure(socket, settings=None):
+    """Secure a socket: from now on it is protected by IPsec, or nothing is sent.
+
+    Call it before ``bind()`` and ``connect()``; accepted sockets inherit from their listener. It is
+    WSASetSocketSecurity (ws2tcpip.h).
+
+    Args:
+        socket: a stream or datagram socket of AF_INET or AF_INET6: a socket object, anything with
+            ``fileno()``, or the descriptor (a SOCKET handle on Windows) as an int.
+        settings: `Settings`, `IpsecSettings`, or None for the default policy.
+
+    Raises:
+        SecurityError: with ``winsock`` WSAENOTSOCK (no socket, or closed), WSAEINVAL (family, type,
+            bound, listening, secured before, or a wrong setting), WSAEISCONN (connected), WSAEACCES
+            (no CAP_NET_ADMIN), WSAEPROTONOSUPPORT (kernel without XFRM), WSAENETDOWN (the guard cannot
+            be complete), WSAENOBUFS. From WSAEACCES on, the socket can send nothing any more.
+        TypeError: not a socket, or not settings.
+        ValueError: a number that no descriptor can be; a profile file with an error (`ConfigError`).
+    """
+    cdef wsasec_socket fd = descriptor(socket)
+    cdef wsasec_status status
+    cdef const void *data
+    cdef uint32_t length
+    cdef int32_t code
+    buffer_of(settings, &data, &length)
+    get_ready()
+    with nogil:
+        code = wsasec_set_socket_security(fd, data, length, NULL, NULL, &status)
+    if code:
+        raise failure(&status, fd)
+
+
+cdef object descriptors(object sockets):
+    """Make an array('i') of an iterable of sockets."""
+    cdef wsasec_socket fd
+    numbers = array.array("i")
+    append = numbers.append
+    for sock in sockets:
+        fd = descriptor(sock)
+        try:
+            append(fd)
+        except OverflowError:
+            raise ValueError(f"{fd} is out of range for a descriptor") from None
+    return numbers
+
+
+cdef object codes_of(const int32_t[::1] fds, const void *data, uint32_t length, wsasec_status *first,
+                     size_t *failed):
+    """Secure them all; the codes are Winsock's, positive."""
+    cdef Py_ssize_t count = fds.shape[0]
+    cdef Py_ssize_t i
+    cdef int32_t[::1] view
+    codes = array.array("i", bytes(4 * count))
+    memset(first, 0, sizeof(wsasec_status))
+    failed[0] = 0
+    if count == 0:
+        return codes
+    view = codes
+    with nogil:
+        failed[0] = wsasec_secure_many(&fds[0], <size_t>count, data, length, &view[0], first)
+        if failed[0]:
+            for i in range(count):
+                view[i] = -view[i]
+    return codes
+
+
+def secure_many(sockets, settings=None, *, errors="raise"):
+    """Secure many sockets in one C loop without the GIL; every one is tried.
+
+    Args:
+        sockets: a buffer of C ints (``array('i')``, a memoryview of it, ...), shape (n,), contiguous; or
+            an iterable of what `secure` takes.
+        settings: as for `secure`, the same for all.
+        errors: "raise" or "return".
+
+    Returns:
+        None; with ``errors="return"`` an ``array('i')`` of n Winsock codes by index, 0 for success.
+
+    Raises:
+        BatchError: some failed, and errors is "raise"; its ``codes`` is that array.
+        TypeError, ValueError: as `secure`, before any socket is touched.
+    """
+    cdef const int32_t[::1] fds
+    cdef wsasec_status first
+    cdef const void *data
+    cdef uint32_t length
+    cdef size_t failed
+    if errors not in ("raise", "return"):
+        raise ValueError(f"errors is 'raise' or 'return', not {errors!r}")
+    buffer_of(settings, &data, &length)
+    if isinstance(sockets, (str, bytes, bytearray)):
+        raise TypeError(f"sockets, or a buffer of C ints, are wanted, not {type(sockets).__name__}")
+    try:
+        view = memoryview(sockets)
+    except TypeError:
+        view = descriptors(sockets)
+    else:
+        if view.format != "i" or view.ndim != 1 or not view.c_contiguous:
+            raise TypeError("a buffer of sockets is one contiguous row of C ints (format 'i')")
+    fds = view
+    get_ready()
+    codes = codes_of(fds, data, length, &first, &failed)
+    if errors == "return":
+        return codes
+    if failed:
+        index = next(i for i, code in enumerate(codes) if code)
+        raise BatchError(failure(&first, fds[index]), codes, index)
+    return None
+
+
+def set_socket_security(socket, settings, Py_ssize_t length):
+    """WSASetSocketSecurity as bytes in, code out: 0, or the Winsock code of the failure.
+
+    Args:
+        socket: an int.
+        settings: a readable buffer of bytes, or None for NULL.
+        length: bytes of it that are meant; at most its size, as there is nothing behind it to read.
+
+    Raises:
+        ValueError: length is negative, over 2**32-1, or larger than the buffer.
+    """
+    cdef wsasec_socket fd = descriptor(socket)
+    cdef wsasec_status status
+    cdef const uint8_t[::1] view
+    cdef const void *data = NULL
+    cdef uint32_t size = 0
+    cdef int32_t code
+    if length < 0 or length > 0xFFFFFFFF:
+        raise ValueError(f"length {length} is not from 0 to 2**32-1")
+    size = <uint32_t>length
+    if settings is not None:
+        view = memoryview(settings).cast("B")
+        if length > view.shape[0]:
+            raise ValueError(f"length {length} is beyond the end of the buffer ({view.shape[0]} bytes)")
+        data = &view[0] if view.shape[0] else <const void *>b""
+    get_ready()
+    with nogil:
+        code = wsasec_set_socket_security(fd, data, size, NULL, NULL, &status)
+    return -code
+
+
+def socket_options(settings=None, *, int family):
+    """The system calls of `secure` as data, for libraries that take socket options instead of sockets.
+
+    The options are for new sockets of this one family; on a socket of the other family setting them fails.
+    Nothing is checked, and nothing remembered: where a library lets you make the socket, use `secure`. The
+    guard is put up in the calling thread's network namespace. Linux only.
+
+    Args:
+        settings: as for `secure`.
+        family: socket.AF_INET or socket.AF_INET6.
+
+    Returns:
+        A list of (level, name, value) with value as bytes, to be set in this order.
+
+    Raises:
+        SecurityError: as `secure`, with no socket.
+    """
+    cdef wsasec_option options[WSASEC_OPTIONS_MAX]
+    cdef wsasec_status status
+    cdef const void *data
+    cdef uint32_t length
+    cdef size_t count = 0
+    cdef size_t i
+    cdef int32_t code
+    buffer_of(settings, &data, &length)
+    get_ready()
+    with nogil:
+        code = wsasec_socket_options(family, data, length, options, &count, &status)
+    if code:
+        raise failure(&status, None)
+    return [(options[i].level, options[i].name, (<char *>options[i].value)[:options[i].length]) for i in range(count)]
+
+
+def set_profiles(profiles, default):
+    """Hand the profiles to the core: tuples (name, GUID as 16 bytes, reqid, mark, mask, encrypting).
+
+    Raises:
+        ValueError: the core finds them invalid, or not to be told apart.
+        MemoryError: too many in the life of the process.
+    """
+    global profiles_ready
+    cdef wsasec_profile table[WSASEC_PROFILES_MAX]
+    cdef size_t count = 0
+    cdef size_t default_index = 0
+    cdef int32_t code
+    profiles = list(profiles)
+    if len(profiles) > WSASEC_PROFILES_MAX:
+        raise ValueError(f"{len(profiles)} profiles; at most {WSASEC_PROFILES_MAX}")
+    memset(table, 0, sizeof(table))
+    for name, guid, reqid, mark, mask, encrypting in profiles:
+        encoded = name.encode()
+        if len(encoded) > 63 or len(guid) != 16:
+            raise ValueError(f"profile {name!r}: a name of up to 63 bytes and a GUID of 16 bytes are wanted")
+        memcpy(table[count].name, <const char *>encoded, len(encoded))
+        memcpy(&table[count].guid, <const char *>guid, 16)
+        table[count].reqid = reqid
+        table[count].mark = mark
+        table[count].mask = mask
+        table[count].encrypting = bool(encrypting)
+        if name == default:
+            default_index = count
+        count += 1
+    code = wsasec_profiles_set(table, count, default_index)
+    if code:
+        raise MemoryError("no room for more profiles") if -code == 10055 else ValueError("invalid profiles")
+    profiles_ready = True
+
+
+cdef object profile_tuple(const wsasec_profile *profile):
+    return ((<const char *>profile.name).decode(), (<const char *>&profile.guid)[:16], profile.reqid, profile.mark, profile.mask,
+            bool(profile.encrypting))
+
+
+def builtin_profile():
+    """The built-in default, as set_profiles() takes it."""
+    return profile_tuple(wsasec_profile_builtin())
+
+
+def profile_of(socket):
+    """The name of the profile that this process secured the socket with, or None."""
+    cdef wsasec_socket fd = descriptor(socket)
+    cdef const wsasec_profile *profile
+    with nogil:
+        profile = wsasec_profile_of(fd)
+    return (<const char *>profile.name).decode() if profile is not NULL else None
+
+
+def guard_state(str profile, int family):
+    """State of a profile's guard here: a sum of 1 (policy missing), 2 (policy foreign), 4 (fwmark_reflect
+    off), 8 (inbound SA without the mark); 0 if it is complete. Changes nothing.
+
+    Raises:
+        KeyError: the process has no such profile.
+        SecurityError: no privilege, or no XFRM.
+    """
+    cdef uint16_t number = 0
+    cdef int32_t state
+    cdef wsasec_status status
+    cdef const wsasec_profile *found
+    get_ready()
+    while True:
+        found = wsasec_profile_at(number)
+        if found is NULL:
+            raise KeyError(profile)
+        if (<const char *>found.name).decode() == profile:
+            break
+        number += 1
+    with nogil:
+        state = wsasec_guard_state(family, number, &status)
+    if state < 0:
+        raise failure(&status, None)
+    return state
+
+
+CAPABILITIES = {"socket-policy": 1, "esp4": 2, "esp6": 3, "ah4": 4, "ah6": 5, "aes-gcm": 6}
+
+
+def capability(str name):
+    """Ask the kernel for one of CAPABILITIES: True or False.
+
+    Raises:
+        KeyError: unknown name.
+        SecurityError: the kernel cannot be asked (no CAP_NET_ADMIN).
+    """
+    cdef unsigned number = CAPABILITIES[name]
+    cdef wsasec_status status
+    cdef int32_t answer
+    with nogil:
+        answer = wsasec_capability(number, &status)
+    if answer < 0:
+        raise failure(&status, None)
+    return bool(answer)

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The seam between the contract (src/core) and a system (src/linux, src/windows). The core decides whether a
+ * call is right and in which order that is found out; a backend tells it facts and carries out what it asks.
+ *
+ * All functions may be called from any thread at any time. They return 0, or a Winsock code made negative,
+ * after wsasec_fail() has filled in the status.
+ */
+#ifndef WSASEC_BACKEND_H
+#define WSASEC_BACKEND_H
+
+#include "wsasec.h"
+
+enum wsasec_family { WSASEC_FAMILY_OTHER, WSASEC_FAMILY_INET, WSASEC_FAMILY_INET6, WSASEC_FAMILIES };
+enum wsasec_type { WSASEC_TYPE_OTHER, WSASEC_TYPE_STREAM, WSASEC_TYPE_DGRAM };
+
+struct wsasec_facts {
+    uint64_t identity; /* the same behind every descriptor of a socket, and never given to another socket */
+    uint64_t realm;    /* the network namespace the socket lives in */
+    uint32_t mark;     /* firewall mark it carries; 0 where there is no such thing */
+    uint8_t family;
+    uint8_t type;
+    uint8_t bound;
+};
+
+/* What is to be done to a socket. */
+struct wsasec_request {
+    const void *settings; /* as the caller gave them */
+    uint32_t settings_len;
+    uint16_t buffer_reason; /* why pointer and length are wrong, or 0 */
+    uint16_t member_reason; /* why a member is wrong, or 0 */
+    uint16_t profile_number;
+    uint8_t required; /* nothing may pass in clear */
+    uint8_t skip;     /* install nothing */
+    const wsasec_profile *profile;
+};
+
+/* What a backend makes of a request once, so that a loop over sockets does as little as it can. */
+struct wsasec_plan {
+    _Alignas(8) unsigned char bytes[4608];
+};
+
+int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts, wsasec_status *status);
+
+/* Tells why a bound socket is bound: WSASEC_REASON_CONNECTED, _LISTENING or _BOUND. */
+uint16_t wsasec_backend_bound_reason(wsasec_socket socket);
+
+void wsasec_backend_plan(const struct wsasec_request *request, struct wsasec_plan *plan);
+
+/* Sees to what must be in force in the socket's realm before a socket is secured, and checks it again. */
+int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct wsasec_facts *facts,
+                             wsasec_socket socket, wsasec_status *status);
+
+int32_t wsasec_backend_apply(const struct wsasec_plan *plan, const struct wsasec_facts *facts,
+                             wsasec_socket socket, wsasec_status *status);
+
+/* Makes a socket unable to send anything, for good and without any privilege. */
+int32_t wsasec_backend_block(wsasec_socket socket);
+
+int32_t wsasec_backend_options(const struct wsasec_request *request, const struct wsasec_plan *plan,
+                               int address_family, wsasec_option *options, size_t *count,
+                               wsasec_status *status);
+int32_t wsasec_backend_guard_state(const wsasec_profile *profile, int address_family, wsasec_status *status);
+int32_t wsasec_backend_capability(unsigned capability, wsasec_status *status);
+
+/* The other five functions, after the core found their arguments good. */
+int32_t wsasec_backend_query(wsasec_socket socket, const void *template_, void *info, uint32_t *info_len,
+                             wsasec_status *status);
+int32_t wsasec_backend_set_peer_name(wsasec_socket socket, const void *name, uint32_t name_len,
+                                     wsasec_status *status);
+int32_t wsasec_backend_delete_peer_name(wsasec_socket socket, const void *peer, uint32_t peer_len,
+                                        wsasec_status *status);
+int32_t wsasec_backend_impersonate(wsasec_socket socket, const void *peer, uint32_t peer_len,
+                                   wsasec_status *status);
+int32_t wsasec_backend_revert(wsasec_status *status);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a reason to its Winsock code, its words and what to do about it: one row each. */
+#include "errors.h"
+
+#include <string.h>
+
+static const struct {
+    uint16_t code;
+    const char *text;
+    const char *hint;
+} reasons[WSASEC_REASON_COUNT] = {
+    [WSASEC_REASON_NONE] = {0, "no error", ""},
+    [WSASEC_REASON_NOT_A_SOCKET] = {WSASEC_WSAENOTSOCK, "not a socket, or closed", "pass an open socket"},
+    [WSASEC_REASON_NULL_WITH_LENGTH] = {WSASEC_WSAEFAULT, "the settings are NULL but have a length",
+                                        "pass length 0 for the default policy"},
+    [WSASEC_REASON_NULL_POINTER] = {WSASEC_WSAEFAULT, "a required pointer is NULL", "pass a buffer"},
+    [WSASEC_REASON_SETTINGS_TOO_SHORT] = {WSASEC_WSAEMSGSIZE, "the settings are shorter than their structure",
+                                          "8 bytes for protocol DEFAULT, at least 88 for IPSEC"},
+    [WSASEC_REASON_STRINGS_TOO_LONG] = {WSASEC_WSAEMSGSIZE, "the strings run past the end of the settings",
+                                        "string lengths are in bytes, counted from offset 84"},
+    [WSASEC_REASON_BUFFER_TOO_SHORT] = {WSASEC_WSAEMSGSIZE, "the buffer is shorter than its structure",
+                                        "see wsasec_types.h for the sizes"},
+    [WSASEC_REASON_FAMILY] = {WSASEC_WSAEINVAL, "the address family is neither AF_INET nor AF_INET6",
+                              "only IPv4 and IPv6 sockets can be secured"},
+    [WSASEC_REASON_TYPE] = {WSASEC_WSAEINVAL, "the socket type is neither SOCK_STREAM nor SOCK_DGRAM",
+                            "only stream and datagram sockets can be secured"},
+    [WSASEC_REASON_FAMILY_UNSUPPORTED] = {WSASEC_WSAEAFNOSUPPORT, "the system does not support the address family",
+                                          "enable IPv6 (kernel parameter ipv6.disable), or use IPv4"},
+    [WSASEC_REASON_CONNECTED] = {WSASEC_WSAEISCONN, "the socket is connected", "secure it before connect()"},
+    [WSASEC_REASON_LISTENING] = {WSASEC_WSAEINVAL, "the socket is listening", "secure it before bind()"},
+    [WSASEC_REASON_BOUND] = {WSASEC_WSAEINVAL, "the socket is bound", "secure it before bind()"},
+    [WSASEC_REASON_ALREADY_SECURED] = {WSASEC_WSAEINVAL, "the socket is secured already",
+                                       "settings are given once in the life of a socket"},
+    [WSASEC_REASON_FAILED_BEFORE] = {WSASEC_WSAEINVAL, "securing this socket failed before, and it is blocked",
+                                     "close it and make a new one"},
+    [WSASEC_REASON_PROTOCOL] = {WSASEC_WSAEINVAL, "SecurityProtocol is neither DEFAULT nor IPSEC",
+                                "IPSEC2 is for queries only"},
+    [WSASEC_REASON_LENGTH_OF_DEFAULT] = {WSASEC_WSAEINVAL, "SecurityProtocol is DEFAULT but there are more than 8 bytes",
+                                         "the IPSEC structure takes protocol IPSEC"},
+    [WSASEC_REASON_SECURITY_FLAGS] = {WSASEC_WSAEINVAL, "SecurityFlags has unknown bits", "known bits are 0x3"},
+    [WSASEC_REASON_IPSEC_FLAGS] = {WSASEC_WSAEINVAL, "IpsecFlags has unknown bits", "known bits are 0xf"},
+    [WSASEC_REASON_RESERVED] = {WSASEC_WSAEINVAL, "a reserved member is not zero", "zero the structure first"},
+    [WSASEC_REASON_STRING_LENGTH] = {WSASEC_WSAEINVAL, "a string's length is odd", "lengths are in bytes of UTF-16"},
+    [WSASEC_REASON_QM_POLICY] = {WSASEC_WSAEINVAL, "AuthipQMPolicyKey names no profile",
+                                 "define a profile with this GUID in /etc/wsasec/*.toml or WSASEC_CONFIG"},
+    [WSASEC_REASON_MM_POLICY] = {WSASEC_WSAEINVAL, "AuthipMMPolicyKey is neither zero nor the profile's GUID",
+                                 "leave it zero: one profile stands for both modes"},
+    [WSASEC_REASON_NOT_ENCRYPTING] = {WSASEC_WSAEINVAL,
+                                      "GUARANTEE_ENCRYPTION with a profile that may carry integrity-only SAs",
+                                      "choose an encrypting profile"},
+    [WSASEC_REASON_PEER_ADDRESS] = {WSASEC_WSAEINVAL, "a datagram socket needs the peer's address and port",
+                                    "fill in PeerAddress"},
+    [WSASEC_REASON_NOT_IMPLEMENTED] = {WSASEC_WSAEOPNOTSUPP, "this version has no such function on this system",
+                                       "see README for what works where"},
+    [WSASEC_REASON_PRIVILEGE] = {WSASEC_WSAEACCES, "needs CAP_NET_ADMIN in the network namespace's user namespace",
+                                 "run as root, with the capability, or in `unshare -Urn`"},
+    [WSASEC_REASON_NO_XFRM] = {WSASEC_WSAEPROTONOSUPPORT, "the kernel takes no IPsec policies",
+                               "use a kernel with CONFIG_XFRM_USER (modprobe xfrm_user)"},
+    [WSASEC_REASON_NO_MEMORY] = {WSASEC_WSAENOBUFS, "out of memory", "close sockets, or raise the memory limit"},
+    [WSASEC_REASON_NO_DESCRIPTORS] = {WSASEC_WSAEMFILE, "no file descriptor left", "raise RLIMIT_NOFILE (ulimit -n)"},
+    [WSASEC_REASON_NAMESPACE] = {WSASEC_WSAEACCES, "the socket's network namespace cannot be entered",
+                                 "secure the socket from a thread in its namespace, on Linux 5.14 or newer"},
+    [WSASEC_REASON_GUARD_POLICY_FOREIGN] = {WSASEC_WSAENETDOWN,
+                                            "another policy has the mark of the profile's guard",
+                                            "delete it (ip xfrm policy), or give the profile another mark"},
+    [WSASEC_REASON_GUARD_SYSCTL4] = {WSASEC_WSAENETDOWN, "net.ipv4.fwmark_reflect is off and cannot be set",
+                                     "run sysctl -w net.ipv4.fwmark_reflect=1"},
+    [WSASEC_REASON_GUARD_SYSCTL6] = {WSASEC_WSAENETDOWN, "net.ipv6.fwmark_reflect is off and cannot be set",
+                                     "run sysctl -w net.ipv6.fwmark_reflect=1"},
+    [WSASEC_REASON_GUARD_SA_UNMARKED] = {WSASEC_WSAENETDOWN,
+                                         "an inbound SA of the profile does not set the mark of the guard",
+                                         "add it with output-mark MARK mask MASK (strongSwan: set_mark_in)"},
+    [WSASEC_REASON_SYSTEM] = {WSASEC_WSAENETDOWN, "the system refused", "see errno"},
+};
+
+static const char *const steps[WSASEC_STEP_COUNT] = {
+    [WSASEC_STEP_NONE] = "none",
+    [WSASEC_STEP_DESCRIPTOR] = "descriptor",
+    [WSASEC_STEP_BUFFER] = "buffer",
+    [WSASEC_STEP_KIND] = "family and type",
+    [WSASEC_STEP_STATE] = "state",
+    [WSASEC_STEP_SETTINGS] = "settings",
+    [WSASEC_STEP_EXCLUSIVE] = "exclusive port",
+    [WSASEC_STEP_V6ONLY] = "IPV6_V6ONLY",
+    [WSASEC_STEP_GUARD] = "guard",
+    [WSASEC_STEP_POLICY_OUT] = "outbound policy",
+    [WSASEC_STEP_POLICY_IN] = "inbound policy",
+    [WSASEC_STEP_MARK] = "mark",
+};
+
+int32_t wsasec_fail(wsasec_status *status, unsigned step, unsigned reason, int32_t os_error)
+{
+    int32_t code = -(int32_t)reasons[reason].code;
+
+    if (status) {
+        memset(status, 0, sizeof *status);
+        status->code = code;
+        status->os_error = os_error;
+        status->step = (uint16_t)step;
+        status->reason = (uint16_t)reason;
+    }
+    return code;
+}
+
+const char *wsasec_reason_text(unsigned reason)
+{
+    return reason < WSASEC_REASON_COUNT ? reasons[reason].text : "unknown reason";
+}
+
+const char *wsasec_reason_hint(unsigned reason)
+{
+    return reason < WSASEC_REASON_COUNT ? reasons[reason].hint : "";
+}
+
+const char *wsasec_step_text(unsigned step)
+{
+    return step < WSASEC_STEP_COUNT ? steps[step] : "unknown step";
+}

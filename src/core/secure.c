@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * WSASetSocketSecurity: the order of its checks, and what follows from a failure.
+ *
+ * A check that fails leaves the socket as it was. A step that fails after the checks blocks the socket: its
+ * owner asked for protection, cannot have it, and must not go on in clear by mistake.
+ */
+#include "secure.h"
+
+#include <string.h>
+
+#include "errors.h"
+#include "profiles.h"
+#include "settings.h"
+#include "sockets.h"
+
+int32_t wsasec_check_kind(const struct wsasec_facts *facts, wsasec_status *status)
+{
+    if (facts->family == WSASEC_FAMILY_OTHER)
+        return wsasec_fail(status, WSASEC_STEP_KIND, WSASEC_REASON_FAMILY, 0);
+    if (facts->type == WSASEC_TYPE_OTHER)
+        return wsasec_fail(status, WSASEC_STEP_KIND, WSASEC_REASON_TYPE, 0);
+    return 0;
+}
+
+static int32_t block(wsasec_socket socket, wsasec_status *status)
+{
+    status->flags = wsasec_backend_block(socket) ? WSASEC_STATUS_STILL_OPEN : WSASEC_STATUS_BLOCKED;
+    return status->code;
+}
+
+/* Finds the socket new and claims it; 0 means that the claim must be settled or released. */
+static int32_t claim(const struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status)
+{
+    if (facts->bound)
+        return wsasec_fail(status, WSASEC_STEP_STATE, wsasec_backend_bound_reason(socket), 0);
+    switch (wsasec_socket_claim(socket, facts->identity)) {
+    case WSASEC_CLAIM_NEW:
+        break;
+    case WSASEC_CLAIM_TAKEN:
+        return wsasec_fail(status, WSASEC_STEP_STATE, WSASEC_REASON_ALREADY_SECURED, 0);
+    case WSASEC_CLAIM_FAILED:
+        return wsasec_fail(status, WSASEC_STEP_STATE, WSASEC_REASON_FAILED_BEFORE, 0);
+    case WSASEC_CLAIM_NO_ROOM:
+        wsasec_fail(status, WSASEC_STEP_STATE, WSASEC_REASON_NO_MEMORY, 0);
+        return block(socket, status);
+    }
+    /* The mark travels with the socket: another process, or another descriptor of it, was here before. */
+    if (wsasec_profile_marks(facts->mark)) {
+        wsasec_socket_release(socket, facts->identity);
+        return wsasec_fail(status, WSASEC_STEP_STATE, WSASEC_REASON_ALREADY_SECURED, 0);
+    }
+    return 0;
+}
+
+static int32_t take_effect(const struct wsasec_request *request, const struct wsasec_plan *plan,
+                           const struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status)
+{
+    int32_t code = request->skip ? 0 : wsasec_backend_ready(request, facts, socket, status);
+
+    return code ? code : wsasec_backend_apply(plan, facts, socket, status);
+}
+
+int32_t wsasec_secure_one(const struct wsasec_request *request, const struct wsasec_plan *plan,
+                          wsasec_socket socket, wsasec_status *status)
+{
+    struct wsasec_facts facts;
+    int32_t code = wsasec_backend_inspect(socket, &facts, status);
+
+    if (code) /* facts that a socket does not tell are no reason to let it go on in clear */
+        return status->reason == WSASEC_REASON_NOT_A_SOCKET ? code : block(socket, status);
+    if (request->buffer_reason)
+        return wsasec_fail(status, WSASEC_STEP_BUFFER, request->buffer_reason, 0);
+    code = wsasec_check_kind(&facts, status);
+    if (!code)
+        code = claim(&facts, socket, status);
+    if (code)
+        return code;
+    if (request->member_reason) {
+        wsasec_socket_release(socket, facts.identity);
+        code = wsasec_fail(status, WSASEC_STEP_SETTINGS, request->member_reason, 0);
+        status->profile = request->profile_number;
+        return code;
+    }
+    code = take_effect(request, plan, &facts, socket, status);
+    if (code) {
+        block(socket, status);
+        status->profile = request->profile_number;
+    }
+    wsasec_socket_settle(socket, facts.identity, request->profile_number, code != 0);
+    return code;
+}
+
+int32_t wsasec_set_socket_security(wsasec_socket socket, const void *settings, uint32_t settings_len,
+                                   void *overlapped, void *completion_routine, wsasec_status *status)
+{
+    struct wsasec_request request;
+    struct wsasec_plan plan;
+    wsasec_status own;
+
+    (void)overlapped;
+    (void)completion_routine;
+    if (!status)
+        status = &own;
+    memset(status, 0, sizeof *status);
+    wsasec_settings_read(settings, settings_len, &request);
+    wsasec_backend_plan(&request, &plan);
+    return wsasec_secure_one(&request, &plan, socket, status);
+}
+
+const wsasec_profile *wsasec_profile_of(wsasec_socket socket)
+{
+    struct wsasec_facts facts;
+    wsasec_status status;
+    int32_t number;
+
+    if (wsasec_backend_inspect(socket, &facts, &status))
+        return NULL;
+    number = wsasec_socket_profile(socket, facts.identity);
+    return number < 0 ? NULL : wsasec_profile_at((uint16_t)number);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is known of each socket: that it was secured, with which profile, or that securing it failed. 16 bytes a
+ * descriptor, in a place that the descriptor number names; the socket's identity in it tells whether the
+ * descriptor is still the same socket. Nothing has to be cleaned up when a socket is closed.
+ */
+#ifndef WSASEC_CORE_SOCKETS_H
+#define WSASEC_CORE_SOCKETS_H
+
+#include "wsasec.h"
+
+enum wsasec_claim {
+    WSASEC_CLAIM_NEW,     /* the caller has it now, and must end with a settle or a release */
+    WSASEC_CLAIM_TAKEN,   /* secured, or another thread is at it */
+    WSASEC_CLAIM_FAILED,  /* securing it failed */
+    WSASEC_CLAIM_NO_ROOM  /* no memory, or a descriptor too large to be true */
+};
+
+enum wsasec_claim wsasec_socket_claim(wsasec_socket socket, uint64_t identity);
+void wsasec_socket_settle(wsasec_socket socket, uint64_t identity, uint16_t profile, int failed);
+void wsasec_socket_release(wsasec_socket socket, uint64_t identity);
+
+/* The number of the profile that the socket was secured with, or -1. */
+int32_t wsasec_socket_profile(wsasec_socket socket, uint64_t identity);
+
+#endif

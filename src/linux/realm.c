@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE /* setns */
+#include "realm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <linux/xfrm.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "failure.h"
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71 /* Linux 5.14 */
+#endif
+
+/* Few: each kept socket keeps its namespace alive, too. */
+enum { REALMS = 4 };
+
+static struct wsasec_realm realms[REALMS];
+static uint64_t uses;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void sysctl_open(struct wsasec_sysctl *sysctl, const char *path)
+{
+    struct stat facts;
+
+    sysctl->fd = open(path, O_RDONLY | O_CLOEXEC);
+    sysctl->error = sysctl->fd < 0 ? errno : 0;
+    if (sysctl->fd >= 0 && fstat(sysctl->fd, &facts) == 0) {
+        sysctl->device = facts.st_dev;
+        sysctl->inode = facts.st_ino;
+    }
+}
+
+/* The program may have closed the descriptor, and its number may be another file's now. */
+static int sysctl_alive(const struct wsasec_sysctl *sysctl)
+{
+    struct stat facts;
+
+    return sysctl->fd >= 0 && fstat(sysctl->fd, &facts) == 0 && facts.st_dev == sysctl->device &&
+           facts.st_ino == sysctl->inode;
+}
+
+static void sysctl_close(struct wsasec_sysctl *sysctl)
+{
+    if (sysctl_alive(sysctl))
+        close(sysctl->fd);
+    sysctl->fd = -1;
+}
+
+int wsasec_sysctl_get(const struct wsasec_sysctl *sysctl)
+{
+    char text[16] = "";
+
+    if (sysctl->error)
+        return -sysctl->error;
+    if (!sysctl_alive(sysctl))
+        return -ESTALE;
+    if (pread(sysctl->fd, text, sizeof text - 1, 0) < 0)
+        return -errno;
+    return text[0] != '0';
+}
+
+int wsasec_sysctl_set(const struct wsasec_sysctl *sysctl)
+{
+    char path[64];
+    ssize_t written;
+    int error;
+    int fd;
+
+    if (!sysctl_alive(sysctl))
+        return -ESTALE;
+    /* Open for writing only now, through the descriptor that is held: it belongs to the right namespace. */
+    snprintf(path, sizeof path, "/proc/self/fd/%d", sysctl->fd);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    written = write(fd, "1", 1);
+    error = written == 1 ? 0 : -errno;
+    close(fd);
+    return error;
+}
+
+void wsasec_realm_close(struct wsasec_realm *realm)
+{
+    wsasec_netlink_close(&realm->xfrm);
+    wsasec_netlink_close(&realm->route);
+    for (int family = WSASEC_FAMILY_INET; family < WSASEC_FAMILIES; family++)
+        sysctl_close(&realm->reflect[family]);
+    realm->cookie = 0;
+}
+
+static int open_here(struct wsasec_realm *realm, uint32_t groups)
+{
+    socklen_t length = sizeof realm->cookie;
+    int error;
+
+    memset(realm, 0, sizeof *realm);
+    realm->route.fd = realm->xfrm.fd = -1;
+    sysctl_open(&realm->reflect[WSASEC_FAMILY_INET], "/proc/sys/net/ipv4/fwmark_reflect");
+    sysctl_open(&realm->reflect[WSASEC_FAMILY_INET6], "/proc/sys/net/ipv6/fwmark_reflect");
+    error = wsasec_netlink_open(&realm->xfrm, NETLINK_XFRM, groups);
+    if (!error)
+        error = wsasec_netlink_open(&realm->route, NETLINK_ROUTE, 0);
+    if (!error && getsockopt(realm->xfrm.fd, SOL_SOCKET, SO_NETNS_COOKIE, &realm->cookie, &length))
+        error = -errno;
+    if (error)
+        wsasec_realm_close(realm);
+    return error;
+}
+
+static int open_watching(struct wsasec_realm *realm)
+{
+    return open_here(realm, 1u << (XFRMNLGRP_POLICY - 1) | 1u << (XFRMNLGRP_SA - 1));
+}
+
+int32_t wsasec_realm_open_here(struct wsasec_realm *realm, wsasec_status *status)
+{
+    int error = open_here(realm, 0);
+
+    return error ? wsasec_fail_errno(status, WSASEC_STEP_GUARD, -error) : 0;
+}
+
+struct visit {
+    struct wsasec_realm *realm;
+    int namespace;
+    int error;
+};
+
+static void *visit_main(void *argument)
+{
+    struct visit *visit = argument;
+
+    visit->error = setns(visit->namespace, CLONE_NEWNET) ? -errno : open_watching(visit->realm);
+    return NULL;
+}
+
+/* From a thread of its own: the caller's must not change namespaces, not even for a moment or after an error. */
+static int open_there(struct wsasec_realm *realm, wsasec_socket socket)
+{
+    struct visit visit = {.realm = realm, .namespace = ioctl((int)socket, SIOCGSKNS)};
+    pthread_t thread;
+    int error;
+
+    if (visit.namespace < 0)
+        return -errno;
+    error = -pthread_create(&thread, NULL, visit_main, &visit);
+    if (!error) {
+        pthread_join(thread, NULL);
+        error = visit.error;
+    }
+    close(visit.namespace);
+    return error;
+}
+
+/* The number of the descriptors is the parent's too: reading from them would take its notifications away. */
+static void forget_after_fork(void)
+{
+    for (int i = 0; i < REALMS; i++)
+        if (realms[i].cookie)
+            wsasec_realm_close(&realms[i]);
+    pthread_mutex_unlock(&lock);
+}
+
+static void lock_for_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void unlock_after_fork(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+static void set_up(void)
+{
+    pthread_atfork(lock_for_fork, unlock_after_fork, forget_after_fork);
+}
+
+static struct wsasec_realm *oldest(void)
+{
+    struct wsasec_realm *found = &realms[0];
+
+    for (int i = 1; i < REALMS; i++)
+        if (realms[i].last_use < found->last_use)
+            found = &realms[i];
+    if (found->cookie)
+        wsasec_realm_close(found);
+    return found;
+}
+
+static struct wsasec_realm *kept(uint64_t cookie)
+{
+    for (int i = 0; i < REALMS; i++)
+        if (cookie && realms[i].cookie == cookie)
+            return &realms[i];
+    return NULL;
+}
+
+static int open_realm(struct wsasec_realm *realm, uint64_t cookie, wsasec_socket socket)
+{
+    int error = open_watching(realm);
+
+    if (error || !cookie || realm->cookie == cookie)
+        return error;
+    wsasec_realm_close(realm);
+    error = open_there(realm, socket);
+    if (!error && realm->cookie != cookie) {
+        wsasec_realm_close(realm);
+        error = -ESTALE;
+    }
+    return error;
+}
+
+static uint64_t cookie_here(void)
+{
+    uint64_t cookie = 0;
+    socklen_t length = sizeof cookie;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return 0;
+    if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length))
+        cookie = 0;
+    close(fd);
+    return cookie;
+}
+
+struct wsasec_realm *wsasec_realm_enter(uint64_t cookie, wsasec_socket socket, wsasec_status *status)
+{
+    struct wsasec_realm *realm;
+    int error;
+
+    pthread_once(&once, set_up);
+    pthread_mutex_lock(&lock);
+    realm = kept(cookie ? cookie : cookie_here());
+    if (!realm) {
+        realm = oldest();
+        error = open_realm(realm, cookie, socket);
+        if (error) {
+            realm->cookie = 0;
+            pthread_mutex_unlock(&lock);
+            if (error == -ESTALE || error == -EINVAL)
+                wsasec_fail(status, WSASEC_STEP_GUARD, WSASEC_REASON_NAMESPACE, -error);
+            else
+                wsasec_fail_errno(status, WSASEC_STEP_GUARD, -error);
+            return NULL;
+        }
+    }
+    realm->last_use = ++uses;
+    return realm;
+}
+
+void wsasec_realm_leave(struct wsasec_realm *realm, int drop)
+{
+    if (drop)
+        wsasec_realm_close(realm);
+    pthread_mutex_unlock(&lock);
+}

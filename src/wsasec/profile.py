@@ -1,0 +1,47 @@
+"""One profile; where profiles come from is in `wsasec.profiles`."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["Profile"]
+
+_U32: Final = 0xFFFFFFFF
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One profile.
+
+    Attributes:
+        name: 1 to 63 letters, digits, dots, dashes and underscores.
+        guid: the provider context key that selects it (``AuthipQMPolicyKey``).
+        reqid: ties socket policies to SAs; 1 to 2**32-1. Only SAs of this profile may carry it: the kernel
+            selects SAs by reqid alone, so the reqid is the guarantee of the algorithm.
+        mark: firewall mark of the guard, within ``mask``, not zero.
+        mask: the bits of the mark that belong to wsasec.
+        encrypting: False if SAs of this profile may be integrity-only.
+    """
+
+    name: str
+    guid: uuid.UUID
+    reqid: int
+    mark: int
+    mask: int
+    encrypting: bool = True
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"name: {self.name!r} is not 1 to 63 letters, digits, dots, dashes, underscores")
+        if self.guid.int == 0:
+            raise ValueError("guid: the zero GUID means 'no policy' and cannot name a profile")
+        for key in ("reqid", "mark", "mask"):
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _U32:
+                raise ValueError(f"{key}: {value!r} is not a number from 1 to {_U32:#x}")
+        if self.mark & ~self.mask:
+            raise ValueError(f"mark: {self.mark:#x} has bits outside mask {self.mask:#x}")

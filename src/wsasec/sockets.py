@@ -1,0 +1,162 @@
+"""Waiting for a security association, and the function as Windows code calls it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket as _socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from . import _wsasec, profiles
+from .constants import SOCKET_ERROR, Winsock
+from .errors import SecurityError
+from .first_use import kernel_without_esp
+
+__all__ = ["WSAGetLastError", "WSASetSocketSecurity", "connect"]
+
+_FIRST_PAUSE = 0.001
+_LONGEST_PAUSE = 0.05
+
+_last_error = threading.local()
+
+
+def pauses(deadline: float) -> Iterator[float]:
+    """Yield how long to wait before each further try, in seconds, until the deadline (of time.monotonic())."""
+    pause = _FIRST_PAUSE
+    while (left := deadline - time.monotonic()) > 0:
+        yield min(pause, left)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def begin_connect(sock: _socket.socket, address: Any) -> int:
+    """Start connecting a non-blocking socket.
+
+    Returns:
+        0 (connected), EINPROGRESS, or EAGAIN (no SA yet).
+
+    Raises:
+        OSError: any other error of connect().
+    """
+    error = sock.connect_ex(address)
+    if error in (0, errno.EINPROGRESS, errno.EAGAIN):
+        return error
+    raise OSError(error, os.strerror(error))
+
+
+def end_connect(sock: _socket.socket) -> None:
+    """Raise the error that a connection in progress ended with, if it did."""
+    error = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+def no_association(sock: _socket.socket, address: Any) -> SecurityError:
+    """Make the error of a socket that found no SA until its deadline."""
+    name = _wsasec.profile_of(sock)
+    host = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
+    if kernel_without_esp():
+        hint = "this kernel has no ESP; `wsasec doctor` says what to do"
+    else:
+        reqid = f" with reqid {profiles.active()[name].reqid}" if name in profiles.active() else ""
+        hint = f"install SAs{reqid} between the two hosts, or look at the key daemon's log"
+    return SecurityError(
+        f"no security association with {host} in profile {name or '(unknown)'}",
+        winsock=Winsock.WSAETIMEDOUT,
+        hint=hint,
+        socket=sock.fileno(),
+        step="connect",
+        profile=name,
+    )
+
+
+def check_timeout(timeout: float) -> float:
+    """Return the deadline (of time.monotonic()) for a time-out in seconds.
+
+    Raises:
+        TypeError: not a number.
+        ValueError: negative, or not a number in the other sense.
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
+    if not timeout >= 0:
+        raise ValueError(f"timeout is {timeout}: not zero or more seconds")
+    return time.monotonic() + timeout
+
+
+def connect(sock: _socket.socket, address: Any, timeout: float = 30.0) -> None:
+    """Connect a secured socket, waiting for its security association.
+
+    On Linux connect() and sendto() on a secured socket without an SA fail with EAGAIN at once, and poll()
+    does not tell when there is one. This tries again until the deadline. The socket's own time-out is as before
+    afterwards.
+
+    Args:
+        sock: a socket; a plain one is simply connected.
+        address: as socket.connect() takes it.
+        timeout: seconds for all of it, the SA and the connection.
+
+    Raises:
+        SecurityError: no security association until the deadline; ``winsock`` is WSAETIMEDOUT.
+        TimeoutError: there was an SA, but no answer until the deadline.
+        OSError: what connect() raises otherwise (ECONNREFUSED, ...).
+        TypeError, ValueError: a wrong time-out.
+    """
+    deadline = check_timeout(timeout)
+    before = sock.gettimeout()
+    sock.setblocking(False)
+    try:
+        state = begin_connect(sock, address)
+        for pause in pauses(deadline):
+            if state != errno.EAGAIN:
+                break
+            time.sleep(pause)
+            state = begin_connect(sock, address)
+        if state == errno.EAGAIN:
+            raise no_association(sock, address)
+        if state == errno.EINPROGRESS:
+            poll = select.poll()
+            poll.register(sock, select.POLLOUT)
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise TimeoutError(errno.ETIMEDOUT, f"no answer from {address}")
+            end_connect(sock)
+    finally:
+        sock.settimeout(before)
+
+
+def WSASetSocketSecurity(  # noqa: N802
+    socket: int,
+    settings: Any,
+    settings_len: int,
+    overlapped: None = None,
+    completion_routine: None = None,
+) -> int:
+    """WSASetSocketSecurity (ws2tcpip.h) as in C, for ports of Windows code.
+
+    Args:
+        socket: descriptor or SOCKET handle.
+        settings: a buffer with the structure, or None for NULL.
+        settings_len: bytes of it, at most the size of the buffer.
+        overlapped, completion_routine: None; sockets are not overlapped here.
+
+    Returns:
+        0, or SOCKET_ERROR (-1) with the code in `WSAGetLastError`.
+
+    Raises:
+        TypeError, ValueError: what C could not have been called with.
+    """
+    if overlapped is not None or completion_routine is not None:
+        raise TypeError("overlapped and completion_routine are None: sockets are not overlapped here")
+    code = _wsasec.set_socket_security(socket, settings, settings_len)
+    if code:
+        _last_error.code = code
+        return SOCKET_ERROR
+    return 0
+
+
+def WSAGetLastError() -> int:  # noqa: N802
+    """Return the Winsock code of this thread's last call that failed; 0 if none did."""
+    return getattr(_last_error, "code", 0)
