@@ -207,8 +207,14 @@ enum wsasec_guard_state {
     WSASEC_GUARD_SA_UNMARKED = 8
 };
 
-/* Returns a sum of enum wsasec_guard_state, or an error. */
-int32_t wsasec_guard_state(int address_family, uint16_t profile, wsasec_status *status);
+/* guid: of a profile in use; NULL for the default. Returns a sum of enum wsasec_guard_state, or an error. */
+int32_t wsasec_guard_state(int address_family, const wsasec_guid *guid, wsasec_status *status);
+
+/*
+ * Closes the descriptors that are kept for each network namespace sockets were secured in (at most four
+ * namespaces, which they keep alive). The next socket opens them anew; nothing in force changes.
+ */
+void wsasec_release_namespaces(void);
 
 /* What the kernel can do, asked of the kernel itself in the calling thread's network namespace. */
 enum wsasec_capability {

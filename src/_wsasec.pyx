@@ -56,8 +56,9 @@ cdef extern from "wsasec.h" nogil:
     const wsasec_profile *wsasec_profile_builtin()
     const wsasec_profile *wsasec_profile_of(wsasec_socket)
     int32_t wsasec_socket_options(int, const void *, uint32_t, wsasec_option *, size_t *, wsasec_status *)
-    int32_t wsasec_guard_state(int, uint16_t, wsasec_status *)
+    int32_t wsasec_guard_state(int, const wsasec_guid *, wsasec_status *)
     int32_t wsasec_capability(unsigned, wsasec_status *)
+    void wsasec_release_namespaces()
     const char *wsasec_reason_text(unsigned)
     const char *wsasec_reason_hint(unsigned)
     const char *wsasec_step_text(unsigned)
@@ -363,26 +364,31 @@ def guard_state(str profile, int family):
     off), 8 (inbound SA without the mark); 0 if it is complete. Changes nothing.
 
     Raises:
-        KeyError: the process has no such profile.
+        KeyError: no such profile is in use.
         SecurityError: no privilege, or no XFRM.
     """
-    cdef uint16_t number = 0
     cdef int32_t state
     cdef wsasec_status status
-    cdef const wsasec_profile *found
-    get_ready()
-    while True:
-        found = wsasec_profile_at(number)
-        if found is NULL:
-            raise KeyError(profile)
-        if (<const char *>found.name).decode() == profile:
-            break
-        number += 1
+    cdef wsasec_guid guid
+    from wsasec.profiles import active
+
+    key = active()[profile].guid.bytes_le
+    memcpy(&guid, <const char *>key, sizeof(guid))
     with nogil:
-        state = wsasec_guard_state(family, number, &status)
+        state = wsasec_guard_state(family, &guid, &status)
     if state < 0:
         raise failure(&status, None)
     return state
+
+
+def release_namespaces():
+    """Close the descriptors that are kept for each network namespace sockets were secured in.
+
+    They keep up to four namespaces alive, and are opened again when they are needed. What is in force for
+    sockets stays so.
+    """
+    with nogil:
+        wsasec_release_namespaces()
 
 
 CAPABILITIES = {"socket-policy": 1, "esp4": 2, "esp6": 3, "ah4": 4, "ah6": 5, "aes-gcm": 6}

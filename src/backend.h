@@ -61,6 +61,7 @@ int32_t wsasec_backend_options(const struct wsasec_request *request, const struc
                                int address_family, wsasec_option *options, size_t *count,
                                wsasec_status *status);
 int32_t wsasec_backend_guard_state(const wsasec_profile *profile, int address_family, wsasec_status *status);
+void wsasec_backend_release(void);
 int32_t wsasec_backend_capability(unsigned capability, wsasec_status *status);
 
 /* The other five functions, after the core found their arguments good. */

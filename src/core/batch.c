@@ -10,6 +10,7 @@ size_t wsasec_secure_many(const int32_t *sockets, size_t count, const void *sett
 {
     struct wsasec_request request;
     struct wsasec_plan plan;
+    struct wsasec_readiness readiness = {0};
     wsasec_status status;
     size_t failed = 0;
 
@@ -18,7 +19,7 @@ size_t wsasec_secure_many(const int32_t *sockets, size_t count, const void *sett
     wsasec_settings_read(settings, settings_len, &request);
     wsasec_backend_plan(&request, &plan);
     for (size_t i = 0; i < count; i++) {
-        int32_t code = wsasec_secure_one(&request, &plan, sockets[i], &status);
+        int32_t code = wsasec_secure_one(&request, &plan, &readiness, sockets[i], &status);
 
         if (codes)
             codes[i] = code;

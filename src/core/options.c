@@ -4,6 +4,7 @@
 
 #include "../backend.h"
 #include "errors.h"
+#include "profiles.h"
 #include "settings.h"
 
 int32_t wsasec_socket_options(int address_family, const void *settings, uint32_t settings_len,
@@ -23,9 +24,10 @@ int32_t wsasec_socket_options(int address_family, const void *settings, uint32_t
     return wsasec_backend_options(&request, &plan, address_family, options, count, status);
 }
 
-int32_t wsasec_guard_state(int address_family, uint16_t profile, wsasec_status *status)
+int32_t wsasec_guard_state(int address_family, const wsasec_guid *guid, wsasec_status *status)
 {
-    const wsasec_profile *found = wsasec_profile_at(profile);
+    uint16_t number;
+    const wsasec_profile *found = wsasec_profile_find(guid, &number);
 
     if (!found)
         return wsasec_fail(status, WSASEC_STEP_SETTINGS, WSASEC_REASON_QM_POLICY, 0);
@@ -35,4 +37,9 @@ int32_t wsasec_guard_state(int address_family, uint16_t profile, wsasec_status *
 int32_t wsasec_capability(unsigned capability, wsasec_status *status)
 {
     return wsasec_backend_capability(capability, status);
+}
+
+void wsasec_release_namespaces(void)
+{
+    wsasec_backend_release();
 }

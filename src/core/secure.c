@@ -14,6 +14,9 @@
 #include "settings.h"
 #include "sockets.h"
 
+/* A batch asks about its realm once for so many sockets: some milliseconds, within which nothing is noticed. */
+enum { SOCKETS_A_CHECK = 256 };
+
 int32_t wsasec_check_kind(const struct wsasec_facts *facts, wsasec_status *status)
 {
     if (facts->family == WSASEC_FAMILY_OTHER)
@@ -53,16 +56,33 @@ static int32_t claim(const struct wsasec_facts *facts, wsasec_socket socket, wsa
     return 0;
 }
 
-static int32_t take_effect(const struct wsasec_request *request, const struct wsasec_plan *plan,
-                           const struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status)
+static int32_t ready(const struct wsasec_request *request, struct wsasec_readiness *readiness,
+                     const struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status)
 {
-    int32_t code = request->skip ? 0 : wsasec_backend_ready(request, facts, socket, status);
+    int32_t code;
+
+    if (readiness->left && readiness->realm == facts->realm && readiness->family == facts->family) {
+        readiness->left--;
+        return 0;
+    }
+    code = wsasec_backend_ready(request, facts, socket, status);
+    readiness->realm = facts->realm;
+    readiness->family = facts->family;
+    readiness->left = code ? 0 : SOCKETS_A_CHECK - 1;
+    return code;
+}
+
+static int32_t take_effect(const struct wsasec_request *request, const struct wsasec_plan *plan,
+                           struct wsasec_readiness *readiness, const struct wsasec_facts *facts,
+                           wsasec_socket socket, wsasec_status *status)
+{
+    int32_t code = request->skip ? 0 : ready(request, readiness, facts, socket, status);
 
     return code ? code : wsasec_backend_apply(plan, facts, socket, status);
 }
 
 int32_t wsasec_secure_one(const struct wsasec_request *request, const struct wsasec_plan *plan,
-                          wsasec_socket socket, wsasec_status *status)
+                          struct wsasec_readiness *readiness, wsasec_socket socket, wsasec_status *status)
 {
     struct wsasec_facts facts;
     int32_t code = wsasec_backend_inspect(socket, &facts, status);
@@ -82,7 +102,7 @@ int32_t wsasec_secure_one(const struct wsasec_request *request, const struct wsa
         status->profile = request->profile_number;
         return code;
     }
-    code = take_effect(request, plan, &facts, socket, status);
+    code = take_effect(request, plan, readiness, &facts, socket, status);
     if (code) {
         block(socket, status);
         status->profile = request->profile_number;
@@ -96,6 +116,7 @@ int32_t wsasec_set_socket_security(wsasec_socket socket, const void *settings, u
 {
     struct wsasec_request request;
     struct wsasec_plan plan;
+    struct wsasec_readiness readiness = {0};
     wsasec_status own;
 
     (void)overlapped;
@@ -105,7 +126,7 @@ int32_t wsasec_set_socket_security(wsasec_socket socket, const void *settings, u
     memset(status, 0, sizeof *status);
     wsasec_settings_read(settings, settings_len, &request);
     wsasec_backend_plan(&request, &plan);
-    return wsasec_secure_one(&request, &plan, socket, status);
+    return wsasec_secure_one(&request, &plan, &readiness, socket, status);
 }
 
 const wsasec_profile *wsasec_profile_of(wsasec_socket socket)

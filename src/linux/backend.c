@@ -11,6 +11,7 @@
 #include "failure.h"
 #include "guard.h"
 #include "policy.h"
+#include "realm.h"
 
 #ifndef IP_XFRM_POLICY
 #define IP_XFRM_POLICY 17
@@ -233,4 +234,9 @@ int32_t wsasec_backend_guard_state(const wsasec_profile *profile, int family, ws
     if (family != AF_INET && family != AF_INET6)
         return wsasec_fail(status, WSASEC_STEP_KIND, WSASEC_REASON_FAMILY, 0);
     return wsasec_guard_look(profile, family, status);
+}
+
+void wsasec_backend_release(void)
+{
+    wsasec_realms_close();
 }

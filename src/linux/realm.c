@@ -161,12 +161,24 @@ static int open_there(struct wsasec_realm *realm, wsasec_socket socket)
     return error;
 }
 
-/* The number of the descriptors is the parent's too: reading from them would take its notifications away. */
-static void forget_after_fork(void)
+static void close_all(void)
 {
     for (int i = 0; i < REALMS; i++)
         if (realms[i].cookie)
             wsasec_realm_close(&realms[i]);
+}
+
+void wsasec_realms_close(void)
+{
+    pthread_mutex_lock(&lock);
+    close_all();
+    pthread_mutex_unlock(&lock);
+}
+
+/* The sockets are the parent's, too: reading from them would take its notifications away. */
+static void forget_after_fork(void)
+{
+    close_all();
     pthread_mutex_unlock(&lock);
 }
 

@@ -42,6 +42,9 @@ struct wsasec_realm *wsasec_realm_enter(uint64_t cookie, wsasec_socket socket, w
 /* drop: its descriptors are of no use any more. */
 void wsasec_realm_leave(struct wsasec_realm *realm, int drop);
 
+/* Closes all that is kept. */
+void wsasec_realms_close(void);
+
 /* The namespace of the calling thread, opened anew and apart from the kept ones, without notifications. */
 int32_t wsasec_realm_open_here(struct wsasec_realm *realm, wsasec_status *status);
 void wsasec_realm_close(struct wsasec_realm *realm);

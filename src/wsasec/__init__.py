@@ -9,7 +9,7 @@ from importlib.metadata import version as _version
 from importlib.util import find_spec as _find_spec
 
 from . import aio, constants
-from ._wsasec import secure, secure_many, socket_options
+from ._wsasec import release_namespaces, secure, secure_many, socket_options
 from .constants import *  # noqa: F403
 from .errors import BatchError, SecurityError
 from .first_use import SecurityWarning
@@ -33,6 +33,7 @@ __all__ = [  # noqa: PLE0604
     "aio",
     "connect",
     "get_include",
+    "release_namespaces",
     "secure",
     "secure_many",
     "socket_options",

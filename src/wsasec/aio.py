@@ -6,11 +6,14 @@ import asyncio
 import errno
 import socket
 import time
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from .sockets import begin_connect, check_timeout, end_connect, no_association, pauses
 
 __all__ = ["connect"]
+
+_T = TypeVar("_T")
 
 
 async def _resolve(sock: socket.socket, address: Any) -> Any:
@@ -38,6 +41,15 @@ async def _writable(sock: socket.socket) -> None:
         loop.remove_writer(sock)
 
 
+async def _in_time(work: Coroutine[Any, Any, _T], deadline: float, address: Any) -> _T:
+    try:
+        return await asyncio.wait_for(work, max(0.0, deadline - time.monotonic()))
+    except TimeoutError as error:
+        if error.errno is not None:  # the system's own
+            raise
+        raise TimeoutError(errno.ETIMEDOUT, f"no answer from {address}") from None
+
+
 async def connect(sock: socket.socket, address: Any, timeout: float = 30.0) -> None:  # noqa: ASYNC109
     """Connect a secured socket, waiting for its security association; see `wsasec.connect`.
 
@@ -58,21 +70,15 @@ async def connect(sock: socket.socket, address: Any, timeout: float = 30.0) -> N
     deadline = check_timeout(timeout)
     if sock.gettimeout() != 0:
         raise ValueError("the socket must be non-blocking")
-    try:
-        async with asyncio.timeout(timeout):
-            address = await _resolve(sock, address)
-            state = begin_connect(sock, address)
-            for pause in pauses(deadline):
-                if state != errno.EAGAIN:
-                    break
-                await asyncio.sleep(pause)
-                state = begin_connect(sock, address)
-            if state == errno.EAGAIN:
-                raise no_association(sock, address)
-            if state == errno.EINPROGRESS:
-                await _writable(sock)
-                end_connect(sock)
-    except TimeoutError as error:
-        if error.errno is not None:
-            raise
-        raise TimeoutError(errno.ETIMEDOUT, f"no answer from {address}") from None
+    address = await _in_time(_resolve(sock, address), deadline, address)
+    state = begin_connect(sock, address)
+    for pause in pauses(deadline):
+        if state != errno.EAGAIN:
+            break
+        await asyncio.sleep(pause)
+        state = begin_connect(sock, address)
+    if state == errno.EAGAIN:
+        raise no_association(sock, address)
+    if state == errno.EINPROGRESS:
+        await _in_time(_writable(sock), deadline, address)
+        end_connect(sock)

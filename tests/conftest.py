@@ -1,0 +1,55 @@
+"""After each test nothing is left: no descriptor, no thread, no child process."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import wsasec
+
+
+def _descriptors() -> dict[str, str]:
+    found = {}
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            found[entry.name] = str(entry.readlink())
+        except FileNotFoundError:  # the descriptor by which the folder is read
+            continue
+    return found
+
+
+def _threads() -> set[threading.Thread]:
+    """All but the one from which the lab starts processes: they die with the thread that started them."""
+    return {thread for thread in threading.enumerate() if not thread.name.startswith("wsasec-lab-children")}
+
+
+def _children() -> set[str]:
+    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    wsasec.release_namespaces()
+    descriptors = _descriptors()
+    threads = _threads()
+    children = _children()
+    yield
+    gc.collect()  # a socket in a reference cycle (a traceback) is not yet closed
+    wsasec.release_namespaces()
+    left = {fd: what for fd, what in _descriptors().items() if descriptors.get(fd) != what}
+    assert not left, f"descriptors left open: {left}"
+    assert _threads() <= threads, "threads left"
+    assert _children() <= children, "child processes left"
+
+
+@pytest.fixture(scope="session")
+def unprivileged() -> tuple[int, int]:
+    """User and group of nobody: a process that root can turn into one without privileges."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become nobody")
+    return 65534, 65534

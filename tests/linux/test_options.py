@@ -1,0 +1,80 @@
+"""socket_options: the same protection through libraries that make their own sockets."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import pytest
+import urllib3
+from urllib3.connection import HTTPConnection
+
+import wsasec
+from wsasec import IpsecFlags, IpsecSettings, SecurityError, SecurityFlags, Settings, Winsock, _wsasec, profiles
+
+FAMILIES = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+families = pytest.mark.parametrize(("family", "host"), FAMILIES, ids=["v4", "v6"])
+
+
+@families
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_they_secure_a_socket(family: int, host: str, kind: int) -> None:
+    options = wsasec.socket_options(family=family)
+    assert _wsasec.guard_state("default", family) == 0
+    with socket.socket(family, kind) as sock:
+        for level, name, value in options:
+            assert isinstance(value, bytes)
+            sock.setsockopt(level, name, value)
+        with pytest.raises(SecurityError, match="already"):
+            wsasec.secure(sock)
+        sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            sock.connect((host, 9))
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == profiles.DEFAULT.mark
+
+
+@families
+def test_the_wrong_family_fails(family: int, host: str) -> None:
+    """A policy of another family would be taken and protect nothing: so the option itself must fail."""
+    other = socket.AF_INET6 if family == socket.AF_INET else socket.AF_INET
+    with socket.socket(other) as sock, pytest.raises(OSError, match=".") as caught:
+        for option in wsasec.socket_options(family=family):
+            sock.setsockopt(*option)
+    assert caught.value.errno in (errno.EOPNOTSUPP, errno.ENOPROTOOPT)
+
+
+def test_settings() -> None:
+    full = wsasec.socket_options(family=socket.AF_INET)
+    insecure = wsasec.socket_options(Settings(SecurityFlags.ALLOW_INSECURE), family=socket.AF_INET)
+    skip = wsasec.socket_options(
+        IpsecSettings(ipsec_flags=IpsecFlags.SKIP_FILTER_INSTANTIATION), family=socket.AF_INET
+    )
+    assert (len(full), len(insecure), len(skip)) == (4, 3, 1)
+    assert len(wsasec.socket_options(family=socket.AF_INET6)) == 5
+
+
+def test_urllib3_sends_nothing_in_clear() -> None:
+    """A real client against a real listener in clear: it must not get through."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        options = HTTPConnection.default_socket_options + wsasec.socket_options(family=socket.AF_INET)
+        with (
+            urllib3.HTTPConnectionPool("127.0.0.1", listener.getsockname()[1], socket_options=options) as pool,
+            pytest.raises(urllib3.exceptions.NewConnectionError),
+        ):
+            pool.request("GET", "/", retries=False, timeout=1)
+        listener.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+@pytest.mark.parametrize("family", [0, socket.AF_UNIX, 99, -1])
+def test_bad_family(family: int) -> None:
+    with pytest.raises(SecurityError) as caught:
+        wsasec.socket_options(family=family)
+    assert caught.value.winsock is Winsock.WSAEINVAL
+    with pytest.raises(TypeError):
+        wsasec.socket_options(family="x")
+    with pytest.raises(TypeError):
+        wsasec.socket_options()
