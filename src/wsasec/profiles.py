@@ -68,16 +68,21 @@ class Profiles(Mapping[str, Profile]):
         return len(self.by_name)
 
 
+def _normal(table: str) -> str:
+    return re.sub(r"""["'\s]""", "", table)
+
+
 def _line_of(text: str, table: str | None, key: str | None) -> int | None:
     """Find the line of a key, or of its table's header: tomllib gives no positions."""
+    wanted = None if table is None else _normal(table)
     current: str | None = None
     header: int | None = None
     for number, line in enumerate(text.splitlines(), 1):
         if match := re.match(r"\s*\[\s*([^\]]+?)\s*\]", line):
-            current = re.sub(r"""["'\s]""", "", match[1])
-            if current == table:
+            current = _normal(match[1])
+            if current == wanted:
                 header = number
-        elif key is not None and current == table and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line):
+        elif key is not None and current == wanted and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line):
             return number
     return header
 

@@ -30,7 +30,7 @@ def _check_flags(kind: type[SecurityFlags] | type[IpsecFlags], name: str, value:
         raise TypeError(f"{name} is {kind.__name__}, not {type(value).__name__}")
     known = 0
     for flag in kind:
-        known |= flag
+        known |= flag.value
     if value & ~known:
         raise ValueError(f"{name} has unknown bits: {value & ~known:#x}")
 

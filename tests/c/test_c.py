@@ -1,0 +1,91 @@
+"""Compile and run the tests of the C code, with sanitizers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+CORE = sorted((ROOT / "src/core").glob("*.c"))
+LINUX = sorted((ROOT / "src/linux").glob("*.c"))
+
+WARNINGS = ["-std=c11", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
+MEMORY = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+THREADS = ["-g", "-O1", "-fsanitize=thread"]
+FUZZ = ["-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
+RUNS = 300_000
+
+needs_sources = pytest.mark.skipif(not CORE, reason="the C sources are not beside the tests: run from the source tree")
+pytestmark = needs_sources
+
+
+def compiler(name: str) -> str:
+    found = shutil.which(name)
+    if not found:
+        pytest.skip(f"no {name}: apt-get install {name} libclang-rt-14-dev")
+    return found
+
+
+def build(tmp_path: Path, cc: str, flags: list[str], sources: list[Path], name: str) -> Path:
+    program = tmp_path / name
+    include = ["-D_DEFAULT_SOURCE", f"-I{ROOT / 'include'}"]
+    subprocess.run(
+        [compiler(cc), *WARNINGS, *flags, *include, *map(str, sources), "-o", str(program), "-pthread"],
+        check=True,
+        timeout=120,
+    )
+    return program
+
+
+def run(program: Path, *arguments: str, cwd: Path) -> None:
+    environment = os.environ | {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}
+    subprocess.run([str(program), *arguments], check=True, timeout=180, env=environment, cwd=cwd)
+
+
+@pytest.mark.parametrize("cc", ["gcc", "clang"])
+def test_core(tmp_path: Path, cc: str) -> None:
+    run(build(tmp_path, cc, MEMORY, [HERE / "test_core.c", HERE / "double.c", *CORE], "core"), cwd=tmp_path)
+
+
+@pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
+def test_claims(tmp_path: Path, sanitizer: list[str]) -> None:
+    sources = [HERE / "test_claims.c", ROOT / "src/core/sockets.c"]
+    run(build(tmp_path, "gcc", sanitizer, sources, "claims"), cwd=tmp_path)
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
+def test_linux(tmp_path: Path, sanitizer: list[str]) -> None:
+    program = build(tmp_path, "gcc", sanitizer, [HERE / "test_linux.c", *CORE, *LINUX], "linux")
+    unshare = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--net"]
+    subprocess.run([*unshare, "--", str(program)], check=True, timeout=120)
+
+
+def test_fuzz_settings(tmp_path: Path) -> None:
+    sources = [HERE / "fuzz_settings.c", *(ROOT / "src/core" / f"{name}.c" for name in ("settings", "profiles"))]
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for i, seed in enumerate([b"", bytes(8), b"\1" + bytes(87), b"\1" + bytes(119)]):
+        (corpus / str(i)).write_bytes(seed)
+    program = build(tmp_path, "clang", FUZZ, sources, "fuzz_settings")
+    run(program, f"-runs={RUNS}", "-max_len=256", "-seed=1", str(corpus), cwd=tmp_path)
+
+
+def test_fuzz_netlink(tmp_path: Path) -> None:
+    program = build(tmp_path, "clang", FUZZ, [HERE / "fuzz_netlink.c", ROOT / "src/linux/netlink.c"], "fuzz_netlink")
+    run(program, f"-runs={RUNS}", "-max_len=128", "-seed=1", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(("cc", "standard"), [("gcc", "c11"), ("clang", "c11"), ("g++", "c++17"), ("clang++", "c++17")])
+def test_headers(tmp_path: Path, cc: str, standard: str) -> None:
+    source = tmp_path / ("layout.cpp" if "++" in cc else "layout.c")
+    source.write_text((HERE / "test_layout.c").read_text())
+    program = tmp_path / "layout"
+    flags = [f"-std={standard}", "-pedantic", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'include'}"]
+    subprocess.run([compiler(cc), *flags, str(source), "-o", str(program)], check=True, timeout=60)
+    run(program, cwd=tmp_path)

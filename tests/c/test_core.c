@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The core against a backend that can be told to fail: order, consequences, and the arguments of all six. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "double.h"
+
+static int failures;
+
+#define CHECK(condition)                                                                                     \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            fprintf(stderr, "%s:%d: %s (calls: %s)\n", __FILE__, __LINE__, #condition, the_double.calls);    \
+            failures++;                                                                                      \
+        }                                                                                                    \
+    } while (0)
+
+#define CALLS(text) CHECK(strcmp(the_double.calls, text) == 0)
+
+/* A socket that nobody has seen yet. */
+static void fresh(uint8_t type)
+{
+    static uint64_t identity = 100;
+
+    memset(&the_double, 0, sizeof the_double);
+    the_double.facts.identity = ++identity;
+    the_double.facts.realm = 1;
+    the_double.facts.family = WSASEC_FAMILY_INET;
+    the_double.facts.type = type;
+}
+
+/* The same socket, asked again. */
+static void again(void)
+{
+    memset(the_double.calls, 0, sizeof the_double.calls);
+    the_double.count = 0;
+    the_double.inspect_fails = the_double.ready_fails = the_double.apply_fails = 0;
+}
+
+static int32_t set(const void *settings, uint32_t length, wsasec_status *status)
+{
+    return wsasec_set_socket_security(5, settings, length, NULL, NULL, status);
+}
+
+static void test_order(void)
+{
+    const wsasec_socket_security_settings bad = {WSASEC_SOCKET_SECURITY_PROTOCOL_INVALID, 0};
+    wsasec_status status;
+
+    fresh(WSASEC_TYPE_STREAM);
+    CHECK(set(NULL, 0, &status) == 0);
+    CHECK(status.code == 0);
+    CALLS("IRA");
+
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.inspect_fails = WSASEC_REASON_NOT_A_SOCKET;
+    CHECK(set(&bad, 4, &status) == -WSASEC_WSAENOTSOCK);
+    CHECK(status.flags == 0);
+    CALLS("I"); /* what is no socket is not blocked */
+
+    fresh(WSASEC_TYPE_OTHER);
+    the_double.facts.bound = 1;
+    CHECK(set(NULL, 1, &status) == -WSASEC_WSAEFAULT);
+    CHECK(set(&bad, 4, &status) == -WSASEC_WSAEMSGSIZE);
+    CHECK(set(&bad, 8, &status) == -WSASEC_WSAEINVAL);
+    CHECK(status.step == WSASEC_STEP_KIND);
+    CALLS("III");
+
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.facts.bound = 1;
+    the_double.bound_reason = WSASEC_REASON_CONNECTED;
+    CHECK(set(&bad, 8, &status) == -WSASEC_WSAEISCONN);
+    CALLS("IB");
+
+    fresh(WSASEC_TYPE_STREAM);
+    CHECK(set(&bad, 8, &status) == -WSASEC_WSAEINVAL);
+    CHECK(status.step == WSASEC_STEP_SETTINGS && status.reason == WSASEC_REASON_PROTOCOL);
+    CALLS("I");
+    CHECK(set(NULL, 0, NULL) == 0); /* the claim was given back */
+}
+
+static void test_a_failed_step_blocks(void)
+{
+    wsasec_status status;
+
+    fresh(WSASEC_TYPE_DGRAM);
+    the_double.ready_fails = WSASEC_REASON_FAMILY_UNSUPPORTED;
+    CHECK(set(NULL, 0, &status) == -WSASEC_WSAEAFNOSUPPORT);
+    CHECK(status.flags == WSASEC_STATUS_BLOCKED && status.step == WSASEC_STEP_GUARD && status.os_error == 7);
+    CALLS("IRX");
+    again();
+    CHECK(set(NULL, 0, &status) == -WSASEC_WSAEINVAL);
+    CHECK(status.reason == WSASEC_REASON_FAILED_BEFORE);
+    CALLS("I");
+
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.apply_fails = WSASEC_REASON_NO_MEMORY;
+    CHECK(set(NULL, 0, &status) == -WSASEC_WSAENOBUFS);
+    CHECK(status.flags == WSASEC_STATUS_BLOCKED && status.step == WSASEC_STEP_POLICY_IN);
+    CALLS("IRAX");
+
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.apply_fails = WSASEC_REASON_PRIVILEGE;
+    the_double.block_fails = -1;
+    CHECK(set(NULL, 0, &status) == -WSASEC_WSAEACCES);
+    CHECK(status.flags == WSASEC_STATUS_STILL_OPEN);
+
+    /* Facts that cannot be had are a failed step, too. */
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.inspect_fails = WSASEC_REASON_NAMESPACE;
+    CHECK(set(NULL, 0, &status) == -WSASEC_WSAEACCES);
+    CHECK(status.flags == WSASEC_STATUS_BLOCKED);
+    CALLS("IX");
+}
+
+static void test_once(void)
+{
+    wsasec_status status;
+
+    fresh(WSASEC_TYPE_STREAM);
+    CHECK(set(NULL, 0, NULL) == 0);
+    CHECK(wsasec_profile_of(5) == wsasec_profile_builtin());
+    again();
+    CHECK(set(NULL, 0, &status) == -WSASEC_WSAEINVAL);
+    CHECK(status.reason == WSASEC_REASON_ALREADY_SECURED);
+    CALLS("I");
+
+    /* Another process did it: only the mark tells. */
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.facts.mark = wsasec_profile_builtin()->mark | 0x42;
+    CHECK(set(NULL, 0, &status) == -WSASEC_WSAEINVAL);
+    CHECK(status.reason == WSASEC_REASON_ALREADY_SECURED);
+    CALLS("I");
+
+    fresh(WSASEC_TYPE_STREAM);
+    CHECK(wsasec_profile_of(5) == NULL);
+    CHECK(wsasec_set_socket_security((wsasec_socket)1 << 40, NULL, 0, NULL, NULL, &status) == -WSASEC_WSAENOBUFS);
+    CHECK(status.flags == WSASEC_STATUS_BLOCKED);
+}
+
+static void test_skip_asks_for_nothing(void)
+{
+    wsasec_socket_security_settings_ipsec settings;
+
+    memset(&settings, 0, sizeof settings);
+    settings.SecurityProtocol = WSASEC_SOCKET_SECURITY_PROTOCOL_IPSEC;
+    settings.IpsecFlags = WSASEC_SOCKET_SETTINGS_IPSEC_SKIP_FILTER_INSTANTIATION;
+    fresh(WSASEC_TYPE_STREAM);
+    CHECK(set(&settings, sizeof settings, NULL) == 0);
+    CALLS("IA");
+}
+
+static void test_many(void)
+{
+    enum { COUNT = 600 };
+    int32_t sockets[COUNT];
+    int32_t codes[COUNT];
+    wsasec_status first;
+    size_t ready = 0;
+
+    fresh(WSASEC_TYPE_STREAM);
+    for (int i = 0; i < COUNT; i++)
+        sockets[i] = 10000 + i;
+    /* The same identity behind every descriptor: to the core, each is a new descriptor of it. */
+    CHECK(wsasec_secure_many(sockets, COUNT, NULL, 0, codes, &first) == 0);
+    for (size_t i = 0; i < the_double.count; i++)
+        ready += the_double.calls[i] == 'R';
+    CHECK(ready == 3); /* 600 sockets, one question for each 256 */
+    again();
+    the_double.facts.identity++;
+    the_double.ready_fails = WSASEC_REASON_GUARD_SYSCTL4;
+    CHECK(wsasec_secure_many(sockets, 3, NULL, 0, codes, &first) == 3);
+    CALLS("IRXIRXIRX"); /* a refusal is not remembered */
+    CHECK(codes[0] == -WSASEC_WSAENETDOWN && codes[2] == -WSASEC_WSAENETDOWN);
+    CHECK(first.reason == WSASEC_REASON_GUARD_SYSCTL4);
+    CHECK(wsasec_secure_many(NULL, 0, NULL, 0, NULL, NULL) == 0);
+    again();
+    the_double.facts.identity++;
+    CHECK(wsasec_secure_many(sockets, 3, NULL, 5, NULL, NULL) == 3);
+    CALLS("III");
+}
+
+static void test_query(void)
+{
+    wsasec_socket_security_query_template_ipsec2 template_;
+    unsigned char info[64];
+    uint32_t length;
+    wsasec_status status;
+
+    memset(&template_, 0, sizeof template_);
+    fresh(WSASEC_TYPE_STREAM);
+    CHECK(wsasec_query_socket_security(5, NULL, 0, info, NULL, NULL, NULL, &status) == -WSASEC_WSAEFAULT);
+    CHECK(wsasec_query_socket_security(5, NULL, 0, NULL, &length, NULL, NULL, &status) == -WSASEC_WSAEMSGSIZE);
+    CHECK(length == 24);
+    CHECK(wsasec_query_socket_security(5, NULL, 0, info, &length, NULL, NULL, &status) == 0);
+    CHECK(wsasec_query_socket_security(5, &template_, 100, info, &length, NULL, NULL, &status) == -WSASEC_WSAEMSGSIZE);
+    template_.SecurityProtocol = WSASEC_SOCKET_SECURITY_PROTOCOL_IPSEC2;
+    CHECK(wsasec_query_socket_security(5, &template_, 144, info, &length, NULL, NULL, &status) == -WSASEC_WSAEMSGSIZE);
+    CHECK(wsasec_query_socket_security(5, &template_, 152, info, &length, NULL, NULL, &status) == -WSASEC_WSAEMSGSIZE);
+    CHECK(length == 64);
+    CHECK(wsasec_query_socket_security(5, &template_, 152, info, &length, NULL, NULL, &status) == 0);
+    template_.SecurityProtocol = 3;
+    CHECK(wsasec_query_socket_security(5, &template_, 152, info, &length, NULL, NULL, &status) == -WSASEC_WSAEINVAL);
+    fresh(WSASEC_TYPE_DGRAM);
+    template_.SecurityProtocol = 0;
+    CHECK(wsasec_query_socket_security(5, NULL, 0, info, &length, NULL, NULL, &status) == -WSASEC_WSAEFAULT);
+    CHECK(wsasec_query_socket_security(5, &template_, 152, info, &length, NULL, NULL, &status) == -WSASEC_WSAEINVAL);
+    template_.PeerAddress.family = 2;
+    template_.PeerAddress.data[1] = 53;
+    CHECK(wsasec_query_socket_security(5, &template_, 152, info, &length, NULL, NULL, &status) == 0);
+    CALLS("IIIq");
+    the_double.inspect_fails = WSASEC_REASON_NOT_A_SOCKET;
+    CHECK(wsasec_query_socket_security(5, NULL, 0, NULL, NULL, NULL, NULL, &status) == -WSASEC_WSAENOTSOCK);
+}
+
+static void test_peer_names(void)
+{
+    struct {
+        wsasec_socket_peer_target_name head;
+        uint16_t more[20];
+    } name;
+    wsasec_status status;
+
+    memset(&name, 0, sizeof name);
+    fresh(WSASEC_TYPE_STREAM);
+    CHECK(wsasec_set_socket_peer_target_name(5, NULL, 0, NULL, NULL, &status) == -WSASEC_WSAEFAULT);
+    CHECK(wsasec_set_socket_peer_target_name(5, &name, 143, NULL, NULL, &status) == -WSASEC_WSAEMSGSIZE);
+    name.head.PeerTargetNameStringLen = sizeof name - 140 + 2;
+    CHECK(wsasec_set_socket_peer_target_name(5, &name, sizeof name, NULL, NULL, &status) == -WSASEC_WSAEMSGSIZE);
+    name.head.PeerTargetNameStringLen = UINT32_MAX;
+    CHECK(wsasec_set_socket_peer_target_name(5, &name, sizeof name, NULL, NULL, &status) == -WSASEC_WSAEMSGSIZE);
+    name.head.PeerTargetNameStringLen = 3;
+    CHECK(wsasec_set_socket_peer_target_name(5, &name, sizeof name, NULL, NULL, &status) == -WSASEC_WSAEINVAL);
+    name.head.PeerTargetNameStringLen = 4;
+    CHECK(wsasec_set_socket_peer_target_name(5, &name, sizeof name, NULL, NULL, &status) == 0);
+    name.head.SecurityProtocol = WSASEC_SOCKET_SECURITY_PROTOCOL_IPSEC2;
+    CHECK(wsasec_set_socket_peer_target_name(5, &name, sizeof name, NULL, NULL, &status) == -WSASEC_WSAEINVAL);
+    the_double.facts.bound = 1;
+    the_double.bound_reason = WSASEC_REASON_CONNECTED;
+    CHECK(wsasec_set_socket_peer_target_name(5, &name, sizeof name, NULL, NULL, &status) == -WSASEC_WSAEISCONN);
+    name.head.SecurityProtocol = 0;
+    fresh(WSASEC_TYPE_DGRAM);
+    CHECK(wsasec_set_socket_peer_target_name(5, &name, sizeof name, NULL, NULL, &status) == -WSASEC_WSAEINVAL);
+    CHECK(status.reason == WSASEC_REASON_PEER_ADDRESS);
+    CHECK(wsasec_delete_socket_peer_target_name(5, NULL, 0, NULL, NULL, &status) == -WSASEC_WSAEFAULT);
+    CHECK(wsasec_delete_socket_peer_target_name(5, &name, 16, NULL, NULL, &status) == 0);
+    CALLS("IIId");
+}
+
+static void test_impersonation(void)
+{
+    wsasec_status status;
+
+    fresh(WSASEC_TYPE_DGRAM);
+    CHECK(wsasec_impersonate_socket_peer(5, NULL, 0, &status) == -WSASEC_WSAEFAULT);
+    fresh(WSASEC_TYPE_STREAM);
+    CHECK(wsasec_impersonate_socket_peer(5, NULL, 0, &status) == 0);
+    CHECK(wsasec_revert_impersonation(&status) == 0);
+    CALLS("Iir");
+}
+
+static void test_words(void)
+{
+    for (unsigned reason = 0; reason <= WSASEC_REASON_COUNT; reason++) {
+        wsasec_status status;
+
+        CHECK(wsasec_reason_text(reason)[0]);
+        CHECK(wsasec_reason_hint(reason) != NULL);
+        if (reason && reason < WSASEC_REASON_COUNT) {
+            CHECK(wsasec_reason_hint(reason)[0]);
+            CHECK(wsasec_reason_text(reason)[strlen(wsasec_reason_text(reason)) - 1] != '.');
+        }
+        (void)status;
+    }
+    for (unsigned step = 0; step <= WSASEC_STEP_COUNT; step++)
+        CHECK(wsasec_step_text(step)[0]);
+}
+
+static void test_profiles(void)
+{
+    wsasec_profile many[3];
+    const wsasec_profile *builtin = wsasec_profile_builtin();
+    wsasec_status status;
+
+    many[0] = many[1] = *builtin;
+    many[1].name[0] = 'x';
+    many[1].guid.data1++;
+    many[1].reqid++;
+    many[1].mark = 0x11000000;
+    many[1].encrypting = 0;
+    CHECK(wsasec_profiles_set(many, 2, 1) == 0);
+    CHECK(wsasec_profile_at(0) == builtin);
+    CHECK(wsasec_profile_at(1) && wsasec_profile_at(1)->reqid == many[1].reqid);
+    CHECK(wsasec_profile_at(2) == NULL);
+    CHECK(wsasec_profiles_set(many, 2, 1) == 0); /* the same profiles take no new numbers */
+    CHECK(wsasec_profile_at(2) == NULL);
+    fresh(WSASEC_TYPE_STREAM);
+    CHECK(set(NULL, 0, NULL) == 0);
+    CHECK(wsasec_profile_of(5) == wsasec_profile_at(1));
+    fresh(WSASEC_TYPE_STREAM);
+    {
+        const wsasec_socket_security_settings guarantee = {0, WSASEC_SOCKET_SETTINGS_GUARANTEE_ENCRYPTION};
+
+        CHECK(set(&guarantee, sizeof guarantee, &status) == -WSASEC_WSAEINVAL);
+        CHECK(status.reason == WSASEC_REASON_NOT_ENCRYPTING && status.profile == 1);
+    }
+    CHECK(wsasec_profiles_set(many, 0, 0) == -WSASEC_WSAEINVAL);
+    CHECK(wsasec_profiles_set(NULL, 1, 0) == -WSASEC_WSAEINVAL);
+    CHECK(wsasec_profiles_set(many, 2, 2) == -WSASEC_WSAEINVAL);
+    memset(many[0].name, 'a', sizeof many[0].name);
+    CHECK(wsasec_profiles_set(many, 2, 0) == -WSASEC_WSAEINVAL);
+    CHECK(wsasec_profiles_set(builtin, 1, 0) == 0);
+}
+
+int main(void)
+{
+    test_order();
+    test_a_failed_step_blocks();
+    test_once();
+    test_skip_asks_for_nothing();
+    test_many();
+    test_query();
+    test_peer_names();
+    test_impersonation();
+    test_words();
+    test_profiles();
+    return failures != 0;
+}

@@ -1,0 +1,52 @@
+"""Python's constants against the header that C programs use."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import wsasec
+from wsasec import constants
+
+HEADER = (Path(wsasec.get_include()) / "wsasec_types.h").read_text()
+
+
+def test_headers_are_installed() -> None:
+    assert (Path(wsasec.get_include()) / "wsasec.h").is_file()
+
+
+def _defines(prefix: str) -> dict[str, int]:
+    found = re.findall(rf"#define WSASEC_{prefix}(\w+) UINT32_C\((0x[0-9a-fA-F]+)\)", HEADER)
+    return {name: int(value, 0) for name, value in found}
+
+
+def _enumerators(prefix: str) -> dict[str, int]:
+    found = re.findall(rf"WSASEC_{prefix}(\w+) = (\d+)", HEADER)
+    return {name: int(value) for name, value in found}
+
+
+def test_flags() -> None:
+    both = _defines("SOCKET_SETTINGS_")
+    ipsec = {name.removeprefix("IPSEC_"): value for name, value in both.items() if name.startswith("IPSEC_")}
+    plain = {name: value for name, value in both.items() if not name.startswith("IPSEC_")}
+    assert {flag.name: flag.value for flag in constants.SecurityFlags if flag} == plain
+    assert {flag.name: flag.value for flag in constants.IpsecFlags if flag} == ipsec
+    assert {flag.name: flag.value for flag in constants.SocketInfo if flag} == _defines("SOCKET_INFO_")
+
+
+def test_protocols() -> None:
+    assert {p.name: p.value for p in constants.SecurityProtocol} == _enumerators("SOCKET_SECURITY_PROTOCOL_")
+
+
+def test_codes() -> None:
+    codes = {f"WSA{name}": value for name, value in _enumerators("WSA").items()}
+    assert {code.name: code.value for code in constants.Winsock} == codes
+
+
+def test_microsofts_names() -> None:
+    for name in constants.__all__:
+        if name.startswith("SOCKET_SETTINGS_") or name.startswith("SOCKET_INFO_"):
+            value = _defines(name.rpartition("_")[0] + "_").get(name.rpartition("_")[2])
+            all_defines = {k: v for p in ("SOCKET_SETTINGS_", "SOCKET_INFO_") for k, v in
+                           {p + n: v for n, v in _defines(p).items()}.items()}
+            assert getattr(wsasec, name) == all_defines[name], value
