@@ -41,6 +41,7 @@ def sources(*folders: str) -> list[str]:
 
 
 def extension(name: str, files: list[str]) -> Extension:
+    """Describe an extension with the flags that all of ours share."""
     return Extension(
         name,
         files,

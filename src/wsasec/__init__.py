@@ -1,8 +1,8 @@
 """IPsec for single sockets, at C speed.
 
-    with socket.socket() as s:
-        wsasec.secure(s)                    # encrypted from here on, or nothing is sent
-        wsasec.connect(s, ("10.0.0.2", 443))
+with socket.socket() as s:
+    wsasec.secure(s)                    # encrypted from here on, or nothing is sent
+    wsasec.connect(s, ("10.0.0.2", 443))
 """
 
 from importlib.metadata import version as _version
@@ -20,7 +20,7 @@ from .sockets import WSAGetLastError, WSASetSocketSecurity, connect
 
 __version__ = _version("wsasec")
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     "BatchError",
     "ConfigError",
     "IpsecSettings",

@@ -50,11 +50,11 @@ async def _in_time(work: Coroutine[Any, Any, _T], deadline: float, address: Any)
         raise TimeoutError(errno.ETIMEDOUT, f"no answer from {address}") from None
 
 
-async def connect(sock: socket.socket, address: Any, timeout: float = 30.0) -> None:  # noqa: ASYNC109
+async def connect(sock: socket.socket, address: Any, timeout: float = 30.0) -> None:
     """Connect a secured socket, waiting for its security association; see `wsasec.connect`.
 
-    ``loop.sock_connect()`` is no replacement: it takes the EAGAIN of "no SA yet" for a connection in progress,
-    and then for a connection.
+    ``loop.sock_connect()`` is no replacement: it takes the EAGAIN of "no SA yet" for a connection in
+    progress, and then for a connection.
 
     Args:
         sock: a non-blocking socket.
@@ -66,6 +66,7 @@ async def connect(sock: socket.socket, address: Any, timeout: float = 30.0) -> N
         TimeoutError: there was an SA, but no answer until the deadline.
         OSError: what connect() raises otherwise.
         ValueError: the socket is blocking, or a wrong time-out.
+
     """
     deadline = check_timeout(timeout)
     if sock.gettimeout() != 0:

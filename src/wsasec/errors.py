@@ -42,6 +42,7 @@ class SecurityError(OSError):
         socket: the descriptor, or None where there is none.
         step: the step that failed: "descriptor", "settings", "guard", "outbound policy", ...
         profile: the name of the profile that was to be used, or None.
+
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class BatchError(SecurityError):
     Attributes:
         codes: array('i') of one Winsock code a socket, in their order; 0 for success.
         index: index of the first failure.
+
     """
 
     def __init__(self, first: SecurityError, codes: array[int], index: int) -> None:

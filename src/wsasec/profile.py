@@ -25,6 +25,7 @@ class Profile:
         mark: firewall mark of the guard, within ``mask``, not zero.
         mask: the bits of the mark that belong to wsasec.
         encrypting: False if SAs of this profile may be integrity-only.
+
     """
 
     name: str

@@ -34,6 +34,7 @@ class ConfigError(ValueError):
     Attributes:
         path: the file, or None where the value did not come from one.
         line: the line the error is on, counted from 1, or None.
+
     """
 
     def __init__(self, message: str, path: Path | None = None, line: int | None = None) -> None:
@@ -82,7 +83,11 @@ def _line_of(text: str, table: str | None, key: str | None) -> int | None:
             current = _normal(match[1])
             if current == wanted:
                 header = number
-        elif key is not None and current == wanted and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line):
+        elif (
+            key is not None
+            and current == wanted
+            and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line)
+        ):
             return number
     return header
 
@@ -145,6 +150,61 @@ def _config_files() -> list[Path]:
     return files
 
 
+class _Collected:
+    """What the files read so far say."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Profile] = {}
+        self.default: tuple[str, Path, int | None] | None = None
+
+    def add_file(self, path: Path) -> None:
+        text = _read(path)
+        data = _toml(path, text)
+        for key in data:
+            if key not in ("default", "profile"):
+                line = _line_of(text, None, key) or _line_of(text, key, None)
+                raise ConfigError(f"{key}: unknown key; known are default, profile", path, line)
+        if "default" in data:
+            line = _line_of(text, None, "default")
+            if not isinstance(data["default"], str):
+                raise ConfigError("default: not the name of a profile", path, line)
+            self.default = (data["default"], path, line)
+        tables = data.get("profile", {})
+        if not isinstance(tables, dict):
+            raise ConfigError(
+                "profile: profiles are tables: [profile.NAME]", path, _line_of(text, None, "profile")
+            )
+        for name, raw in tables.items():
+            try:
+                self._add_profile(name, raw)
+            except ValueError as error:
+                key = str(error).partition(":")[0]
+                line = _line_of(text, f"profile.{name}", key) or _line_of(text, None, "profile")
+                raise ConfigError(f"profile {name!r}: {error}", path, line) from error
+
+    def _add_profile(self, name: str, raw: Any) -> None:
+        if name in self.found:
+            raise ValueError(f"profile {name!r} is defined twice")
+        profile = _parse_profile(name, raw)
+        for old in self.found.values():
+            if clash := _clash(profile, old):
+                raise ValueError(clash)
+        self.found[name] = profile
+
+    def result(self) -> Profiles:
+        if DEFAULT.name not in self.found:
+            for profile in self.found.values():
+                if clash := _clash(profile, DEFAULT):
+                    raise ConfigError(f"profile {profile.name!r}: {clash}")
+            self.found = {DEFAULT.name: DEFAULT, **self.found}
+        if self.default is None:
+            return Profiles(self.found, self.found[DEFAULT.name])
+        name, path, line = self.default
+        if name not in self.found:
+            raise ConfigError(f"default: there is no profile {name!r}", path, line)
+        return Profiles(self.found, self.found[name])
+
+
 def load(files: Iterable[str | os.PathLike[str]] | None = None) -> Profiles:
     """Read the profiles.
 
@@ -158,47 +218,12 @@ def load(files: Iterable[str | os.PathLike[str]] | None = None) -> Profiles:
     Raises:
         ConfigError: a file has an unknown key, a wrong value, or two profiles that cannot be told apart.
         OSError: a file cannot be read.
+
     """
-    found: dict[str, Profile] = {}
-    default_name: tuple[str, Path, int | None] | None = None
+    collected = _Collected()
     for path in [Path(f) for f in files] if files is not None else _config_files():
-        text = _read(path)
-        data = _toml(path, text)
-        for key in data:
-            if key not in ("default", "profile"):
-                line = _line_of(text, None, key) or _line_of(text, key, None)
-                raise ConfigError(f"{key}: unknown key; known are default, profile", path, line)
-        if "default" in data:
-            line = _line_of(text, None, "default")
-            if not isinstance(data["default"], str):
-                raise ConfigError("default: not the name of a profile", path, line)
-            default_name = (data["default"], path, line)
-        tables = data.get("profile", {})
-        if not isinstance(tables, dict):
-            raise ConfigError("profile: profiles are tables: [profile.NAME]", path, _line_of(text, None, "profile"))
-        for name, raw in tables.items():
-            try:
-                if name in found:
-                    raise ValueError(f"profile {name!r} is defined twice")
-                profile = _parse_profile(name, raw)
-                if clash := next(filter(None, (_clash(profile, old) for old in found.values())), None):
-                    raise ValueError(clash)
-            except ValueError as error:
-                key = str(error).partition(":")[0]
-                line = _line_of(text, f"profile.{name}", key) or _line_of(text, None, "profile")
-                raise ConfigError(f"profile {name!r}: {error}", path, line) from error
-            found[name] = profile
-    if DEFAULT.name not in found:
-        for profile in found.values():
-            if clash := _clash(profile, DEFAULT):
-                raise ConfigError(f"profile {profile.name!r}: {clash}")
-        found = {DEFAULT.name: DEFAULT, **found}
-    if default_name is None:
-        return Profiles(found, found[DEFAULT.name])
-    name, path, line = default_name
-    if name not in found:
-        raise ConfigError(f"default: there is no profile {name!r}", path, line)
-    return Profiles(found, found[name])
+        collected.add_file(path)
+    return collected.result()
 
 
 _lock = threading.Lock()

@@ -46,6 +46,7 @@ class Settings(SettingsBase):
     Raises:
         TypeError: flags are no flags.
         ValueError: unknown bits.
+
     """
 
     flags: SecurityFlags = SecurityFlags.NONE
@@ -91,6 +92,7 @@ class IpsecSettings(SettingsBase):
     Raises:
         TypeError: a member has a wrong type.
         ValueError: unknown flag bits, or text that has no UTF-16 form.
+
     """
 
     flags: SecurityFlags = SecurityFlags.NONE

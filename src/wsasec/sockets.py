@@ -25,7 +25,7 @@ _last_error = threading.local()
 
 
 def pauses(deadline: float) -> Iterator[float]:
-    """Yield how long to wait before each further try, in seconds, until the deadline (of time.monotonic())."""
+    """Yield the seconds to wait before each further try, until the deadline (of time.monotonic())."""
     pause = _FIRST_PAUSE
     while (left := deadline - time.monotonic()) > 0:
         yield min(pause, left)
@@ -40,6 +40,7 @@ def begin_connect(sock: _socket.socket, address: Any) -> int:
 
     Raises:
         OSError: any other error of connect().
+
     """
     error = sock.connect_ex(address)
     if error in (0, errno.EINPROGRESS, errno.EAGAIN):
@@ -61,7 +62,8 @@ def no_association(sock: _socket.socket, address: Any) -> SecurityError:
     if kernel_without_esp():
         hint = "this kernel has no ESP; `wsasec doctor` says what to do"
     else:
-        reqid = f" with reqid {profiles.active()[name].reqid}" if name in profiles.active() else ""
+        profile = profiles.active().get(name or "")
+        reqid = f" with reqid {profile.reqid}" if profile else ""
         hint = f"install SAs{reqid} between the two hosts, or look at the key daemon's log"
     return SecurityError(
         f"no security association with {host} in profile {name or '(unknown)'}",
@@ -79,6 +81,7 @@ def check_timeout(timeout: float) -> float:
     Raises:
         TypeError: not a number.
         ValueError: negative, or not a number in the other sense.
+
     """
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
@@ -91,8 +94,7 @@ def connect(sock: _socket.socket, address: Any, timeout: float = 30.0) -> None:
     """Connect a secured socket, waiting for its security association.
 
     On Linux connect() and sendto() on a secured socket without an SA fail with EAGAIN at once, and poll()
-    does not tell when there is one. This tries again until the deadline. The socket's own time-out is as before
-    afterwards.
+    does not tell when there is one. This tries again until the deadline. The socket's own time-out is kept.
 
     Args:
         sock: a socket; a plain one is simply connected.
@@ -104,6 +106,7 @@ def connect(sock: _socket.socket, address: Any, timeout: float = 30.0) -> None:
         TimeoutError: there was an SA, but no answer until the deadline.
         OSError: what connect() raises otherwise (ECONNREFUSED, ...).
         TypeError, ValueError: a wrong time-out.
+
     """
     deadline = check_timeout(timeout)
     before = sock.gettimeout()
@@ -140,13 +143,15 @@ def WSASetSocketSecurity(  # noqa: N802
         socket: descriptor or SOCKET handle.
         settings: a buffer with the structure, or None for NULL.
         settings_len: bytes of it, at most the size of the buffer.
-        overlapped, completion_routine: None; sockets are not overlapped here.
+        overlapped: None; sockets are not overlapped here.
+        completion_routine: None.
 
     Returns:
         0, or SOCKET_ERROR (-1) with the code in `WSAGetLastError`.
 
     Raises:
         TypeError, ValueError: what C could not have been called with.
+
     """
     if overlapped is not None or completion_routine is not None:
         raise TypeError("overlapped and completion_routine are None: sockets are not overlapped here")

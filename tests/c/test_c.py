@@ -20,7 +20,9 @@ THREADS = ["-g", "-O1", "-fsanitize=thread"]
 FUZZ = ["-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
 RUNS = 300_000
 
-needs_sources = pytest.mark.skipif(not CORE, reason="the C sources are not beside the tests: run from the source tree")
+needs_sources = pytest.mark.skipif(
+    not CORE, reason="the C sources are not beside the tests: run from the source tree"
+)
 pytestmark = needs_sources
 
 
@@ -67,7 +69,10 @@ def test_linux(tmp_path: Path, sanitizer: list[str]) -> None:
 
 
 def test_fuzz_settings(tmp_path: Path) -> None:
-    sources = [HERE / "fuzz_settings.c", *(ROOT / "src/core" / f"{name}.c" for name in ("settings", "profiles"))]
+    sources = [
+        HERE / "fuzz_settings.c",
+        *(ROOT / "src/core" / f"{name}.c" for name in ("settings", "profiles")),
+    ]
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for i, seed in enumerate([b"", bytes(8), b"\1" + bytes(87), b"\1" + bytes(119)]):
@@ -77,11 +82,15 @@ def test_fuzz_settings(tmp_path: Path) -> None:
 
 
 def test_fuzz_netlink(tmp_path: Path) -> None:
-    program = build(tmp_path, "clang", FUZZ, [HERE / "fuzz_netlink.c", ROOT / "src/linux/netlink.c"], "fuzz_netlink")
+    program = build(
+        tmp_path, "clang", FUZZ, [HERE / "fuzz_netlink.c", ROOT / "src/linux/netlink.c"], "fuzz_netlink"
+    )
     run(program, f"-runs={RUNS}", "-max_len=128", "-seed=1", cwd=tmp_path)
 
 
-@pytest.mark.parametrize(("cc", "standard"), [("gcc", "c11"), ("clang", "c11"), ("g++", "c++17"), ("clang++", "c++17")])
+@pytest.mark.parametrize(
+    ("cc", "standard"), [("gcc", "c11"), ("clang", "c11"), ("g++", "c++17"), ("clang++", "c++17")]
+)
 def test_headers(tmp_path: Path, cc: str, standard: str) -> None:
     source = tmp_path / ("layout.cpp" if "++" in cc else "layout.c")
     source.write_text((HERE / "test_layout.c").read_text())

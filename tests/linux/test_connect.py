@@ -37,7 +37,9 @@ def test_no_association(connect: Callable[..., None], family: int, host: str, ki
     with socket.socket(family, kind) as sock:
         wsasec.secure(sock)
         start = time.monotonic()
-        with pytest.raises(SecurityError, match="no security association with .*:9 in profile default") as caught:
+        with pytest.raises(
+            SecurityError, match=r"no security association with .*:9 in profile default"
+        ) as caught:
             connect(sock, (host, 9), 0.2)
         assert 0.2 <= time.monotonic() - start < 5
         assert caught.value.winsock is Winsock.WSAETIMEDOUT
@@ -103,7 +105,8 @@ def test_the_time_out_of_the_socket_is_kept(before: float | None) -> None:
 
 @both
 @pytest.mark.parametrize(
-    ("timeout", "error"), [(-1, ValueError), (float("nan"), ValueError), ("1", TypeError), (None, TypeError), (True, TypeError)]
+    ("timeout", "error"),
+    [(-1, ValueError), (float("nan"), ValueError), ("1", TypeError), (None, TypeError), (True, TypeError)],
 )
 def test_bad_timeouts(connect: Callable[..., None], timeout: object, error: type[Exception]) -> None:
     with socket.socket() as sock, pytest.raises(error):

@@ -15,7 +15,16 @@ from collections.abc import Callable
 import pytest
 
 import wsasec
-from wsasec import IpsecFlags, IpsecSettings, SecurityError, SecurityFlags, Settings, Winsock, _wsasec, profiles
+from wsasec import (
+    IpsecFlags,
+    IpsecSettings,
+    SecurityError,
+    SecurityFlags,
+    Settings,
+    Winsock,
+    _wsasec,
+    profiles,
+)
 
 FAMILIES = [socket.AF_INET, socket.AF_INET6]
 TYPES = [socket.SOCK_STREAM, socket.SOCK_DGRAM]
@@ -25,7 +34,9 @@ LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 kinds = pytest.mark.parametrize(("family", "kind"), KINDS, ids=["tcp4", "udp4", "tcp6", "udp6"])
 
 
-def refused(code: Winsock, call: Callable[[], object], text: str = ".", step: str | None = None) -> SecurityError:
+def refused(
+    code: Winsock, call: Callable[[], object], text: str = ".", step: str | None = None
+) -> SecurityError:
     with pytest.raises(SecurityError, match=text) as caught:
         call()
     assert caught.value.winsock is code
@@ -66,7 +77,9 @@ def assert_untouched(sock: socket.socket) -> None:
     ],
     ids=repr,
 )
-def test_secured_sockets_fail_closed(family: int, kind: int, settings: Settings | IpsecSettings | None) -> None:
+def test_secured_sockets_fail_closed(
+    family: int, kind: int, settings: Settings | IpsecSettings | None
+) -> None:
     with socket.socket(family, kind) as sock:
         wsasec.secure(sock, settings)
         assert_fails_closed(sock)
@@ -206,7 +219,10 @@ def test_a_reused_descriptor_number_is_a_new_socket() -> None:
 def test_a_check_that_fails_leaves_the_socket_usable() -> None:
     with socket.socket() as sock:
         refused(
-            Winsock.WSAEINVAL, lambda: wsasec.secure(sock, IpsecSettings(qm_policy=uuid.uuid4())), "names no", "settings"
+            Winsock.WSAEINVAL,
+            lambda: wsasec.secure(sock, IpsecSettings(qm_policy=uuid.uuid4())),
+            "names no",
+            "settings",
         )
         assert_untouched(sock)
         wsasec.secure(sock)
@@ -220,7 +236,9 @@ def test_many_threads_secure_one_socket() -> None:
             barrier = threading.Barrier(8)
             results: list[int] = []
 
-            def work(sock: socket.socket = sock, barrier: threading.Barrier = barrier, results: list[int] = results) -> None:
+            def work(
+                sock: socket.socket = sock, barrier: threading.Barrier = barrier, results: list[int] = results
+            ) -> None:
                 barrier.wait()
                 results.append(_wsasec.set_socket_security(sock.fileno(), None, 0))
 
@@ -235,13 +253,13 @@ def test_many_threads_secure_one_socket() -> None:
 
 def test_many_threads_secure_many_sockets() -> None:
     socks = [socket.socket(*KINDS[i % 4]) for i in range(400)]
-    errors: list[BaseException] = []
+    errors: list[Exception] = []
 
     def work(part: list[socket.socket]) -> None:
         try:
             for sock in part:
                 wsasec.secure(sock)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(socks[i::8],)) for i in range(8)]
@@ -322,7 +340,9 @@ except wsasec.SecurityError as error:
     raise SystemExit(0 if error.step == "state" else 1)
 raise SystemExit(2)
 """
-        assert subprocess.run([sys.executable, "-c", code], pass_fds=[sock.fileno()], timeout=30).returncode == 0
+        assert (
+            subprocess.run([sys.executable, "-c", code], pass_fds=[sock.fileno()], timeout=30).returncode == 0
+        )
 
 
 def test_order_of_checks() -> None:
@@ -380,9 +400,15 @@ def test_guarantee_encryption_refuses_an_integrity_only_profile() -> None:
     weak = wsasec.Profile("weak", uuid.uuid4(), 0x77, 0x11000000, 0xFF000000, encrypting=False)
     profiles.use(profiles.Profiles({"default": profiles.DEFAULT, "weak": weak}, weak))
     guaranteed = SecurityFlags.GUARANTEE_ENCRYPTION
-    for settings in (Settings(guaranteed), IpsecSettings(guaranteed), IpsecSettings(guaranteed, qm_policy=weak)):
+    for settings in (
+        Settings(guaranteed),
+        IpsecSettings(guaranteed),
+        IpsecSettings(guaranteed, qm_policy=weak),
+    ):
         with socket.socket() as sock:
-            error = refused(Winsock.WSAEINVAL, lambda s=settings, k=sock: wsasec.secure(k, s), "integrity-only")
+            error = refused(
+                Winsock.WSAEINVAL, lambda s=settings, k=sock: wsasec.secure(k, s), "integrity-only"
+            )
             assert error.profile == "weak"
             assert_untouched(sock)
     with socket.socket() as sock:
@@ -399,6 +425,10 @@ def test_main_mode_policy_of_another_profile() -> None:
     other = wsasec.Profile("other", uuid.uuid4(), 0x78, 0x12000000, 0xFF000000)
     profiles.use(profiles.Profiles({"default": profiles.DEFAULT, "other": other}, profiles.DEFAULT))
     with socket.socket() as sock:
-        refused(Winsock.WSAEINVAL, lambda: wsasec.secure(sock, IpsecSettings(mm_policy=other)), "AuthipMMPolicyKey")
+        refused(
+            Winsock.WSAEINVAL,
+            lambda: wsasec.secure(sock, IpsecSettings(mm_policy=other)),
+            "AuthipMMPolicyKey",
+        )
         wsasec.secure(sock, IpsecSettings(qm_policy=other, mm_policy=other))
         assert _wsasec.profile_of(sock) == "other"

@@ -101,7 +101,22 @@ def test_flushed_in_the_middle_of_a_batch(realm: Namespace) -> None:
 def test_another_policy_comes_and_goes(realm: Namespace) -> None:
     """Policies of others are no reason to refuse."""
     secure_new(socket.AF_INET)
-    realm.run(["ip", "xfrm", "policy", "add", "src", "10.0.0.0/8", "dst", "10.0.0.0/8", "dir", "out", "action", "block"])
+    realm.run(
+        [
+            "ip",
+            "xfrm",
+            "policy",
+            "add",
+            "src",
+            "10.0.0.0/8",
+            "dst",
+            "10.0.0.0/8",
+            "dir",
+            "out",
+            "action",
+            "block",
+        ]
+    )
     secure_new(socket.AF_INET)
     realm.run(["ip", "xfrm", "policy", "del", "src", "10.0.0.0/8", "dst", "10.0.0.0/8", "dir", "out"])
     secure_new(socket.AF_INET)
@@ -122,9 +137,11 @@ def test_another_policy_comes_and_goes(realm: Namespace) -> None:
     ],
     ids=["reqid", "ah", "optional", "spi", "limited", "block", "no template"],
 )
-def test_a_foreign_policy_under_the_mark_is_refused(realm: Namespace, family: int, foreign: list[str]) -> None:
-    everything = "0.0.0.0/0" if family == socket.AF_INET else "::/0"
-    where = ["src", everything, "dst", everything, "dir", "out", "mark", "0x57000000", "mask", "0xff000000"]
+def test_a_foreign_policy_under_the_mark_is_refused(
+    realm: Namespace, family: int, foreign: list[str]
+) -> None:
+    every = "0.0.0.0/0" if family == socket.AF_INET else "::/0"
+    where = ["src", every, "dst", every, "dir", "out", "mark", "0x57000000", "mask", "0xff000000"]
     realm.run(["ip", "xfrm", "policy", "add", *where, *foreign])
     assert state(family) == POLICY_FOREIGN | REFLECT_OFF
     with socket.socket(family) as sock:
@@ -273,7 +290,9 @@ except wsasec.SecurityError as error:
 
 
 def test_without_privilege_nothing_is_sent(realm: Namespace, unprivileged: tuple[int, int]) -> None:
-    done = realm.run(["/usr/bin/env", f"PYTHONPATH={os.pathsep.join(sys.path)}", sys.executable, "-c", UNPRIVILEGED])
+    done = realm.run(
+        ["/usr/bin/env", f"PYTHONPATH={os.pathsep.join(sys.path)}", sys.executable, "-c", UNPRIVILEGED]
+    )
     assert done.stdout.count("nothing sent") == 4
 
 

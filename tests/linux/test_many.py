@@ -102,7 +102,9 @@ def test_the_same_socket_twice(socks: list[socket.socket]) -> None:
 
 
 def test_mixed_kinds() -> None:
-    kinds = [(f, t) for f in (socket.AF_INET, socket.AF_INET6) for t in (socket.SOCK_STREAM, socket.SOCK_DGRAM)]
+    kinds = [
+        (f, t) for f in (socket.AF_INET, socket.AF_INET6) for t in (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+    ]
     socks = [socket.socket(*kinds[i % 4]) for i in range(600)]
     wsasec.secure_many(socks)
     for sock in socks:
@@ -130,7 +132,9 @@ def test_mixed_kinds() -> None:
     ],
     ids=repr,
 )
-def test_bad_sockets_touch_nothing(socks: list[socket.socket], sockets: object, error: type[Exception]) -> None:
+def test_bad_sockets_touch_nothing(
+    socks: list[socket.socket], sockets: object, error: type[Exception]
+) -> None:
     if isinstance(sockets, list):
         sockets = [socks[0], *sockets]
     with pytest.raises(error):

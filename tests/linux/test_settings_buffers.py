@@ -26,7 +26,9 @@ def expected(buffer: bytes) -> int:
         return Winsock.WSAEINVAL
     if len(buffer) < 88:
         return Winsock.WSAEMSGSIZE
-    ipsec_flags, main, quick, reserved, reserved2, *lengths = struct.unpack_from("<I16s16s16s4xQIII", buffer, 8)
+    ipsec_flags, main, quick, reserved, reserved2, *lengths = struct.unpack_from(
+        "<I16s16s16s4xQIII", buffer, 8
+    )
     if 84 + sum(lengths) > len(buffer):
         return Winsock.WSAEMSGSIZE
     valid = (
@@ -71,8 +73,13 @@ SIZES = st.sampled_from([0, 2, 4, 8, 16]) | st.integers(0, 40) | st.integers(0, 
     )
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400)
-@example(struct.pack("<III16s16s16s4xQIII", 1, 0, 0, NO_GUID, NO_GUID, NO_GUID, 0, 2**31, 2**31, 0) + bytes(4))
-@example(struct.pack("<III16s16s16s4xQIII", 1, 0, 0, NO_GUID, uuid.uuid4().bytes_le, NO_GUID, 0, 0, 0, 0) + bytes(4))
+@example(
+    struct.pack("<III16s16s16s4xQIII", 1, 0, 0, NO_GUID, NO_GUID, NO_GUID, 0, 2**31, 2**31, 0) + bytes(4)
+)
+@example(
+    struct.pack("<III16s16s16s4xQIII", 1, 0, 0, NO_GUID, uuid.uuid4().bytes_le, NO_GUID, 0, 0, 0, 0)
+    + bytes(4)
+)
 def test_ipsec_structures(buffer: bytes) -> None:
     check(buffer)
 

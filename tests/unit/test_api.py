@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import wsasec
-from wsasec import SecurityError, WSAGetLastError, WSASetSocketSecurity, Winsock, _wsasec
+from wsasec import SecurityError, Winsock, WSAGetLastError, WSASetSocketSecurity, _wsasec
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,9 @@ class Fileno:
         return self.value
 
 
-@pytest.mark.parametrize("bad", [None, "5", b"5", 5.0, [], object(), True, Fileno("5"), Fileno(None)], ids=repr)
+@pytest.mark.parametrize(
+    "bad", [None, "5", b"5", 5.0, [], object(), True, Fileno("5"), Fileno(None)], ids=repr
+)
 def test_no_socket(bad: object) -> None:
     with pytest.raises(TypeError):
         wsasec.secure(bad)
@@ -67,8 +69,11 @@ def test_the_error_of_fileno_is_passed_on() -> None:
 
 @pytest.mark.parametrize("bad", [1, "x", b"\0" * 8, {}, object(), wsasec.SecurityFlags.NONE], ids=repr)
 def test_no_settings(bound: socket.socket, bad: object) -> None:
-    for call in (lambda: wsasec.secure(bound, bad), lambda: wsasec.secure_many([bound], bad),
-                 lambda: wsasec.socket_options(bad, family=socket.AF_INET)):
+    for call in (
+        lambda: wsasec.secure(bound, bad),
+        lambda: wsasec.secure_many([bound], bad),
+        lambda: wsasec.socket_options(bad, family=socket.AF_INET),
+    ):
         with pytest.raises(TypeError, match="settings is"):
             call()
 

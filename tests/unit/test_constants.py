@@ -44,9 +44,8 @@ def test_codes() -> None:
 
 
 def test_microsofts_names() -> None:
-    for name in constants.__all__:
-        if name.startswith("SOCKET_SETTINGS_") or name.startswith("SOCKET_INFO_"):
-            value = _defines(name.rpartition("_")[0] + "_").get(name.rpartition("_")[2])
-            all_defines = {k: v for p in ("SOCKET_SETTINGS_", "SOCKET_INFO_") for k, v in
-                           {p + n: v for n, v in _defines(p).items()}.items()}
-            assert getattr(wsasec, name) == all_defines[name], value
+    known = {
+        p + name: value for p in ("SOCKET_SETTINGS_", "SOCKET_INFO_") for name, value in _defines(p).items()
+    }
+    names = [name for name in constants.__all__ if name.startswith(("SOCKET_SETTINGS_", "SOCKET_INFO_"))]
+    assert {name: getattr(wsasec, name) for name in names} == known

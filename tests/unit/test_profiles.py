@@ -71,7 +71,9 @@ def test_folder(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_file_may_redefine_the_default(tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
-    path.write_text('[profile.default]\nguid = "31111111-2222-3333-4444-555555555555"\nreqid = 5\nmark = 1\nmask = 1\n')
+    path.write_text(
+        '[profile.default]\nguid = "31111111-2222-3333-4444-555555555555"\nreqid = 5\nmark = 1\nmask = 1\n'
+    )
     found = profiles.load([path])
     assert list(found) == ["default"]
     assert found.default.reqid == 5
@@ -138,24 +140,37 @@ def test_not_utf8(tmp_path: Path) -> None:
         profiles.load([path])
 
 
-@given(st.text(max_size=300) | st.builds(lambda a, b: GOOD[:a] + GOOD[b:], st.integers(0, 400), st.integers(0, 400)))
+@given(
+    st.text(max_size=300)
+    | st.builds(lambda a, b: GOOD[:a] + GOOD[b:], st.integers(0, 400), st.integers(0, 400))
+)
 @example("[profile]\nx = 1")
 @example("profile = 3")
 @example("[[profile]]")
-def test_any_text_gives_profiles_or_a_config_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_any_text_gives_profiles_or_a_config_error(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "p.toml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
         found = profiles.load([path])
     except ConfigError as error:
-        assert error.path in (path, None)
+        assert error.path in (path, None)  # noqa: PT017
     else:
         assert found.default.name in found
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"name": ""}, {"name": "x" * 64}, {"name": "a/b"}, {"guid": uuid.UUID(int=0)}, {"reqid": 0}, {"mark": 2**32}, {"mask": 0}],
+    [
+        {"name": ""},
+        {"name": "x" * 64},
+        {"name": "a/b"},
+        {"guid": uuid.UUID(int=0)},
+        {"reqid": 0},
+        {"mark": 2**32},
+        {"mask": 0},
+    ],
     ids=str,
 )
 def test_profile_checks(change: dict[str, object]) -> None:

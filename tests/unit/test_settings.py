@@ -83,7 +83,9 @@ def test_ipsec_settings(
     assert bytes(head.AuthipMMPolicyKey) == (mm_policy.bytes_le if mm_policy else bytes(16))
     assert bytes(head.Reserved) == bytes(16)
     assert head.Reserved2 == 0
-    assert [head.UserNameStringLen, head.DomainNameStringLen, head.PasswordStringLen] == [len(e) for e in encoded]
+    assert [head.UserNameStringLen, head.DomainNameStringLen, head.PasswordStringLen] == [
+        len(e) for e in encoded
+    ]
     assert packed[84:].startswith(b"".join(encoded))
 
 
