@@ -69,6 +69,7 @@ enum wsasec_reason {
     WSASEC_REASON_NO_DESCRIPTORS,
     WSASEC_REASON_NAMESPACE,
     WSASEC_REASON_GUARD_POLICY_FOREIGN,
+    WSASEC_REASON_GUARD_POLICY_RIVAL,
     WSASEC_REASON_GUARD_SYSCTL4,
     WSASEC_REASON_GUARD_SYSCTL6,
     WSASEC_REASON_GUARD_SA_UNMARKED,
@@ -202,7 +203,7 @@ int32_t wsasec_socket_options(int address_family, const void *settings, uint32_t
 enum wsasec_guard_state {
     WSASEC_GUARD_UP = 0,
     WSASEC_GUARD_POLICY_MISSING = 1,
-    WSASEC_GUARD_POLICY_FOREIGN = 2,
+    WSASEC_GUARD_POLICY_FOREIGN = 2, /* another has its mark, or comes before it */
     WSASEC_GUARD_REFLECT_OFF = 4,
     WSASEC_GUARD_SA_UNMARKED = 8
 };

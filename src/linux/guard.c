@@ -2,125 +2,20 @@
 #include "guard.h"
 
 #include <errno.h>
-#include <linux/rtnetlink.h>
-#include <netinet/in.h>
-#include <string.h>
+#include <linux/xfrm.h>
 #include <sys/socket.h>
 
 #include "failure.h"
-#include "policy.h"
+#include "guard_policy.h"
+#include "guard_sa.h"
 #include "realm.h"
 
 enum { INTERVAL_MS = 100 };
-
-#ifndef XFRMA_SA_DIR
-#define XFRMA_SA_DIR_ 33 /* Linux 6.10; linux/xfrm.h has it as an enumerator */
-#else
-#define XFRMA_SA_DIR_ XFRMA_SA_DIR
-#endif
 
 static enum wsasec_family family_of(int address_family)
 {
     return address_family == AF_INET6 ? WSASEC_FAMILY_INET6 : WSASEC_FAMILY_INET;
 }
-
-/* --- the marked system policy --- */
-
-struct expected {
-    struct wsasec_policy policy;
-    struct xfrm_mark mark;
-    int equal;
-};
-
-static void expect(struct expected *expected, const wsasec_profile *profile, int address_family)
-{
-    wsasec_policy_make(&expected->policy, profile, address_family, XFRM_POLICY_OUT, 1);
-    expected->mark = (struct xfrm_mark){.v = profile->mark, .m = profile->mask};
-    expected->equal = 0;
-}
-
-static int equal_enough(const struct wsasec_policy *want, const struct xfrm_userpolicy_info *info,
-                        const struct xfrm_user_tmpl *tmpl)
-{
-    return memcmp(&want->info.sel, &info->sel, sizeof info->sel) == 0 && info->dir == want->info.dir &&
-           info->action == XFRM_POLICY_ALLOW && info->lft.hard_byte_limit == XFRM_INF &&
-           info->lft.hard_packet_limit == XFRM_INF && !info->lft.hard_add_expires_seconds &&
-           !info->lft.hard_use_expires_seconds && tmpl->id.proto == IPPROTO_ESP && !tmpl->id.spi &&
-           tmpl->family == want->tmpl.family && tmpl->reqid == want->tmpl.reqid &&
-           tmpl->mode == XFRM_MODE_TRANSPORT && !tmpl->optional;
-}
-
-static void compare(void *context, const struct nlmsghdr *message)
-{
-    struct expected *expected = context;
-    struct xfrm_userpolicy_info info;
-    struct xfrm_user_tmpl tmpl;
-    struct xfrm_mark mark;
-    size_t templates;
-    const void *found;
-
-    if (message->nlmsg_type != XFRM_MSG_NEWPOLICY || message->nlmsg_len < NLMSG_LENGTH(sizeof info))
-        return;
-    memcpy(&info, NLMSG_DATA(message), sizeof info);
-    found = wsasec_attribute(message, sizeof info, XFRMA_TMPL, sizeof tmpl, &templates);
-    if (!found || templates != sizeof tmpl)
-        return;
-    memcpy(&tmpl, found, sizeof tmpl);
-    found = wsasec_attribute(message, sizeof info, XFRMA_MARK, sizeof mark, NULL);
-    if (!found)
-        return;
-    memcpy(&mark, found, sizeof mark);
-    if (wsasec_attribute(message, sizeof info, XFRMA_IF_ID, sizeof(uint32_t), NULL))
-        return;
-    expected->equal = mark.v == expected->mark.v && mark.m == expected->mark.m &&
-                      equal_enough(&expected->policy, &info, &tmpl);
-}
-
-/* Returns 0 (there, as it should be), ENOENT, EEXIST (there, but another), or another errno. */
-static int policy_look(struct wsasec_realm *realm, struct expected *expected)
-{
-    struct xfrm_userpolicy_id id = {.sel = expected->policy.info.sel, .dir = XFRM_POLICY_OUT};
-    struct wsasec_message message;
-    int error;
-
-    wsasec_message_start(&message, XFRM_MSG_GETPOLICY, NLM_F_ACK, &id, sizeof id);
-    wsasec_message_attribute(&message, XFRMA_MARK, &expected->mark, sizeof expected->mark);
-    error = -wsasec_netlink_call(&realm->xfrm, &message, compare, expected);
-    if (error)
-        return error;
-    return expected->equal ? 0 : EEXIST;
-}
-
-static int policy_add(struct wsasec_realm *realm, const struct expected *expected)
-{
-    struct wsasec_message message;
-
-    wsasec_message_start(&message, XFRM_MSG_NEWPOLICY, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
-                         &expected->policy.info, sizeof expected->policy.info);
-    wsasec_message_attribute(&message, XFRMA_TMPL, &expected->policy.tmpl, sizeof expected->policy.tmpl);
-    wsasec_message_attribute(&message, XFRMA_MARK, &expected->mark, sizeof expected->mark);
-    return -wsasec_netlink_call(&realm->xfrm, &message, NULL, NULL);
-}
-
-static int32_t policy_ready(struct wsasec_realm *realm, const wsasec_profile *profile, int address_family,
-                            wsasec_status *status)
-{
-    struct expected expected;
-    int error;
-
-    expect(&expected, profile, address_family);
-    error = policy_look(realm, &expected);
-    if (error == ENOENT) {
-        error = policy_add(realm, &expected);
-        if (error == EEXIST) /* another process was faster; is it what we want? */
-            error = policy_look(realm, &expected);
-    }
-    if (error == EEXIST)
-        return wsasec_fail(status, WSASEC_STEP_GUARD, WSASEC_REASON_GUARD_POLICY_FOREIGN, error);
-    return error ? wsasec_fail_errno(status, WSASEC_STEP_GUARD, error) : 0;
-}
-
-/* --- fwmark_reflect --- */
 
 static int32_t sysctl_ready(struct wsasec_realm *realm, int address_family, wsasec_status *status)
 {
@@ -138,95 +33,15 @@ static int32_t sysctl_ready(struct wsasec_realm *realm, int address_family, wsas
     return 0;
 }
 
-/* --- SAs that do not set the mark --- */
-
-static void note_local(void *context, const struct nlmsghdr *message)
-{
-    struct rtmsg route;
-
-    if (message->nlmsg_type != RTM_NEWROUTE || message->nlmsg_len < NLMSG_LENGTH(sizeof route))
-        return;
-    memcpy(&route, NLMSG_DATA(message), sizeof route);
-    *(int *)context = route.rtm_type == RTN_LOCAL;
-}
-
-/* Whether packets to the address end here. */
-static int is_local(struct wsasec_realm *realm, int address_family, const xfrm_address_t *address)
-{
-    const size_t size = address_family == AF_INET6 ? 16 : 4;
-    struct rtmsg route = {.rtm_family = (unsigned char)address_family, .rtm_dst_len = (unsigned char)(size * 8)};
-    struct wsasec_message message;
-    int local = 0;
-
-    wsasec_message_start(&message, RTM_GETROUTE, NLM_F_ACK, &route, sizeof route);
-    wsasec_message_attribute(&message, RTA_DST, address, size);
-    if (wsasec_netlink_call(&realm->route, &message, note_local, &local))
-        return 0; /* no route: nothing can arrive under this SA */
-    return local;
-}
-
-struct search {
-    struct wsasec_realm *realm;
-    const wsasec_profile *profile;
-    int address_family;
-    int found;
-};
-
-static void search_sa(void *context, const struct nlmsghdr *message)
-{
-    struct search *search = context;
-    struct xfrm_usersa_info sa;
-    uint32_t value = 0;
-    uint32_t mask = UINT32_MAX; /* what the kernel takes where only the mark is given */
-    const void *at;
-
-    if ((message->nlmsg_type != XFRM_MSG_NEWSA && message->nlmsg_type != XFRM_MSG_UPDSA) ||
-        message->nlmsg_len < NLMSG_LENGTH(sizeof sa))
-        return;
-    memcpy(&sa, NLMSG_DATA(message), sizeof sa);
-    if (sa.reqid != search->profile->reqid || sa.family != search->address_family || sa.id.proto != IPPROTO_ESP)
-        return;
-    at = wsasec_attribute(message, sizeof sa, XFRMA_SET_MARK, sizeof value, NULL);
-    if (at) {
-        memcpy(&value, at, sizeof value);
-        at = wsasec_attribute(message, sizeof sa, XFRMA_SET_MARK_MASK, sizeof mask, NULL);
-        if (at)
-            memcpy(&mask, at, sizeof mask);
-    }
-    if ((mask & search->profile->mask) == search->profile->mask &&
-        (value & search->profile->mask) == search->profile->mark)
-        return;
-    at = wsasec_attribute(message, sizeof sa, XFRMA_SA_DIR_, 1, NULL);
-    if (at ? *(const unsigned char *)at == 1 /* XFRM_SA_DIR_IN */
-           : is_local(search->realm, sa.family, &sa.id.daddr))
-        search->found = 1;
-}
-
-/* Returns 1 if the profile has an inbound SA that does not set the mark, 0 if not, or -errno. */
-static int find_unmarked(struct wsasec_realm *realm, const wsasec_profile *profile, int address_family)
-{
-    struct search search = {.realm = realm, .profile = profile, .address_family = address_family};
-    struct xfrm_usersa_id any = {0};
-    struct wsasec_message message;
-    int error;
-
-    /* The body of a dump request is empty; the size of the id is what the kernel's table asks for. */
-    wsasec_message_start(&message, XFRM_MSG_GETSA, NLM_F_DUMP, &any, sizeof any);
-    error = wsasec_netlink_call(&realm->xfrm, &message, search_sa, &search);
-    return error ? error : search.found;
-}
-
 static int32_t sas_ready(struct wsasec_realm *realm, const wsasec_profile *profile, int address_family,
                          wsasec_status *status)
 {
-    int unmarked = find_unmarked(realm, profile, address_family);
+    int unmarked = wsasec_guard_sa_unmarked(realm, profile, address_family);
 
     if (unmarked < 0)
         return wsasec_fail_errno(status, WSASEC_STEP_GUARD, -unmarked);
     return unmarked ? wsasec_fail(status, WSASEC_STEP_GUARD, WSASEC_REASON_GUARD_SA_UNMARKED, 0) : 0;
 }
-
-/* --- the whole, and what ends its being known --- */
 
 /* A policy came or went, or an SA came without the mark: all that was found complete is to be found so again. */
 static void on_notification(void *context, const struct nlmsghdr *message)
@@ -249,12 +64,8 @@ static void on_notification(void *context, const struct nlmsghdr *message)
     case XFRM_MSG_NEWSA:
     case XFRM_MSG_UPDSA:
         for (unsigned i = 0; i < verified && realm->verified_count; i++) {
-            struct search search = {.realm = realm,
-                                    .profile = realm->verified[i].profile,
-                                    .address_family = realm->verified[i].address_family};
-
-            search_sa(&search, message);
-            if (search.found)
+            if (wsasec_guard_sa_is_unmarked(realm, realm->verified[i].profile, realm->verified[i].address_family,
+                                            message))
                 realm->verified_count = 0;
         }
         break;
@@ -281,7 +92,7 @@ static int32_t look_and_mend(struct wsasec_realm *realm, const wsasec_profile *p
     /* Entered before the look: a notification that comes in meanwhile strikes it out again. */
     realm->verified[realm->verified_count].profile = profile;
     realm->verified[realm->verified_count++].address_family = address_family;
-    code = policy_ready(realm, profile, address_family, status);
+    code = wsasec_guard_policy_ready(realm, profile, address_family, status);
     if (!code)
         code = sysctl_ready(realm, address_family, status);
     if (!code)
@@ -309,6 +120,7 @@ static int32_t check(struct wsasec_realm *realm, const wsasec_profile *profile, 
                      wsasec_status *status)
 {
     int due = is_due(&realm->looked[family_of(address_family)]);
+    int32_t code;
     int error;
 
     realm->xfrm.notify = on_notification;
@@ -320,7 +132,10 @@ static int32_t check(struct wsasec_realm *realm, const wsasec_profile *profile, 
         return 0;
     if (!is_verified(realm, profile, address_family))
         return look_and_mend(realm, profile, address_family, status);
-    return due ? sysctl_ready(realm, address_family, status) : 0;
+    code = due ? sysctl_ready(realm, address_family, status) : 0;
+    if (code)
+        realm->verified_count = 0;
+    return code;
 }
 
 int32_t wsasec_guard_ready(uint64_t cookie, wsasec_socket socket, const wsasec_profile *profile,
@@ -344,22 +159,13 @@ int32_t wsasec_guard_ready(uint64_t cookie, wsasec_socket socket, const wsasec_p
 int32_t wsasec_guard_look(const wsasec_profile *profile, int address_family, wsasec_status *status)
 {
     struct wsasec_realm realm;
-    struct expected expected;
     int32_t state = wsasec_realm_open_here(&realm, status);
-    int error;
     int unmarked;
 
     if (state)
         return state;
-    expect(&expected, profile, address_family);
-    error = policy_look(&realm, &expected);
-    if (error == ENOENT)
-        state |= WSASEC_GUARD_POLICY_MISSING;
-    else if (error == EEXIST)
-        state |= WSASEC_GUARD_POLICY_FOREIGN;
-    else if (error)
-        state = wsasec_fail_errno(status, WSASEC_STEP_GUARD, error);
-    unmarked = state < 0 ? 0 : find_unmarked(&realm, profile, address_family);
+    state = wsasec_guard_policy_look(&realm, profile, address_family, status);
+    unmarked = state < 0 ? 0 : wsasec_guard_sa_unmarked(&realm, profile, address_family);
     if (unmarked < 0)
         state = wsasec_fail_errno(status, WSASEC_STEP_GUARD, -unmarked);
     if (state >= 0 && wsasec_sysctl_get(&realm.reflect[family_of(address_family)]) != 1)

@@ -33,6 +33,13 @@ struct wsasec_realm {
         int address_family;
     } verified[WSASEC_REALM_VERIFIED];
     unsigned verified_count;
+    /* Policies that were found to come before all others when they had been put up at a time. */
+    struct {
+        const wsasec_profile *profile;
+        uint64_t added;
+        int address_family;
+    } first[WSASEC_REALM_VERIFIED];
+    unsigned first_count;
     struct timespec looked[WSASEC_FAMILIES]; /* when what nothing tells of was last looked at */
 };
 

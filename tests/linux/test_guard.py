@@ -158,6 +158,35 @@ def test_a_foreign_policy_under_the_mark_is_refused(
 
 
 @families
+@pytest.mark.parametrize("protection", [[], ["tmpl", "proto", "esp", "mode", "transport", "reqid", "5"]])
+def test_an_older_policy_that_comes_before_the_guard(realm: Namespace, family: int, protection: list[str]) -> None:
+    """`ip xfrm policy add` gives priority 0 unless told otherwise, and the oldest of a priority wins."""
+    net = "192.0.2.0/24" if family == socket.AF_INET else "2001:db8::/32"
+    theirs = ["src", net, "dst", net, "dir", "out"]
+    realm.run(["ip", "xfrm", "policy", "add", *theirs, *protection])
+    with socket.socket(family) as sock:
+        with pytest.raises(SecurityError, match="comes before the profile's guard") as caught:
+            wsasec.secure(sock)
+        assert caught.value.winsock is Winsock.WSAENETDOWN
+        assert blocked(sock)
+    assert state(family) & POLICY_FOREIGN
+    realm.run(["ip", "xfrm", "policy", "del", *theirs])
+    secure_new(family)
+    assert state(family) == UP
+
+
+@families
+@pytest.mark.parametrize(
+    "theirs", [["priority", "1"], ["mark", "0x58000000", "mask", "0xff000000"], ["action", "block"]], ids=str
+)
+def test_older_policies_that_do_no_harm(realm: Namespace, family: int, theirs: list[str]) -> None:
+    net = "192.0.2.0/24" if family == socket.AF_INET else "2001:db8::/32"
+    realm.run(["ip", "xfrm", "policy", "add", "src", net, "dst", net, "dir", "out", *theirs])
+    secure_new(family)
+    assert state(family) == UP
+
+
+@families
 def test_reflection_switched_off_is_put_on_again(realm: Namespace, family: int) -> None:
     secure_new(family)
     name = f"net.ipv{4 if family == socket.AF_INET else 6}.fwmark_reflect"
