@@ -159,7 +159,9 @@ def test_a_foreign_policy_under_the_mark_is_refused(
 
 @families
 @pytest.mark.parametrize("protection", [[], ["tmpl", "proto", "esp", "mode", "transport", "reqid", "5"]])
-def test_an_older_policy_that_comes_before_the_guard(realm: Namespace, family: int, protection: list[str]) -> None:
+def test_an_older_policy_that_comes_before_the_guard(
+    realm: Namespace, family: int, protection: list[str]
+) -> None:
     """`ip xfrm policy add` gives priority 0 unless told otherwise, and the oldest of a priority wins."""
     net = "192.0.2.0/24" if family == socket.AF_INET else "2001:db8::/32"
     theirs = ["src", net, "dst", net, "dir", "out"]
@@ -220,11 +222,10 @@ sys.exit(1)
 @families
 def test_reflection_that_cannot_be_set_is_refused(realm: Namespace, family: int) -> None:
     script = 'mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$@"'
+    program = [sys.executable, "-c", READ_ONLY, str(int(family))]
     done = realm.run(
-        ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", sys.executable, "-c", READ_ONLY,
-         str(int(family))],
-        check=False,
-    )  # fmt: skip
+        ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", *program], check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "refused" in done.stdout
 

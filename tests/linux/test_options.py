@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
+from collections.abc import Iterator
+from typing import Any
 
+import aiohttp
 import pytest
+import requests
 import urllib3
 from urllib3.connection import HTTPConnection
 
@@ -68,22 +73,58 @@ def test_settings() -> None:
     assert len(wsasec.socket_options(family=socket.AF_INET6)) == 5
 
 
-def test_urllib3_sends_nothing_in_clear() -> None:
-    """A real client against a real listener in clear: it must not get through."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        options = HTTPConnection.default_socket_options + wsasec.socket_options(family=socket.AF_INET)
-        with (
-            urllib3.HTTPConnectionPool(
-                "127.0.0.1", listener.getsockname()[1], socket_options=options
-            ) as pool,
-            pytest.raises(urllib3.exceptions.NewConnectionError),
-        ):
-            pool.request("GET", "/", retries=False, timeout=1)
-        listener.settimeout(0.2)
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A listener in clear, which must never see a connection."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        yield sock
+        sock.settimeout(0.1)
         with pytest.raises(TimeoutError):
-            listener.accept()
+            sock.accept()
+
+
+def test_urllib3(listener: socket.socket) -> None:
+    options = HTTPConnection.default_socket_options + wsasec.socket_options(family=socket.AF_INET)
+    with (
+        urllib3.HTTPConnectionPool("127.0.0.1", listener.getsockname()[1], socket_options=options) as pool,
+        pytest.raises(urllib3.exceptions.NewConnectionError),
+    ):
+        pool.request("GET", "/", retries=False, timeout=1)
+
+
+def test_requests(listener: socket.socket) -> None:
+    class Secured(requests.adapters.HTTPAdapter):
+        def init_poolmanager(self, *arguments: object, **more: object) -> None:
+            super().init_poolmanager(
+                *arguments, **more, socket_options=wsasec.socket_options(family=socket.AF_INET)
+            )
+
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy between
+        session.mount("http://", Secured())
+        with pytest.raises(requests.exceptions.ConnectionError):
+            session.get(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=1)
+
+
+def test_aiohttp(listener: socket.socket) -> None:
+    def make(info: tuple[Any, ...]) -> socket.socket:
+        family, kind, proto, *_ = info
+        sock = socket.socket(family, kind, proto)
+        for option in wsasec.socket_options(family=family):
+            sock.setsockopt(*option)
+        return sock
+
+    async def main() -> None:
+        connector = aiohttp.TCPConnector(socket_factory=make)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            with pytest.raises((aiohttp.ClientError, TimeoutError)):
+                await session.get(
+                    f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=aiohttp.ClientTimeout(total=0.3)
+                )
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("family", [0, socket.AF_UNIX, 99, -1])
