@@ -40,6 +40,9 @@ def sources(*folders: str) -> list[str]:
     return sorted(path.as_posix() for folder in folders for path in Path(folder).glob("*.c"))
 
 
+HEADERS = sorted(path.as_posix() for folder in ("include", "src") for path in Path(folder).rglob("*.h"))
+
+
 def extension(name: str, files: list[str]) -> Extension:
     """Describe an extension with the flags that all of ours share."""
     return Extension(
@@ -50,6 +53,7 @@ def extension(name: str, files: list[str]) -> Extension:
         extra_compile_args=C_FLAGS,
         extra_link_args=LINK_FLAGS,
         py_limited_api=True,
+        depends=[*HEADERS, "src/_wsasec.pyx"],  # what else the source distribution needs
     )
 
 

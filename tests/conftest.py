@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,11 +46,3 @@ def nothing_left() -> Iterator[None]:
     assert not left, f"descriptors left open: {left}"
     assert _threads() <= threads, "threads left"
     assert _children() <= children, "child processes left"
-
-
-@pytest.fixture(scope="session")
-def unprivileged() -> tuple[int, int]:
-    """User and group of nobody: a process that root can turn into one without privileges."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to become nobody")
-    return 65534, 65534

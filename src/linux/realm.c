@@ -91,10 +91,11 @@ int wsasec_sysctl_set(const struct wsasec_sysctl *sysctl)
 
 void wsasec_realm_close(struct wsasec_realm *realm)
 {
-    wsasec_netlink_close(&realm->xfrm);
-    wsasec_netlink_close(&realm->route);
+    /* These first, while the sockets keep the namespace: without it they do not say any more what they are. */
     for (int family = WSASEC_FAMILY_INET; family < WSASEC_FAMILIES; family++)
         sysctl_close(&realm->reflect[family]);
+    wsasec_netlink_close(&realm->xfrm);
+    wsasec_netlink_close(&realm->route);
     realm->cookie = 0;
 }
 

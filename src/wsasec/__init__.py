@@ -37,8 +37,8 @@ __all__ = [
     "secure",
     "secure_many",
     "socket_options",
-    *constants.__all__,
 ]
+__all__ += constants.__all__
 
 
 def get_include() -> str:

@@ -1,0 +1,86 @@
+# `make bench` and `make test` work as the first command in a fresh clone on Debian 12, for root or for a user with
+# sudo (used for apt-get only). What they install is said first; everything else stays in .venv and build.
+
+# Debian's: every user can read it, so that the lab's guest need not run as root; its headers are in python3-dev.
+PYTHON ?= /usr/bin/python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --no-input
+PACKAGES := gcc libc6-dev python3-dev python3-venv iproute2 util-linux kmod user-mode-linux openssl
+TEST_PACKAGES := clang libclang-rt-dev
+SOURCES := $(shell find src include bench -type f ! -name '*.pyc') setup.py pyproject.toml $(wildcard MANIFEST.in)
+
+.DELETE_ON_ERROR:
+# Two runs of apt-get, or of pip, cannot be at once.
+.NOTPARALLEL:
+.PHONY: help bench test test-c lint types wheel packages packages-test clean
+
+help:
+	@echo 'make bench   measure; ARGS="--help" for its options'
+	@echo 'make test    all tests: here, and those of the lab in the lab'
+	@echo 'make test-c  the tests of the C core, under sanitizers'
+	@echo 'make lint    ruff'
+	@echo 'make types   mypy, and the stub against the extension'
+	@echo 'make wheel   source distribution and wheel, in dist'
+	@echo 'make clean   remove what was built'
+
+bench: $(VENV)/.installed
+	$(BIN)/wsasec bench $(ARGS)
+
+test: packages-test $(VENV)/.test
+	.ci/tests $(BIN)/python $(ARGS)
+
+test-c: packages-test $(VENV)/.test
+	$(BIN)/python -m pytest tests/c $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy src/wsasec
+	$(BIN)/mypy bench
+	$(BIN)/mypy tests/typing
+	$(BIN)/python -m mypy.stubtest wsasec._wsasec
+
+# The wheel is built from the source distribution, so that nothing is missing in that.
+wheel: $(VENV)/.dev
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist .
+	.ci/check-wheel dist/*.whl
+
+packages:
+	@.ci/need $(PACKAGES)
+
+packages-test:
+	@.ci/need $(PACKAGES) $(TEST_PACKAGES)
+
+$(BIN)/python: | packages
+	@echo 'Making $(VENV) with $(PYTHON)'
+	$(PYTHON) -m venv --clear $(VENV)
+
+# build is removed first: setuptools would pack files from there that are no longer in the sources.
+$(VENV)/.installed: $(SOURCES) | packages $(BIN)/python
+	@echo 'Building wsasec and installing it into $(VENV), with: rich. Used for the build only: setuptools, Cython'
+	rm -rf build
+	$(PIP) install --quiet .
+	touch $@
+
+$(VENV)/.test: $(SOURCES) | packages $(BIN)/python
+	@echo 'Building wsasec and installing it into $(VENV), with rich and what the tests need:'
+	@sed -n '/^test = /p' pyproject.toml
+	rm -rf build
+	$(PIP) install --quiet '.[test]'
+	touch $(VENV)/.installed $@
+
+$(VENV)/.dev: $(SOURCES) | packages $(BIN)/python
+	@echo 'Building wsasec and installing it into $(VENV), with rich and what development needs:'
+	@sed -n '/^test = /p; /^dev = /p' pyproject.toml
+	rm -rf build
+	$(PIP) install --quiet '.[dev]'
+	touch $(VENV)/.installed $(VENV)/.test $@
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src bench tests .ci -name __pycache__ -type d -prune -exec rm -rf {} +

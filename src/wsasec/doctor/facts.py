@@ -1,0 +1,340 @@
+"""What is found on a system, without judgement: see `wsasec.doctor.rows` for what it means."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from .. import _wsasec, profiles
+from ..constants import Winsock
+from ..errors import SecurityError
+from ..profile import Profile
+
+__all__ = [
+    "Answer",
+    "Build",
+    "Facts",
+    "Guard",
+    "Guest",
+    "Ike",
+    "Kernel",
+    "Limit",
+    "Privileges",
+    "ProfileFiles",
+    "Sysctl",
+    "collect",
+]
+
+_CAP_NET_ADMIN: Final = 12
+_ROOT: Final = Path("/")
+_DEADLINE: Final = 10.0
+_UNSHARE: Final = ("unshare", "-Urn", "true")
+_FAMILIES: Final = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+_SYSCTLS: Final = (
+    "net.ipv4.fwmark_reflect",
+    "net.ipv6.fwmark_reflect",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.conf.lo.disable_xfrm",
+    "net.ipv4.conf.lo.disable_policy",
+)
+# By these the system's owner keeps user namespaces from ordinary users; the values that do so.
+_NAMESPACE_SYSCTLS: Final = {
+    "kernel.unprivileged_userns_clone": "0",
+    "kernel.apparmor_restrict_unprivileged_userns": "1",
+    "user.max_user_namespaces": "0",
+}
+_CHARONS: Final = ("usr/sbin/charon-systemd", "usr/lib/ipsec/charon", "usr/libexec/ipsec/charon")
+_VICI: Final = ("run/charon.vici", "var/run/charon.vici")
+_TOOLS: Final = {"linux.uml": "user-mode-linux", "modprobe": "kmod", "ip": "iproute2"}
+_SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the kernel said.
+
+    Attributes:
+        value: True or False; None if it could not be asked.
+        why: why it could not be asked.
+        refused: it could not be asked for want of a privilege.
+    """
+
+    value: bool | None
+    why: str = ""
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """The running kernel: its release, and its answers by name of the capability."""
+
+    release: str
+    answers: Mapping[str, Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Privileges:
+    """What this process may do.
+
+    Attributes:
+        administrator: whether it is root outside any user namespace.
+        net_admin: whether CAP_NET_ADMIN is effective, in the process's own user namespace.
+        namespaces: whether `unshare -Urn` works here; None if it was not tried, as it is not needed.
+        obstacle: the sysctl that forbids user namespaces, or None.
+    """
+
+    administrator: bool
+    net_admin: bool
+    namespaces: bool | None = None
+    obstacle: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileFiles:
+    """The profile files and what is in them, or the error that they have."""
+
+    files: tuple[str, ...]
+    profiles: tuple[Profile, ...]
+    default: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """State of a profile's guard for a family ("ipv4", "ipv6"); see `wsasec._wsasec.guard_state`."""
+
+    profile: Profile
+    family: str
+    state: int | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """A sysctl; value is None if this system does not have it."""
+
+    name: str
+    value: str | None
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """RLIMIT_NOFILE; None is no limit."""
+
+    soft: int | None
+    hard: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ike:
+    """strongSwan's daemon: its program, process and VICI socket, None for each that is not there."""
+
+    program: str | None
+    process: int | None
+    vici: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """The parts of a guest kernel: its program and modules, and the Debian packages that are missing."""
+
+    kernel: str | None
+    modules: str | None
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """The Python that runs, and the extension's build."""
+
+    wsasec: str
+    implementation: str
+    python: str
+    free_threaded: bool
+    extension: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything."""
+
+    kernel: Kernel
+    privileges: Privileges
+    profiles: ProfileFiles
+    guards: tuple[Guard, ...]
+    sysctls: Mapping[str, Sysctl]
+    limit: Limit
+    ike: Ike
+    guest: Guest
+    build: Build
+
+
+def collect(root: Path = _ROOT) -> Facts:
+    """Look at this system.
+
+    Args:
+        root: where /proc, /run and /usr are looked for.
+    """
+    kernel = find_kernel(root)
+    files = find_profiles()
+    answers = kernel.answers.values()
+    return Facts(
+        kernel=kernel,
+        privileges=find_privileges(root, granted=not any(answer.refused for answer in answers)),
+        profiles=files,
+        guards=find_guards(files.profiles, root),
+        sysctls=find_sysctls(root),
+        limit=find_limit(),
+        ike=find_ike(root),
+        guest=find_guest(root),
+        build=find_build(),
+    )
+
+
+def find_kernel(root: Path, ask: Callable[[str], bool] = _wsasec.capability) -> Kernel:
+    """Ask the kernel what it can do."""
+    answers: dict[str, Answer] = {}
+    for name in _wsasec.CAPABILITIES:
+        try:
+            answers[name] = Answer(ask(name))
+        except SecurityError as error:
+            answers[name] = Answer(None, error.strerror or "", error.winsock == Winsock.WSAEACCES)
+    release = _read(root / "proc/sys/kernel/osrelease")
+    return Kernel(release or platform.release(), answers)
+
+
+def find_privileges(root: Path, *, granted: bool) -> Privileges:
+    """Find what this process may do; where it is not granted enough, whether user namespaces are."""
+    status = _read(root / "proc/thread-self/status") or _read(root / "proc/self/status") or ""
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    net_admin = found is not None and bool(int(found[1], 16) >> _CAP_NET_ADMIN & 1)
+    # Only the first user namespace maps all the numbers.
+    whole = (_read(root / "proc/self/uid_map") or "").split() == ["0", "0", str(0xFFFFFFFF)]
+    administrator = os.geteuid() == 0 and whole
+    if granted and net_admin:
+        return Privileges(administrator, net_admin)
+    obstacle = next(
+        (name for name, bad in _NAMESPACE_SYSCTLS.items() if _read(_sysctl_path(root, name)) == bad),
+        None,
+    )
+    return Privileges(administrator, net_admin, _can_unshare(), obstacle)
+
+
+def _can_unshare() -> bool:
+    """Try it: a user and a network namespace for a process that ends at once."""
+    try:
+        done = subprocess.run(_UNSHARE, capture_output=True, timeout=_DEADLINE, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def find_profiles() -> ProfileFiles:
+    """Read the profiles, in use by this process from now on."""
+    files = [str(path) for path in sorted(profiles.CONFIG_DIR.glob("*.toml"))]
+    if extra := os.environ.get(profiles.CONFIG_ENV):
+        files.append(extra)
+    try:
+        found = profiles.active()
+    except (profiles.ConfigError, OSError) as error:
+        return ProfileFiles(tuple(files), (), "", str(error))
+    return ProfileFiles(tuple(files), tuple(found.values()), found.default.name)
+
+
+def find_guards(
+    found: Iterable[Profile], root: Path, ask: Callable[[str, int], int] = _wsasec.guard_state
+) -> tuple[Guard, ...]:
+    """Ask for the guard of each profile and family that this system has."""
+    guards: list[Guard] = []
+    for profile in found:
+        for family, number in _FAMILIES.items():
+            if not (root / "proc/sys/net" / family).is_dir():
+                continue
+            try:
+                # Without the warning of a kernel that has no ESP: there is a row for that.
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    state = ask(profile.name, number)
+            except SecurityError as error:
+                guards.append(Guard(profile, family, None, error.strerror or ""))
+            else:
+                guards.append(Guard(profile, family, state))
+    return tuple(guards)
+
+
+def find_sysctls(root: Path) -> dict[str, Sysctl]:
+    """Read the sysctls that secured sockets depend on."""
+    found: dict[str, Sysctl] = {}
+    for name in _SYSCTLS:
+        path = _sysctl_path(root, name)
+        found[name] = Sysctl(name, _read(path), os.access(path, os.W_OK))
+    return found
+
+
+def find_limit() -> Limit:
+    """Return the limits on descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return Limit(*(None if value == resource.RLIM_INFINITY else value for value in (soft, hard)))
+
+
+def find_ike(root: Path) -> Ike:
+    """Look for strongSwan's charon."""
+    program = next((path for path in _CHARONS if (root / path).is_file()), None)
+    vici = next((path for path in _VICI if (root / path).exists()), None)
+    process = next(
+        (
+            int(path.parent.name)
+            for path in sorted((root / "proc").glob("[0-9]*/comm"))
+            if _read(path) in ("charon", "charon-systemd")
+        ),
+        None,
+    )
+    return Ike(f"/{program}" if program else None, process, f"/{vici}" if vici else None)
+
+
+def find_guest(root: Path) -> Guest:
+    """Look for User Mode Linux."""
+    folders = f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}".split(":")
+    path = ":".join(str(root / folder.lstrip("/")) for folder in folders if folder)
+    tools = {tool: shutil.which(tool, path=path) for tool in _TOOLS}
+    modules = next(iter(sorted((root / "usr/lib/uml/modules").glob("*/modules.dep"))), None)
+    missing = [package for tool, package in _TOOLS.items() if tools[tool] is None]
+    if modules is None and "user-mode-linux" not in missing:
+        missing.append("user-mode-linux")
+    return Guest(tools["linux.uml"], str(modules.parent) if modules else None, tuple(missing))
+
+
+def find_build() -> Build:
+    """Return the versions of Python and of the extension."""
+    return Build(
+        wsasec=version("wsasec"),
+        implementation=platform.python_implementation(),
+        python=sys.version.split()[0],
+        free_threaded=bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+        extension=Path(_wsasec.__file__).name,
+    )
+
+
+def _sysctl_path(root: Path, name: str) -> Path:
+    return root.joinpath("proc/sys", *name.split("."))
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return None

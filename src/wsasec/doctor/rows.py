@@ -1,0 +1,291 @@
+"""From facts to rows: what is well, what is missing, and the command that gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from .facts import Answer, Facts, Guard, Sysctl
+
+__all__ = ["Report", "Row", "State", "judge"]
+
+_SCHEMA: Final = 1
+# Of `wsasec._wsasec.guard_state`.
+_POLICY_FOREIGN: Final = 2
+_REFLECT_OFF: Final = 4
+_SA_UNMARKED: Final = 8
+_MANY_SOCKETS: Final = 16_384
+_NO_QUESTION: Final = "needs CAP_NET_ADMIN to ask"
+_ANYWHERE: Final = {"ipv4": "0.0.0.0/0", "ipv6": "::/0"}
+_SYNCOOKIES: Final = {
+    "0": "0: none are sent",
+    "1": "1: sent when a queue is full; the guard covers what follows from them",
+    "2": "2: always sent; the guard covers what follows from them",
+}
+
+
+class State(StrEnum):
+    """How a row stands."""
+
+    OK = "ok"
+    WARN = "warn"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the report.
+
+    Attributes:
+        id: its name, the same in all versions.
+        state: how it stands.
+        detail: a sentence.
+        command: what gets the thing that is missing, or None.
+    """
+
+    id: str
+    state: State
+    detail: str
+    command: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All rows, and whether sockets can be secured here."""
+
+    wsasec: str
+    ready: bool
+    rows: tuple[Row, ...]
+
+    @property
+    def summary(self) -> str:
+        """The report in a sentence."""
+        if not self.ready:
+            return "Sockets cannot be secured here."
+        if any(row.id in ("kernel.esp4", "kernel.esp6") and row.state is State.MISSING for row in self.rows):
+            return "Sockets can be secured here, but nothing can be sent on them: the kernel has no ESP."
+        return "Sockets can be secured here."
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `wsasec doctor --json` prints; see `wsasec.doctor` for its keys."""
+        rows = [asdict(row) for row in self.rows]
+        return {"schema": _SCHEMA, "wsasec": self.wsasec, "ready": self.ready, "rows": rows}
+
+
+def judge(facts: Facts, program: str = "wsasec") -> Report:
+    """Make the report.
+
+    Args:
+        facts: what was found.
+        program: how wsasec was called, for the commands.
+    """
+    rows = (
+        *_kernel(facts, program),
+        _privileges(facts, program),
+        _profiles(facts),
+        *(_guard(facts, guard) for guard in facts.guards),
+        *_sysctls(facts),
+        _limit(facts),
+        _ike(facts),
+        _guest(facts),
+        _python(facts),
+    )
+    essential = [row for row in rows if row.id in ("kernel.socket-policy", "privileges", "profiles")]
+    essential += [row for row in rows if row.id.startswith("guard.")]
+    ready = bool(facts.guards) and all(row.state is State.OK for row in essential)
+    return Report(facts.build.wsasec, ready, rows)
+
+
+def _granted(facts: Facts) -> bool:
+    """Whether this process may configure IPsec in its network namespace; the kernel's word goes first."""
+    return facts.privileges.net_admin and not any(answer.refused for answer in facts.kernel.answers.values())
+
+
+def _as_administrator(facts: Facts, command: str) -> str:
+    """Return a command for the system itself, also as seen from a user namespace."""
+    return command if facts.privileges.administrator else f"sudo {command}"
+
+
+def _in_namespace(facts: Facts, command: str) -> str:
+    """Return a command for the present network namespace."""
+    return command if _granted(facts) else f"sudo {command}"
+
+
+def _install(facts: Facts, *packages: str) -> str:
+    return _as_administrator(facts, f"apt-get install {' '.join(packages)}")
+
+
+def _kernel(facts: Facts, program: str) -> Iterator[Row]:
+    yield Row("kernel.release", State.OK, facts.kernel.release)
+    # A guest kernel has all of it; modules need no command, as asking loads them.
+    elsewhere = f"{program} lab run -- COMMAND"
+    meaning = {
+        "socket-policy": (State.MISSING, "no (CONFIG_XFRM_USER): sockets cannot be secured", elsewhere),
+        "esp4": (State.MISSING, "no (CONFIG_INET_ESP): nothing can be sent on secured sockets", elsewhere),
+        "esp6": (State.MISSING, "no (CONFIG_INET6_ESP): nothing can be sent on secured sockets", elsewhere),
+        "ah4": (State.WARN, "no (CONFIG_INET_AH); profiles use ESP", None),
+        "ah6": (State.WARN, "no (CONFIG_INET6_AH); profiles use ESP", None),
+        "aes-gcm": (State.MISSING, "no (CONFIG_CRYPTO_GCM, or no ESP)", elsewhere),
+    }
+    for name, answer in facts.kernel.answers.items():
+        if answer.value is None:
+            yield Row(f"kernel.{name}", State.WARN, _unasked(answer))
+        elif answer.value:
+            yield Row(f"kernel.{name}", State.OK, "yes")
+        else:
+            yield Row(f"kernel.{name}", *meaning[name])
+
+
+def _unasked(answer: Answer) -> str:
+    return _NO_QUESTION if answer.refused else f"cannot be asked: {answer.why}"
+
+
+def _privileges(facts: Facts, program: str) -> Row:
+    privileges = facts.privileges
+    if _granted(facts):
+        return Row("privileges", State.OK, "CAP_NET_ADMIN in this network namespace")
+    lack = (
+        "CAP_NET_ADMIN does not reach this network namespace" if privileges.net_admin else "no CAP_NET_ADMIN"
+    )
+    if privileges.namespaces:
+        return Row(
+            "privileges",
+            State.MISSING,
+            f"{lack}; user namespaces are available: root of one may secure sockets in it",
+            f"unshare -Urn {program} doctor",
+        )
+    why = f" (sysctl {privileges.obstacle})" if privileges.obstacle else ""
+    return Row("privileges", State.MISSING, f"{lack}, and no user namespaces{why}", f"sudo {program} doctor")
+
+
+def _profiles(facts: Facts) -> Row:
+    found = facts.profiles
+    if found.error is not None:
+        return Row("profiles", State.MISSING, found.error)
+    names = ", ".join(
+        profile.name
+        + (" (default)" if profile.name == found.default else "")
+        + ("" if profile.encrypting else " (integrity only)")
+        for profile in found.profiles
+    )
+    return Row("profiles", State.OK, f"{names}; from {', '.join(found.files) or 'no file, built in'}")
+
+
+def _reflect(facts: Facts, family: str) -> Sysctl | None:
+    return facts.sysctls.get(f"net.{family}.fwmark_reflect")
+
+
+def _guard(facts: Facts, guard: Guard) -> Row:
+    name = f"guard.{guard.profile.name}.{guard.family}"
+    if guard.state is None:
+        why = f"cannot be asked: {guard.why}" if _granted(facts) else _NO_QUESTION
+        return Row(name, State.WARN, why)
+    if guard.state == 0:
+        return Row(name, State.OK, "up")
+    mark = f"mark {guard.profile.mark:#x} mask {guard.profile.mask:#x}"
+    if guard.state & _POLICY_FOREIGN:
+        anywhere = _ANYWHERE[guard.family]
+        return Row(
+            name,
+            State.MISSING,
+            f"another policy has {mark}",
+            _in_namespace(facts, f"ip xfrm policy delete src {anywhere} dst {anywhere} dir out {mark}"),
+        )
+    if guard.state & _SA_UNMARKED:
+        return Row(
+            name,
+            State.MISSING,
+            f"an inbound SA does not set the mark: add it again with output-{mark} (strongSwan: set_mark_in)",
+            _in_namespace(facts, f"ip xfrm state list reqid {guard.profile.reqid}"),
+        )
+    reflect = _reflect(facts, guard.family)
+    if guard.state & _REFLECT_OFF and not (reflect and reflect.writable):
+        sysctl = f"net.{guard.family}.fwmark_reflect"
+        return Row(
+            name,
+            State.MISSING,
+            f"cannot be put up: {sysctl} is off and cannot be set from here",
+            _as_administrator(facts, f"sysctl -w {sysctl}=1"),
+        )
+    return Row(name, State.OK, "not yet up: the first secure() puts it up")
+
+
+def _sysctls(facts: Facts) -> Iterator[Row]:
+    for sysctl in facts.sysctls.values():
+        yield Row(f"sysctl.{sysctl.name}", *_meaning(facts, sysctl))
+
+
+def _meaning(facts: Facts, sysctl: Sysctl) -> tuple[State, str, str | None]:
+    if sysctl.value is None:
+        absent = "IPv6 is off" if sysctl.name.startswith("net.ipv6.") else "not on this system"
+        return State.WARN, absent, None
+    if sysctl.name.endswith(".fwmark_reflect"):
+        if sysctl.value == "1":
+            return State.OK, "1", None
+        if not _granted(facts):
+            return State.WARN, f"{sysctl.value}: setting it needs CAP_NET_ADMIN", None
+        if sysctl.writable:
+            return State.OK, f"{sysctl.value}: the first secure() sets it", None
+        command = _as_administrator(facts, f"sysctl -w {sysctl.name}=1")
+        return State.MISSING, f"{sysctl.value}, and cannot be set from here", command
+    if sysctl.name.endswith(".tcp_syncookies"):
+        return State.OK, _SYNCOOKIES.get(sysctl.value, sysctl.value), None
+    # disable_xfrm and disable_policy
+    if sysctl.value == "0":
+        return State.OK, "0", None
+    return State.OK, f"{sysctl.value}: system policies do not apply on lo; socket policies do", None
+
+
+def _count(limit: int | None) -> str:
+    return "no limit" if limit is None else f"{limit:,}"
+
+
+def _limit(facts: Facts) -> Row:
+    soft, hard = facts.limit.soft, facts.limit.hard
+    numbers = f"soft {_count(soft)}, hard {_count(hard)}"
+    if soft is None or soft >= _MANY_SOCKETS:
+        return Row("limit.nofile", State.OK, numbers)
+    if hard is None or hard >= _MANY_SOCKETS:
+        return Row("limit.nofile", State.OK, f"{numbers}: a process may raise its own")
+    command = _as_administrator(facts, f"prlimit --pid $$ --nofile={4 * _MANY_SOCKETS}")
+    return Row("limit.nofile", State.WARN, f"{numbers}: too few for 15,000 sockets", command)
+
+
+def _ike(facts: Facts) -> Row:
+    ike = facts.ike
+    if ike.process is not None:
+        runs = f"charon runs (process {ike.process})"
+        if ike.vici:
+            return Row("ike", State.OK, f"{runs}, VICI at {ike.vici}")
+        return Row("ike", State.WARN, f"{runs}, without a VICI socket in /run")
+    if ike.program is not None:
+        start = "systemctl start strongswan" if ike.program.endswith("charon-systemd") else ike.program
+        return Row("ike", State.WARN, f"{ike.program} does not run", _as_administrator(facts, start))
+    return Row(
+        "ike",
+        State.WARN,
+        "no strongSwan: SAs must come from elsewhere; the lab makes its own",
+        _install(facts, "charon-systemd", "strongswan-swanctl"),
+    )
+
+
+def _guest(facts: Facts) -> Row:
+    guest = facts.guest
+    if not guest.packages:
+        return Row("guest", State.OK, f"{guest.kernel}, modules in {guest.modules}")
+    esp = all(facts.kernel.answers[name].value for name in ("esp4", "esp6", "aes-gcm"))
+    need = "not needed: this kernel has ESP" if esp else "the lab needs it: this kernel has no ESP"
+    return Row(
+        "guest",
+        State.OK if esp else State.MISSING,
+        f"not installed: {', '.join(guest.packages)}; {need}",
+        _install(facts, *guest.packages),
+    )
+
+
+def _python(facts: Facts) -> Row:
+    build = facts.build
+    python = f"{build.implementation} {build.python}" + (" free-threaded" if build.free_threaded else "")
+    return Row("python", State.OK, f"{python}, extension {build.extension}")

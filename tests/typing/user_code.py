@@ -1,0 +1,90 @@
+"""What programs write, as mypy --strict sees it. It is checked, never run; each ignored error must be one."""
+
+import asyncio
+import socket
+import uuid
+from array import array
+from typing import assert_type
+
+import wsasec
+from wsasec import BatchError, IpsecSettings, Profile, SecurityError, SecurityFlags, Settings, Winsock
+
+
+class Wrapper:
+    """Anything with a fileno() is a socket."""
+
+    def fileno(self) -> int:
+        return 3
+
+
+def one(sock: socket.socket) -> None:
+    wsasec.secure(sock)
+    wsasec.secure(sock.fileno())
+    wsasec.secure(Wrapper(), None)
+    wsasec.secure(sock, Settings(SecurityFlags.GUARANTEE_ENCRYPTION | SecurityFlags.ALLOW_INSECURE))
+    wsasec.secure(sock, IpsecSettings(qm_policy=uuid.uuid4()))
+    wsasec.secure(socket=sock, settings=Settings())
+    wsasec.secure("3")  # type: ignore[arg-type]
+    wsasec.secure(sock, b"\0" * 8)  # type: ignore[arg-type]
+    wsasec.secure()  # type: ignore[call-arg]
+    wsasec.secure(sock, Settings(flags=1))  # type: ignore[arg-type]
+    wsasec.secure(sock, IpsecSettings(qm_policy="default"))  # type: ignore[arg-type]
+
+
+def many(socks: list[socket.socket], numbers: "array[int]", errors: str) -> None:
+    wsasec.secure_many(socks)
+    wsasec.secure_many(numbers, Settings())
+    wsasec.secure_many(memoryview(numbers))
+    wsasec.secure_many(sock.fileno() for sock in socks)
+    wsasec.secure_many([socks[0], 4, Wrapper()], errors="raise")
+    assert_type(wsasec.secure_many(socks, errors="return"), "array[int]")
+    assert_type(wsasec.secure_many(socks, None, errors="return")[0], int)
+    wsasec.secure_many(socks, errors="ignore")  # type: ignore[call-overload]
+    wsasec.secure_many(socks, errors=errors)  # type: ignore[call-overload]
+    wsasec.secure_many(socks, None, "return")  # type: ignore[call-overload]
+    wsasec.secure_many(["a"])  # type: ignore[list-item]
+
+
+def options() -> None:
+    found = wsasec.socket_options(Settings(), family=socket.AF_INET)
+    assert_type(found, list[tuple[int, int, bytes]])
+    with socket.socket() as sock:
+        for level, name, value in found:
+            sock.setsockopt(level, name, value)
+    wsasec.socket_options()  # type: ignore[call-arg]
+    wsasec.socket_options(None, socket.AF_INET)  # type: ignore[call-arg]
+
+
+def failures(sock: socket.socket) -> None:
+    try:
+        wsasec.secure(sock)
+    except SecurityError as error:
+        assert_type(error.winsock, Winsock)
+        assert_type(error.hint, str)
+        assert_type(error.socket, int | None)
+        assert_type(error.profile, str | None)
+        assert_type(error.errno, int | None)
+    try:
+        wsasec.secure_many([sock])
+    except BatchError as failed:
+        assert_type(failed.codes, "array[int]")
+        assert_type(failed.index, int)
+
+
+def waiting(sock: socket.socket) -> None:
+    wsasec.connect(sock, ("192.0.2.1", 443), timeout=1)
+    wsasec.connect(sock, ("192.0.2.1", 443), timeout="1")  # type: ignore[arg-type]
+    asyncio.run(wsasec.aio.connect(sock, ("192.0.2.1", 443)))
+
+
+def windows(sock: socket.socket) -> None:
+    assert_type(wsasec.WSASetSocketSecurity(sock.fileno(), bytes(8), 8, None, None), int)
+    assert_type(wsasec.WSAGetLastError(), int)
+    wsasec.WSASetSocketSecurity(sock.fileno(), None, 0, object())  # type: ignore[arg-type]
+
+
+def profile() -> None:
+    own = Profile("own", uuid.uuid4(), reqid=7, mark=0x70, mask=0xFF)
+    assert_type(own.encrypting, bool)
+    own.reqid = 8  # type: ignore[misc]
+    assert_type(wsasec.get_include(), str)
