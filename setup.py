@@ -63,7 +63,7 @@ floor = extension("wsasec.bench._floor", ["bench/floor.c"])
 setup(
     ext_modules=[
         *cythonize([wsasec], build_dir="build/cython", compiler_directives={"language_level": "3"}),
-        *([floor] if Path("bench/floor.c").exists() else []),
+        *([floor] if PLATFORM == "linux" else []),
     ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -1,0 +1,68 @@
+"""Medians, spreads and paired ratios of samples."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["UNSTABLE", "Summary", "paired_ratios", "summarize"]
+
+UNSTABLE: Final = 0.10
+"""A spread over this part of the median is pointed out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a row of samples comes to.
+
+    Attributes:
+        median: of all.
+        low: first quartile.
+        high: third quartile.
+        minimum: the smallest.
+        maximum: the largest.
+        count: how many.
+    """
+
+    median: float
+    low: float
+    high: float
+    minimum: float
+    maximum: float
+    count: int
+
+    @property
+    def spread(self) -> float:
+        """The interquartile range as a part of the median; 0 for a median of 0."""
+        return (self.high - self.low) / self.median if self.median else 0.0
+
+    @property
+    def unstable(self) -> bool:
+        """Whether the spread is too large to rely on the median."""
+        return self.spread > UNSTABLE
+
+
+def summarize(samples: Sequence[float]) -> Summary:
+    """Summarize samples, at least one; ValueError for none."""
+    if not samples:
+        raise ValueError("no samples")
+    if len(samples) == 1:
+        low = high = samples[0]
+    else:
+        low, _, high = statistics.quantiles(samples, n=4, method="inclusive")
+    return Summary(statistics.median(samples), low, high, min(samples), max(samples), len(samples))
+
+
+def paired_ratios(samples: Sequence[float], base: Sequence[float]) -> list[float]:
+    """Divide each sample by the one of the base that was taken in the same repeat.
+
+    What slows a whole repeat down, a busy machine for instance, slows both and cancels out.
+
+    Raises:
+        ValueError: they are not equally many, or the base has a zero.
+    """
+    if 0 in base:
+        raise ValueError("a sample of the base is zero")
+    return [sample / under for sample, under in zip(samples, base, strict=True)]
