@@ -35,7 +35,8 @@ struct wsasec_request {
     const wsasec_profile *profile;
 };
 
-/* What a backend makes of a request once, so that a loop over sockets does as little as it can. */
+/* What a backend makes of a request once, or when the first socket of a kind needs it, so that a loop over sockets
+ * does as little as it can. The request must live as long. */
 struct wsasec_plan {
     _Alignas(8) unsigned char bytes[4608];
 };
@@ -51,13 +52,13 @@ void wsasec_backend_plan(const struct wsasec_request *request, struct wsasec_pla
 int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct wsasec_facts *facts,
                              wsasec_socket socket, wsasec_status *status);
 
-int32_t wsasec_backend_apply(const struct wsasec_plan *plan, const struct wsasec_facts *facts,
+int32_t wsasec_backend_apply(struct wsasec_plan *plan, const struct wsasec_facts *facts,
                              wsasec_socket socket, wsasec_status *status);
 
 /* Makes a socket unable to send anything, for good and without any privilege. */
 int32_t wsasec_backend_block(wsasec_socket socket);
 
-int32_t wsasec_backend_options(const struct wsasec_request *request, const struct wsasec_plan *plan,
+int32_t wsasec_backend_options(const struct wsasec_request *request, struct wsasec_plan *plan,
                                int address_family, wsasec_option *options, size_t *count,
                                wsasec_status *status);
 int32_t wsasec_backend_guard_state(const wsasec_profile *profile, int address_family, wsasec_status *status);

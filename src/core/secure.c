@@ -72,7 +72,7 @@ static int32_t ready(const struct wsasec_request *request, struct wsasec_readine
     return code;
 }
 
-static int32_t take_effect(const struct wsasec_request *request, const struct wsasec_plan *plan,
+static int32_t take_effect(const struct wsasec_request *request, struct wsasec_plan *plan,
                            struct wsasec_readiness *readiness, const struct wsasec_facts *facts,
                            wsasec_socket socket, wsasec_status *status)
 {
@@ -81,7 +81,7 @@ static int32_t take_effect(const struct wsasec_request *request, const struct ws
     return code ? code : wsasec_backend_apply(plan, facts, socket, status);
 }
 
-int32_t wsasec_secure_one(const struct wsasec_request *request, const struct wsasec_plan *plan,
+int32_t wsasec_secure_one(const struct wsasec_request *request, struct wsasec_plan *plan,
                           struct wsasec_readiness *readiness, wsasec_socket socket, wsasec_status *status)
 {
     struct wsasec_facts facts;

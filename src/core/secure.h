@@ -15,7 +15,7 @@ struct wsasec_readiness {
 };
 
 /* WSASetSocketSecurity for one socket, with settings that were read before; status may not be NULL. */
-int32_t wsasec_secure_one(const struct wsasec_request *request, const struct wsasec_plan *plan,
+int32_t wsasec_secure_one(const struct wsasec_request *request, struct wsasec_plan *plan,
                           struct wsasec_readiness *readiness, wsasec_socket socket, wsasec_status *status);
 
 #endif

@@ -26,13 +26,15 @@
 #define SO_BINDTOIFINDEX 62 /* Linux 5.0 */
 #endif
 
+/* The options of one family; the first is for datagram sockets only. */
+struct family_plan {
+    uint32_t count; /* 0: not yet made */
+    wsasec_option options[WSASEC_OPTIONS_MAX];
+};
+
 struct linux_plan {
-    uint32_t mark;
-    uint32_t mask;
-    struct {
-        uint32_t count;
-        wsasec_option options[WSASEC_OPTIONS_MAX]; /* the first is for datagram sockets only */
-    } by_family[2];
+    const struct wsasec_request *request;
+    struct family_plan by_family[2];
 };
 _Static_assert(sizeof(struct linux_plan) <= sizeof(struct wsasec_plan), "the seam leaves room for the plan");
 
@@ -125,7 +127,7 @@ static void add(wsasec_option *options, uint32_t *count, unsigned step, int leve
     memcpy(option->value, value, length);
 }
 
-static void plan_family(const struct wsasec_request *request, int family, wsasec_option *options, uint32_t *count)
+static void make_options(const struct wsasec_request *request, int family, wsasec_option *options, uint32_t *count)
 {
     const int level = family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
     const int name = family == AF_INET6 ? IPV6_XFRM_POLICY : IP_XFRM_POLICY;
@@ -154,13 +156,17 @@ void wsasec_backend_plan(const struct wsasec_request *request, struct wsasec_pla
 {
     struct linux_plan *plan = (struct linux_plan *)(void *)opaque->bytes;
 
+    plan->request = request;
     plan->by_family[0].count = plan->by_family[1].count = 0;
-    if (request->buffer_reason || request->member_reason)
-        return;
-    plan->mark = request->profile->mark;
-    plan->mask = request->profile->mask;
-    plan_family(request, AF_INET, plan->by_family[0].options, &plan->by_family[0].count);
-    plan_family(request, AF_INET6, plan->by_family[1].options, &plan->by_family[1].count);
+}
+
+static const struct family_plan *plan_of(struct linux_plan *plan, int family)
+{
+    struct family_plan *found = &plan->by_family[family == AF_INET6];
+
+    if (!found->count)
+        make_options(plan->request, family, found->options, &found->count);
+    return found;
 }
 
 int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct wsasec_facts *facts,
@@ -170,20 +176,19 @@ int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct 
                               address_family(facts->family), status);
 }
 
-int32_t wsasec_backend_apply(const struct wsasec_plan *opaque, const struct wsasec_facts *facts,
-                             wsasec_socket socket, wsasec_status *status)
+int32_t wsasec_backend_apply(struct wsasec_plan *opaque, const struct wsasec_facts *facts, wsasec_socket socket,
+                             wsasec_status *status)
 {
-    const struct linux_plan *plan = (const struct linux_plan *)(const void *)opaque->bytes;
-    const size_t family = facts->family == WSASEC_FAMILY_INET6;
-    const uint32_t count = plan->by_family[family].count;
+    struct linux_plan *plan = (struct linux_plan *)(void *)opaque->bytes;
+    const struct family_plan *mine = plan_of(plan, address_family(facts->family));
 
-    for (uint32_t i = facts->type == WSASEC_TYPE_STREAM; i < count; i++) {
-        const wsasec_option *option = &plan->by_family[family].options[i];
+    for (uint32_t i = facts->type == WSASEC_TYPE_STREAM; i < mine->count; i++) {
+        const wsasec_option *option = &mine->options[i];
         const void *value = option->value;
         uint32_t mark;
 
         if (option->step == WSASEC_STEP_MARK) { /* bits outside the mask belong to others */
-            mark = (facts->mark & ~plan->mask) | plan->mark;
+            mark = (facts->mark & ~plan->request->profile->mask) | plan->request->profile->mark;
             value = &mark;
         }
         if (setsockopt((int)socket, option->level, option->name, value, option->length))
@@ -208,11 +213,10 @@ int32_t wsasec_backend_block(wsasec_socket socket)
     return -WSASEC_WSAEACCES;
 }
 
-int32_t wsasec_backend_options(const struct wsasec_request *request, const struct wsasec_plan *opaque, int family,
+int32_t wsasec_backend_options(const struct wsasec_request *request, struct wsasec_plan *opaque, int family,
                                wsasec_option *options, size_t *count, wsasec_status *status)
 {
-    const struct linux_plan *plan = (const struct linux_plan *)(const void *)opaque->bytes;
-    const size_t index = family == AF_INET6;
+    const struct family_plan *mine;
     wsasec_status own;
     int32_t code;
 
@@ -224,8 +228,9 @@ int32_t wsasec_backend_options(const struct wsasec_request *request, const struc
     if (code)
         return code;
     /* Without the first: clients set SO_REUSEADDR on stream sockets for good reasons. */
-    *count = plan->by_family[index].count - 1;
-    memcpy(options, plan->by_family[index].options + 1, *count * sizeof *options);
+    mine = plan_of((struct linux_plan *)(void *)opaque->bytes, family);
+    *count = mine->count - 1;
+    memcpy(options, mine->options + 1, *count * sizeof *options);
     return 0;
 }
 

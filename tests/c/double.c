@@ -44,7 +44,7 @@ int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct 
     return the_double.ready_fails ? wsasec_fail(status, WSASEC_STEP_GUARD, the_double.ready_fails, 7) : 0;
 }
 
-int32_t wsasec_backend_apply(const struct wsasec_plan *plan, const struct wsasec_facts *facts, wsasec_socket socket,
+int32_t wsasec_backend_apply(struct wsasec_plan *plan, const struct wsasec_facts *facts, wsasec_socket socket,
                              wsasec_status *status)
 {
     (void)plan;
@@ -61,7 +61,7 @@ int32_t wsasec_backend_block(wsasec_socket socket)
     return the_double.block_fails;
 }
 
-int32_t wsasec_backend_options(const struct wsasec_request *request, const struct wsasec_plan *plan, int family,
+int32_t wsasec_backend_options(const struct wsasec_request *request, struct wsasec_plan *plan, int family,
                                wsasec_option *options, size_t *count, wsasec_status *status)
 {
     (void)request;
