@@ -37,12 +37,14 @@ test-c: packages-test $(VENV)/.test
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 
 types: $(VENV)/.dev
 	$(BIN)/mypy src/wsasec
+	$(BIN)/mypy -p wsasec.bench
 	$(BIN)/mypy bench
 	$(BIN)/mypy tests/typing
-	$(BIN)/python -m mypy.stubtest wsasec._wsasec
+	$(BIN)/python -m mypy.stubtest --allowlist .ci/stubtest-allowlist wsasec
 
 # The wheel is built from the source distribution, so that nothing is missing in that.
 wheel: $(VENV)/.dev

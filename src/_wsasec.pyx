@@ -64,15 +64,17 @@ cdef extern from "wsasec.h" nogil:
     const char *wsasec_step_text(unsigned)
 
 
-# Whether the profiles were read from their files. Only ever goes from False to True.
-cdef bint profiles_ready = False
+# Whether all is done that comes before the first socket. Only ever goes from False to True.
+cdef bint prepared = False
 
 
 cdef int get_ready() except -1:
-    if not profiles_ready:
+    global prepared
+    if not prepared:
         from wsasec.first_use import prepare
 
         prepare()
+        prepared = True
     return 0
 
 
@@ -312,7 +314,6 @@ def set_profiles(profiles, default):
         ValueError: the core finds them invalid, or not to be told apart.
         MemoryError: too many in the life of the process.
     """
-    global profiles_ready
     cdef wsasec_profile table[WSASEC_PROFILES_MAX]
     cdef size_t count = 0
     cdef size_t default_index = 0
@@ -337,7 +338,6 @@ def set_profiles(profiles, default):
     code = wsasec_profiles_set(table, count, default_index)
     if code:
         raise MemoryError("no room for more profiles") if -code == 10055 else ValueError("invalid profiles")
-    profiles_ready = True
 
 
 cdef object profile_tuple(const wsasec_profile *profile):

@@ -14,12 +14,18 @@ class SecurityWarning(RuntimeWarning):
     """Sockets can be secured here, but nothing will flow."""
 
 
+_answers: list[bool] = []
+
+
 def kernel_without_esp() -> bool:
     """Tell whether the kernel certainly has no ESP; a process that may not ask gets False."""
-    try:
-        return not _wsasec.capability("esp4")
-    except SecurityError:
-        return False
+    # Asked once: the question may load modules, which takes its time, and a deadline may be waiting.
+    if not _answers:
+        try:
+            _answers.append(not _wsasec.capability("esp4"))
+        except SecurityError:
+            return False
+    return _answers[0]
 
 
 def prepare() -> None:
