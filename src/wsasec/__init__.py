@@ -8,9 +8,25 @@ with socket.socket() as s:
 from importlib.metadata import version as _version
 from importlib.util import find_spec as _find_spec
 
-from . import aio, constants
+from . import aio
 from ._wsasec import release_namespaces, secure, secure_many, socket_options
-from .constants import *  # noqa: F403
+from .constants import (
+    SOCKET_ERROR,
+    SOCKET_INFO_CONNECTION_ENCRYPTED,
+    SOCKET_INFO_CONNECTION_IMPERSONATED,
+    SOCKET_INFO_CONNECTION_SECURED,
+    SOCKET_SETTINGS_ALLOW_INSECURE,
+    SOCKET_SETTINGS_GUARANTEE_ENCRYPTION,
+    SOCKET_SETTINGS_IPSEC_ALLOW_FIRST_INBOUND_PKT_UNENCRYPTED,
+    SOCKET_SETTINGS_IPSEC_OPTIONAL_PEER_NAME_VERIFICATION,
+    SOCKET_SETTINGS_IPSEC_PEER_NAME_IS_RAW_FORMAT,
+    SOCKET_SETTINGS_IPSEC_SKIP_FILTER_INSTANTIATION,
+    IpsecFlags,
+    SecurityFlags,
+    SecurityProtocol,
+    SocketInfo,
+    Winsock,
+)
 from .errors import BatchError, SecurityError
 from .first_use import SecurityWarning
 from .profile import Profile
@@ -21,15 +37,30 @@ from .sockets import WSAGetLastError, WSASetSocketSecurity, connect
 __version__ = _version("wsasec")
 
 __all__ = [
+    "SOCKET_ERROR",
+    "SOCKET_INFO_CONNECTION_ENCRYPTED",
+    "SOCKET_INFO_CONNECTION_IMPERSONATED",
+    "SOCKET_INFO_CONNECTION_SECURED",
+    "SOCKET_SETTINGS_ALLOW_INSECURE",
+    "SOCKET_SETTINGS_GUARANTEE_ENCRYPTION",
+    "SOCKET_SETTINGS_IPSEC_ALLOW_FIRST_INBOUND_PKT_UNENCRYPTED",
+    "SOCKET_SETTINGS_IPSEC_OPTIONAL_PEER_NAME_VERIFICATION",
+    "SOCKET_SETTINGS_IPSEC_PEER_NAME_IS_RAW_FORMAT",
+    "SOCKET_SETTINGS_IPSEC_SKIP_FILTER_INSTANTIATION",
     "BatchError",
     "ConfigError",
+    "IpsecFlags",
     "IpsecSettings",
     "Profile",
     "SecurityError",
+    "SecurityFlags",
+    "SecurityProtocol",
     "SecurityWarning",
     "Settings",
+    "SocketInfo",
     "WSAGetLastError",
     "WSASetSocketSecurity",
+    "Winsock",
     "aio",
     "connect",
     "get_include",
@@ -38,7 +69,6 @@ __all__ = [
     "secure_many",
     "socket_options",
 ]
-__all__ += constants.__all__
 
 
 def get_include() -> str:
