@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --no-input
 PACKAGES := gcc libc6-dev python3-dev python3-venv iproute2 util-linux kmod user-mode-linux openssl
-TEST_PACKAGES := clang libclang-rt-dev strace
+TEST_PACKAGES := g++ clang libclang-rt-dev strace
 SOURCES := $(shell find src include bench -type f ! -name '*.pyc') setup.py pyproject.toml $(wildcard MANIFEST.in)
 
 .DELETE_ON_ERROR:

@@ -33,7 +33,8 @@ def require_esp(lab: Lab, namespace: Namespace) -> None:
     lines = []
     for here, there, size in ((a.v4, b.v4, 32), (a.v6, b.v6, 128)):
         # Not ICMPv6: neighbours must find each other first.
-        for protocol in ("tcp", "udp"):
+        # By number: a small system has no /etc/protocols.
+        for protocol in (int(socket.IPPROTO_TCP), int(socket.IPPROTO_UDP)):
             lines.append(
                 f"xfrm policy add src {here}/{size} dst {there}/{size} proto {protocol} dir out {template}"
             )
