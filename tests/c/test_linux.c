@@ -3,21 +3,23 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "wsasec.h"
 
-static int failures;
+static atomic_int failures;
 
 #define CHECK(condition)                                                                                     \
     do {                                                                                                     \
         if (!(condition)) {                                                                                  \
             fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno);                \
-            failures++;                                                                                      \
+            atomic_fetch_add(&failures, 1);                                                                  \
         }                                                                                                    \
     } while (0)
 
@@ -122,8 +124,19 @@ static void test_capabilities(void)
     CHECK(wsasec_capability(0, &status) == -WSASEC_WSAEOPNOTSUPP);
 }
 
+/* An ordinary user's soft limit is often 1,024. */
+static void raise_limit(void)
+{
+    struct rlimit limit;
+
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = limit.rlim_max;
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
 int main(void)
 {
+    raise_limit();
     CHECK(system("ip link set lo up") == 0);
     test_one_by_one();
     test_options();
