@@ -119,7 +119,7 @@ static int is_due(struct timespec *last)
 static int32_t check(struct wsasec_realm *realm, const wsasec_profile *profile, int address_family,
                      wsasec_status *status)
 {
-    int due = is_due(&realm->looked[family_of(address_family)]);
+    int due = profile && is_due(&realm->looked[family_of(address_family)]);
     int32_t code;
     int error;
 

@@ -218,21 +218,6 @@ static struct wsasec_realm *kept(uint64_t cookie)
     return NULL;
 }
 
-static int open_realm(struct wsasec_realm *realm, uint64_t cookie, wsasec_socket socket)
-{
-    int error = open_watching(realm);
-
-    if (error || !cookie || realm->cookie == cookie)
-        return error;
-    wsasec_realm_close(realm);
-    error = open_there(realm, socket);
-    if (!error && realm->cookie != cookie) {
-        wsasec_realm_close(realm);
-        error = -ESTALE;
-    }
-    return error;
-}
-
 static uint64_t cookie_here(void)
 {
     uint64_t cookie = 0;
@@ -247,24 +232,34 @@ static uint64_t cookie_here(void)
     return cookie;
 }
 
+static int32_t open_realm(struct wsasec_realm *realm, uint64_t cookie, wsasec_socket socket, wsasec_status *status)
+{
+    int here = !cookie || cookie == cookie_here();
+    int error = here ? open_watching(realm) : open_there(realm, socket);
+
+    if (!error && cookie && realm->cookie != cookie) {
+        wsasec_realm_close(realm);
+        error = -ESTALE;
+    }
+    if (!error)
+        return 0;
+    realm->cookie = 0;
+    if (here && error != -ESTALE)
+        return wsasec_fail_errno(status, WSASEC_STEP_GUARD, -error);
+    return wsasec_fail(status, WSASEC_STEP_GUARD, WSASEC_REASON_NAMESPACE, -error);
+}
+
 struct wsasec_realm *wsasec_realm_enter(uint64_t cookie, wsasec_socket socket, wsasec_status *status)
 {
     struct wsasec_realm *realm;
-    int error;
 
     pthread_once(&once, set_up);
     pthread_mutex_lock(&lock);
     realm = kept(cookie ? cookie : cookie_here());
     if (!realm) {
         realm = oldest();
-        error = open_realm(realm, cookie, socket);
-        if (error) {
-            realm->cookie = 0;
+        if (open_realm(realm, cookie, socket, status)) {
             pthread_mutex_unlock(&lock);
-            if (error == -ESTALE || error == -EINVAL)
-                wsasec_fail(status, WSASEC_STEP_GUARD, WSASEC_REASON_NAMESPACE, -error);
-            else
-                wsasec_fail_errno(status, WSASEC_STEP_GUARD, -error);
             return NULL;
         }
     }

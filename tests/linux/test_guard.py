@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 
 import pytest
@@ -235,6 +236,48 @@ def test_a_socket_of_another_namespace(realm: Namespace, family: int) -> None:
         assert state(family) == POLICY_MISSING | REFLECT_OFF
         with other.entered():
             assert state(family) == UP
+
+
+FOREIGN = """
+import socket, sys
+import wsasec
+sock = socket.socket(fileno=int(sys.argv[1]))
+try:
+    wsasec.secure(sock)
+except wsasec.SecurityError as error:
+    assert error.winsock == wsasec.Winsock.WSAEACCES, error
+    assert "namespace cannot be entered" in str(error), error
+    assert "can send nothing" in error.hint, error
+    print("refused")
+"""
+
+
+def test_a_socket_of_a_namespace_that_cannot_be_entered(realm: Namespace) -> None:
+    with Namespace("other") as other, other.socket() as sock:
+        without = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]
+        number = str(sock.fileno())
+        done = subprocess.run(
+            [*without, sys.executable, "-c", FOREIGN, number],
+            pass_fds=[sock.fileno()],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stdout.strip() == "refused", done.stderr
+        assert blocked(sock)
+
+
+def test_optional_protection_takes_no_look_from_required(realm: Namespace) -> None:
+    """However often sockets that may go on in clear are secured, what the others need is seen in time."""
+    secure_new(socket.AF_INET)
+    realm.sysctl("net.ipv4.fwmark_reflect", 0)
+    deadline = time.monotonic() + 10
+    while realm.sysctl("net.ipv4.fwmark_reflect") == "0":
+        assert time.monotonic() < deadline
+        with socket.socket() as sock:
+            wsasec.secure(sock, wsasec.Settings(wsasec.SecurityFlags.ALLOW_INSECURE))
+        secure_new(socket.AF_INET)
 
 
 def test_more_namespaces_than_are_kept(realm: Namespace) -> None:
