@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --no-input
 PACKAGES := gcc libc6-dev python3-dev python3-venv iproute2 util-linux kmod user-mode-linux openssl
 TEST_PACKAGES := g++ clang libclang-rt-dev strace
-SOURCES := $(shell find src include bench -type f ! -name '*.pyc') setup.py pyproject.toml $(wildcard MANIFEST.in)
+SOURCES := $(shell find src include bench -type f ! -name '*.pyc') setup.py pyproject.toml
 
 .DELETE_ON_ERROR:
 # Two runs of apt-get, or of pip, cannot be at once.
@@ -41,7 +41,6 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy src/wsasec
-	$(BIN)/mypy -p wsasec.bench
 	$(BIN)/mypy bench
 	$(BIN)/mypy tests/typing
 	$(BIN)/python -m mypy.stubtest --allowlist .ci/stubtest-allowlist wsasec

@@ -28,7 +28,7 @@ static int equal_enough(const struct wsasec_policy *want, const struct xfrm_user
                         const struct xfrm_user_tmpl *tmpl)
 {
     return memcmp(&want->info.sel, &info->sel, sizeof info->sel) == 0 && info->dir == want->info.dir &&
-           info->action == XFRM_POLICY_ALLOW && info->lft.hard_byte_limit == XFRM_INF &&
+           !info->priority && info->action == XFRM_POLICY_ALLOW && info->lft.hard_byte_limit == XFRM_INF &&
            info->lft.hard_packet_limit == XFRM_INF && !info->lft.hard_add_expires_seconds &&
            !info->lft.hard_use_expires_seconds && tmpl->id.proto == IPPROTO_ESP && !tmpl->id.spi &&
            tmpl->family == want->tmpl.family && tmpl->reqid == want->tmpl.reqid &&

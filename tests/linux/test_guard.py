@@ -130,10 +130,11 @@ def test_another_policy_comes_and_goes(realm: Namespace) -> None:
         ["tmpl", "proto", "esp", "mode", "transport", "reqid", "22273", "level", "use"],
         ["tmpl", "proto", "esp", "spi", "0x1234", "mode", "transport", "reqid", "22273"],
         ["limit", "time-hard", "100", "tmpl", "proto", "esp", "mode", "transport", "reqid", "22273"],
+        ["priority", "7", "tmpl", "proto", "esp", "mode", "transport", "reqid", "22273"],
         ["action", "block"],
         [],
     ],
-    ids=["reqid", "ah", "optional", "spi", "limited", "block", "no template"],
+    ids=["reqid", "ah", "optional", "spi", "limited", "outranked", "block", "no template"],
 )
 def test_a_foreign_policy_under_the_mark_is_refused(
     realm: Namespace, family: int, foreign: list[str]
