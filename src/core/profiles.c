@@ -29,11 +29,19 @@ static const wsasec_profile builtin = {
 
 static const struct set builtin_set = {.count = 1};
 
-/* Numbers are handed out in order, and each slot is written once, before `used` passes it. */
-static const wsasec_profile *known[NUMBERS] = {&builtin};
+/*
+ * Numbers are handed out in order, and each slot is written once, before `used` passes it. The first is built in
+ * (see known_at()), so that all are zero and take no room in the file.
+ */
+static const wsasec_profile *known[NUMBERS];
 static atomic_uint used = 1;
 static _Atomic(const struct set *) in_use = &builtin_set;
 static atomic_flag writing = ATOMIC_FLAG_INIT;
+
+static const wsasec_profile *known_at(unsigned number)
+{
+    return number ? known[number] : &builtin;
+}
 
 static int valid(const wsasec_profile *p)
 {
@@ -62,7 +70,7 @@ static unsigned number_of(const wsasec_profile *profile)
     wsasec_profile *copy;
 
     for (unsigned i = 0; i < n; i++)
-        if (same(known[i], profile))
+        if (same(known_at(i), profile))
             return i;
     if (n == NUMBERS)
         return NUMBERS;
@@ -120,7 +128,7 @@ int32_t wsasec_profiles_set(const wsasec_profile *profiles, size_t count, size_t
 
 const wsasec_profile *wsasec_profile_at(uint16_t number)
 {
-    return number < atomic_load_explicit(&used, memory_order_acquire) ? known[number] : NULL;
+    return number < atomic_load_explicit(&used, memory_order_acquire) ? known_at(number) : NULL;
 }
 
 const wsasec_profile *wsasec_profile_builtin(void)
@@ -134,10 +142,10 @@ const wsasec_profile *wsasec_profile_find(const wsasec_guid *guid, uint16_t *num
 
     if (!guid) {
         *number = set->default_number;
-        return known[set->default_number];
+        return known_at(set->default_number);
     }
     for (size_t i = 0; i < set->count; i++) {
-        const wsasec_profile *profile = known[set->numbers[i]];
+        const wsasec_profile *profile = known_at(set->numbers[i]);
 
         if (memcmp(&profile->guid, guid, sizeof *guid) == 0) {
             *number = set->numbers[i];
@@ -147,15 +155,24 @@ const wsasec_profile *wsasec_profile_find(const wsasec_guid *guid, uint16_t *num
     return NULL;
 }
 
-int wsasec_profile_marks(uint32_t mark)
+const wsasec_profile *wsasec_profile_of_mark(uint32_t mark, uint16_t *number)
 {
     const struct set *set = atomic_load_explicit(&in_use, memory_order_acquire);
 
     for (size_t i = 0; i < set->count; i++) {
-        const wsasec_profile *profile = known[set->numbers[i]];
+        const wsasec_profile *profile = known_at(set->numbers[i]);
 
-        if ((mark & profile->mask) == profile->mark)
-            return 1;
+        if ((mark & profile->mask) == profile->mark) {
+            *number = set->numbers[i];
+            return profile;
+        }
     }
-    return 0;
+    return NULL;
+}
+
+int wsasec_profile_marks(uint32_t mark)
+{
+    uint16_t number;
+
+    return wsasec_profile_of_mark(mark, &number) != NULL;
 }

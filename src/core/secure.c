@@ -56,7 +56,7 @@ static int32_t claim(const struct wsasec_facts *facts, wsasec_socket socket, wsa
     return 0;
 }
 
-static int32_t ready(const struct wsasec_request *request, struct wsasec_readiness *readiness,
+int32_t wsasec_ready(const struct wsasec_request *request, struct wsasec_readiness *readiness,
                      const struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status)
 {
     int32_t code;
@@ -72,43 +72,72 @@ static int32_t ready(const struct wsasec_request *request, struct wsasec_readine
     return code;
 }
 
+enum wsasec_outcome wsasec_outcome_of(const struct wsasec_request *request, int32_t code)
+{
+    if (code)
+        return WSASEC_OUTCOME_FAILED;
+    if (request->skip)
+        return WSASEC_OUTCOME_SKIPPED;
+    return request->required ? WSASEC_OUTCOME_REQUIRED : WSASEC_OUTCOME_OPTIONAL;
+}
+
 static int32_t take_effect(const struct wsasec_request *request, struct wsasec_plan *plan,
                            struct wsasec_readiness *readiness, const struct wsasec_facts *facts,
                            wsasec_socket socket, wsasec_status *status)
 {
-    int32_t code = request->skip ? 0 : ready(request, readiness, facts, socket, status);
+    int32_t code = request->skip ? 0 : wsasec_ready(request, readiness, facts, socket, status);
 
     return code ? code : wsasec_backend_apply(plan, facts, socket, status);
+}
+
+int32_t wsasec_uninspected(wsasec_socket socket, wsasec_status *status)
+{
+    /* facts that a socket does not tell are no reason to let it go on in clear */
+    return status->reason == WSASEC_REASON_NOT_A_SOCKET ? status->code : block(socket, status);
+}
+
+int32_t wsasec_admit(const struct wsasec_request *request, const struct wsasec_facts *facts, wsasec_socket socket,
+                     wsasec_status *status)
+{
+    int32_t code;
+
+    if (request->buffer_reason)
+        return wsasec_fail(status, WSASEC_STEP_BUFFER, request->buffer_reason, 0);
+    code = wsasec_check_kind(facts, status);
+    if (!code)
+        code = claim(facts, socket, status);
+    if (code || !request->member_reason)
+        return code;
+    wsasec_socket_release(socket, facts->identity);
+    code = wsasec_fail(status, WSASEC_STEP_SETTINGS, request->member_reason, 0);
+    status->profile = request->profile_number;
+    return code;
+}
+
+int32_t wsasec_conclude(const struct wsasec_request *request, const struct wsasec_facts *facts,
+                        wsasec_socket socket, int32_t code, wsasec_status *status)
+{
+    if (code) {
+        block(socket, status);
+        status->profile = request->profile_number;
+    }
+    wsasec_socket_settle(socket, facts->identity, request->profile_number, wsasec_outcome_of(request, code));
+    return code;
 }
 
 int32_t wsasec_secure_one(const struct wsasec_request *request, struct wsasec_plan *plan,
                           struct wsasec_readiness *readiness, wsasec_socket socket, wsasec_status *status)
 {
     struct wsasec_facts facts;
-    int32_t code = wsasec_backend_inspect(socket, &facts, status);
+    int32_t code;
 
-    if (code) /* facts that a socket does not tell are no reason to let it go on in clear */
-        return status->reason == WSASEC_REASON_NOT_A_SOCKET ? code : block(socket, status);
-    if (request->buffer_reason)
-        return wsasec_fail(status, WSASEC_STEP_BUFFER, request->buffer_reason, 0);
-    code = wsasec_check_kind(&facts, status);
-    if (!code)
-        code = claim(&facts, socket, status);
+    if (wsasec_backend_inspect(socket, &facts, status))
+        return wsasec_uninspected(socket, status);
+    code = wsasec_admit(request, &facts, socket, status);
     if (code)
         return code;
-    if (request->member_reason) {
-        wsasec_socket_release(socket, facts.identity);
-        code = wsasec_fail(status, WSASEC_STEP_SETTINGS, request->member_reason, 0);
-        status->profile = request->profile_number;
-        return code;
-    }
     code = take_effect(request, plan, readiness, &facts, socket, status);
-    if (code) {
-        block(socket, status);
-        status->profile = request->profile_number;
-    }
-    wsasec_socket_settle(socket, facts.identity, request->profile_number, code != 0);
-    return code;
+    return wsasec_conclude(request, &facts, socket, code, status);
 }
 
 int32_t wsasec_set_socket_security(wsasec_socket socket, const void *settings, uint32_t settings_len,

@@ -3,6 +3,7 @@
 #define WSASEC_CORE_SECURE_H
 
 #include "../backend.h"
+#include "sockets.h"
 
 /* Checks that a socket's family and type can be secured. */
 int32_t wsasec_check_kind(const struct wsasec_facts *facts, wsasec_status *status);
@@ -13,6 +14,24 @@ struct wsasec_readiness {
     uint32_t left;
     uint8_t family;
 };
+
+/* Sees that what must be in force in the socket's realm is, unless that was found out a few sockets before. */
+int32_t wsasec_ready(const struct wsasec_request *request, struct wsasec_readiness *readiness,
+                     const struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status);
+
+/* What follows for a socket whose facts could not be found out; the status says why. */
+int32_t wsasec_uninspected(wsasec_socket socket, wsasec_status *status);
+
+/* The checks, for a socket whose facts are known. 0: it is claimed, and must be given to wsasec_conclude(). */
+int32_t wsasec_admit(const struct wsasec_request *request, const struct wsasec_facts *facts, wsasec_socket socket,
+                     wsasec_status *status);
+
+/* What follows for a claimed socket from what became of it: code is 0, or that of the status. */
+int32_t wsasec_conclude(const struct wsasec_request *request, const struct wsasec_facts *facts,
+                        wsasec_socket socket, int32_t code, wsasec_status *status);
+
+/* How a claim is settled after the request was carried out with this code. */
+enum wsasec_outcome wsasec_outcome_of(const struct wsasec_request *request, int32_t code);
 
 /* WSASetSocketSecurity for one socket, with settings that were read before; status may not be NULL. */
 int32_t wsasec_secure_one(const struct wsasec_request *request, struct wsasec_plan *plan,

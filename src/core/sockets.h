@@ -16,9 +16,21 @@ enum wsasec_claim {
     WSASEC_CLAIM_NO_ROOM  /* no memory, or a descriptor too large to be true */
 };
 
+/* What became of a claim. */
+enum wsasec_outcome {
+    WSASEC_OUTCOME_UNKNOWN = 0, /* no claim on this socket, or none that was settled */
+    WSASEC_OUTCOME_REQUIRED,    /* nothing passes in clear */
+    WSASEC_OUTCOME_OPTIONAL,    /* it may go on in clear */
+    WSASEC_OUTCOME_SKIPPED,     /* nothing was installed, as was asked */
+    WSASEC_OUTCOME_FAILED
+};
+
 enum wsasec_claim wsasec_socket_claim(wsasec_socket socket, uint64_t identity);
-void wsasec_socket_settle(wsasec_socket socket, uint64_t identity, uint16_t profile, int failed);
+void wsasec_socket_settle(wsasec_socket socket, uint64_t identity, uint16_t profile, enum wsasec_outcome outcome);
 void wsasec_socket_release(wsasec_socket socket, uint64_t identity);
+
+/* What became of the claim, and the profile that it was settled with. */
+enum wsasec_outcome wsasec_socket_outcome(wsasec_socket socket, uint64_t identity, uint16_t *profile);
 
 /* The number of the profile that the socket was secured with, or -1. */
 int32_t wsasec_socket_profile(wsasec_socket socket, uint64_t identity);

@@ -56,7 +56,7 @@ def test_core(tmp_path: Path, cc: str) -> None:
 
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
 def test_claims(tmp_path: Path, sanitizer: list[str]) -> None:
-    sources = [HERE / "test_claims.c", ROOT / "src/core/sockets.c"]
+    sources = [HERE / "test_claims.c", ROOT / "src/core/sockets.c", ROOT / "src/core/table.c"]
     run(build(tmp_path, "gcc", sanitizer, sources, "claims"), cwd=tmp_path)
 
 

@@ -20,7 +20,8 @@ static void *claim_all(void *argument)
         switch (wsasec_socket_claim(FIRST + i, identity)) {
         case WSASEC_CLAIM_NEW:
             atomic_fetch_add(&owners[i], 1);
-            wsasec_socket_settle(FIRST + i, identity, 0, i % 3 == 0);
+            wsasec_socket_settle(FIRST + i, identity, 0,
+                                 i % 3 == 0 ? WSASEC_OUTCOME_FAILED : WSASEC_OUTCOME_REQUIRED);
             break;
         case WSASEC_CLAIM_FAILED:
             if (i % 3 != 0)
