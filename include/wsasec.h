@@ -32,6 +32,9 @@ enum wsasec_step {
     WSASEC_STEP_POLICY_OUT,    /* the outbound socket policy */
     WSASEC_STEP_POLICY_IN,     /* the inbound socket policy */
     WSASEC_STEP_MARK,          /* the guard's mark on the socket */
+    WSASEC_STEP_CREATE,        /* making the socket */
+    WSASEC_STEP_OPTIONS,       /* options that have nothing to do with security: TCP_NODELAY, buffers */
+    WSASEC_STEP_BIND,          /* binding it to its source address */
     WSASEC_STEP_COUNT
 };
 
@@ -74,6 +77,18 @@ enum wsasec_reason {
     WSASEC_REASON_GUARD_SYSCTL6,
     WSASEC_REASON_GUARD_SA_UNMARKED,
     WSASEC_REASON_SYSTEM,
+    WSASEC_REASON_SPECIFICATION,
+    WSASEC_REASON_METHOD,
+    WSASEC_REASON_ADDRESS_IN_USE,
+    WSASEC_REASON_ADDRESS_NOT_HERE,
+    WSASEC_REASON_FORBIDDEN,
+    WSASEC_REASON_PRIVILEGED_PORT,
+    WSASEC_REASON_URING_NOT_BUILT,
+    WSASEC_REASON_URING_DISABLED,
+    WSASEC_REASON_URING_FORBIDDEN,
+    WSASEC_REASON_URING_TOO_OLD,
+    WSASEC_REASON_URING_MEMORY,
+    WSASEC_REASON_NO_FILES,
     WSASEC_REASON_COUNT
 };
 

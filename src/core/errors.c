@@ -74,6 +74,30 @@ static const struct {
                                          "an inbound SA of the profile does not set the mark of the guard",
                                          "add it with output-mark MARK mask MASK (strongSwan: set_mark_in)"},
     [WSASEC_REASON_SYSTEM] = {WSASEC_WSAENETDOWN, "the system refused", "see errno"},
+    [WSASEC_REASON_SPECIFICATION] = {WSASEC_WSAEINVAL, "the specification of the sockets is wrong",
+                                     "see its structure in the header"},
+    [WSASEC_REASON_METHOD] = {WSASEC_WSAEOPNOTSUPP, "this method is not to be had here",
+                              "take the method auto, which takes the fastest of those that are"},
+    [WSASEC_REASON_ADDRESS_IN_USE] = {WSASEC_WSAEADDRINUSE, "the address is in use",
+                                      "take another port, or port 0, or more source addresses"},
+    [WSASEC_REASON_ADDRESS_NOT_HERE] = {WSASEC_WSAEADDRNOTAVAIL, "the address is not one of this host",
+                                        "take one that `ip address` shows in this network namespace"},
+    [WSASEC_REASON_FORBIDDEN] = {WSASEC_WSAEACCES, "the system forbids it",
+                                 "look for a security module, a seccomp filter or a BPF program that does"},
+    [WSASEC_REASON_PRIVILEGED_PORT] = {WSASEC_WSAEACCES, "the port is reserved for privileged programs",
+                                       "take a port from 1024 on or port 0, or run with CAP_NET_BIND_SERVICE"},
+    [WSASEC_REASON_URING_NOT_BUILT] = {WSASEC_WSAEOPNOTSUPP, "wsasec was built without io_uring",
+                                       "build it where liburing-dev is installed, or take another method"},
+    [WSASEC_REASON_URING_DISABLED] = {WSASEC_WSAEOPNOTSUPP, "io_uring is turned off for this process",
+                                      "set the sysctl kernel.io_uring_disabled to 0, or take another method"},
+    [WSASEC_REASON_URING_FORBIDDEN] = {WSASEC_WSAEOPNOTSUPP, "a seccomp filter or a security module forbids io_uring",
+                                       "allow it (containers: their seccomp profile), or take another method"},
+    [WSASEC_REASON_URING_TOO_OLD] = {WSASEC_WSAEOPNOTSUPP, "the kernel's io_uring sets no socket options",
+                                     "use Linux 6.7 or newer with CONFIG_IO_URING, or take another method"},
+    [WSASEC_REASON_NO_FILES] = {WSASEC_WSAEMFILE, "the system has no room for more open files",
+                                "raise the sysctl fs.file-max, or close files in other programs"},
+    [WSASEC_REASON_URING_MEMORY] = {WSASEC_WSAENOBUFS, "there is no memory for a ring of io_uring",
+                                    "raise RLIMIT_MEMLOCK (ulimit -l), or take another method"},
 };
 
 static const char *const steps[WSASEC_STEP_COUNT] = {
@@ -89,6 +113,9 @@ static const char *const steps[WSASEC_STEP_COUNT] = {
     [WSASEC_STEP_POLICY_OUT] = "outbound policy",
     [WSASEC_STEP_POLICY_IN] = "inbound policy",
     [WSASEC_STEP_MARK] = "mark",
+    [WSASEC_STEP_CREATE] = "socket",
+    [WSASEC_STEP_OPTIONS] = "socket options",
+    [WSASEC_STEP_BIND] = "bind",
 };
 
 int32_t wsasec_fail(wsasec_status *status, unsigned step, unsigned reason, int32_t os_error)

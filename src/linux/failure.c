@@ -16,20 +16,47 @@ static unsigned reason_of(int error)
     case ENOBUFS:
         return WSASEC_REASON_NO_MEMORY;
     case EMFILE:
-    case ENFILE:
         return WSASEC_REASON_NO_DESCRIPTORS;
+    case ENFILE:
+        return WSASEC_REASON_NO_FILES;
     case EAFNOSUPPORT:
         return WSASEC_REASON_FAMILY_UNSUPPORTED;
     case ENOPROTOOPT:
     case EOPNOTSUPP:
     case EPROTONOSUPPORT:
         return WSASEC_REASON_NO_XFRM;
+    case EADDRINUSE:
+        return WSASEC_REASON_ADDRESS_IN_USE;
+    case EADDRNOTAVAIL:
+        return WSASEC_REASON_ADDRESS_NOT_HERE;
     default:
         return WSASEC_REASON_SYSTEM;
     }
 }
 
+/* Of calls that have nothing to do with IPsec. */
+static unsigned reason_of_ordinary(unsigned step, int error)
+{
+    switch (error) {
+    case EACCES:
+        return step == WSASEC_STEP_BIND ? WSASEC_REASON_PRIVILEGED_PORT : WSASEC_REASON_FORBIDDEN;
+    case EPERM:
+        return WSASEC_REASON_FORBIDDEN;
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case EPROTONOSUPPORT:
+        return WSASEC_REASON_SYSTEM;
+    default:
+        return reason_of(error);
+    }
+}
+
+static int is_ordinary(unsigned step)
+{
+    return step == WSASEC_STEP_CREATE || step == WSASEC_STEP_OPTIONS || step == WSASEC_STEP_BIND;
+}
+
 int32_t wsasec_fail_errno(wsasec_status *status, unsigned step, int error)
 {
-    return wsasec_fail(status, step, reason_of(error), error);
+    return wsasec_fail(status, step, is_ordinary(step) ? reason_of_ordinary(step, error) : reason_of(error), error);
 }

@@ -4,7 +4,7 @@
 
 #include "../core/errors.h"
 
-/* As wsasec_fail(), with the reason that an errno stands for in calls about IPsec. */
+/* As wsasec_fail(), with the reason that an errno stands for in the calls of a step. */
 int32_t wsasec_fail_errno(wsasec_status *status, unsigned step, int error);
 
 #endif
