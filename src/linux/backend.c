@@ -10,33 +10,13 @@
 
 #include "failure.h"
 #include "guard.h"
-#include "policy.h"
+#include "inspect.h"
+#include "plan.h"
 #include "realm.h"
 
-#ifndef IP_XFRM_POLICY
-#define IP_XFRM_POLICY 17
-#endif
-#ifndef IPV6_XFRM_POLICY
-#define IPV6_XFRM_POLICY 35
-#endif
-#ifndef SO_NETNS_COOKIE
-#define SO_NETNS_COOKIE 71 /* Linux 5.14 */
-#endif
 #ifndef SO_BINDTOIFINDEX
 #define SO_BINDTOIFINDEX 62 /* Linux 5.0 */
 #endif
-
-/* The options of one family; the first is for datagram sockets only. */
-struct family_plan {
-    uint32_t count; /* 0: not yet made */
-    wsasec_option options[WSASEC_OPTIONS_MAX];
-};
-
-struct linux_plan {
-    const struct wsasec_request *request;
-    struct family_plan by_family[2];
-};
-_Static_assert(sizeof(struct linux_plan) <= sizeof(struct wsasec_plan), "the seam leaves room for the plan");
 
 static int address_family(uint8_t family)
 {
@@ -49,7 +29,7 @@ static int get(wsasec_socket socket, int name, void *value, socklen_t length)
 }
 
 /* getsockname tells two facts at once: the family, and whether the socket is bound. */
-static int inspect_name(wsasec_socket socket, struct wsasec_facts *facts)
+int wsasec_inspect_name(wsasec_socket socket, struct wsasec_facts *facts)
 {
     union {
         struct sockaddr any;
@@ -76,6 +56,11 @@ static int inspect_name(wsasec_socket socket, struct wsasec_facts *facts)
     return 0;
 }
 
+uint8_t wsasec_type_of(int type)
+{
+    return type == SOCK_STREAM ? WSASEC_TYPE_STREAM : type == SOCK_DGRAM ? WSASEC_TYPE_DGRAM : WSASEC_TYPE_OTHER;
+}
+
 int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts, wsasec_status *status)
 {
     int type;
@@ -84,16 +69,14 @@ int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts,
     memset(facts, 0, sizeof *facts);
     if (socket < 0 || socket > INT_MAX)
         return wsasec_fail(status, WSASEC_STEP_DESCRIPTOR, WSASEC_REASON_NOT_A_SOCKET, EBADF);
-    error = inspect_name(socket, facts);
+    error = wsasec_inspect_name(socket, facts);
     if (error)
         return wsasec_fail_errno(status, WSASEC_STEP_DESCRIPTOR, error);
     if (facts->family == WSASEC_FAMILY_OTHER)
         return 0;
     if (get(socket, SO_TYPE, &type, sizeof type))
         return wsasec_fail_errno(status, WSASEC_STEP_KIND, errno);
-    facts->type = type == SOCK_STREAM ? WSASEC_TYPE_STREAM
-                  : type == SOCK_DGRAM ? WSASEC_TYPE_DGRAM
-                                       : WSASEC_TYPE_OTHER;
+    facts->type = wsasec_type_of(type);
     if (get(socket, SO_COOKIE, &facts->identity, sizeof facts->identity) ||
         get(socket, SO_MARK, &facts->mark, sizeof facts->mark))
         return wsasec_fail_errno(status, WSASEC_STEP_STATE, errno);
@@ -115,60 +98,6 @@ uint16_t wsasec_backend_bound_reason(wsasec_socket socket)
     return WSASEC_REASON_BOUND;
 }
 
-static void add(wsasec_option *options, uint32_t *count, unsigned step, int level, int name, const void *value,
-                uint32_t length)
-{
-    wsasec_option *option = &options[(*count)++];
-
-    option->level = level;
-    option->name = name;
-    option->length = length;
-    option->step = step;
-    memcpy(option->value, value, length);
-}
-
-static void make_options(const struct wsasec_request *request, int family, wsasec_option *options, uint32_t *count)
-{
-    const int level = family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
-    const int name = family == AF_INET6 ? IPV6_XFRM_POLICY : IP_XFRM_POLICY;
-    const int off = 0;
-    const int on = 1;
-    struct wsasec_policy policy;
-
-    add(options, count, WSASEC_STEP_EXCLUSIVE, SOL_SOCKET, SO_REUSEADDR, &off, sizeof off);
-    add(options, count, WSASEC_STEP_EXCLUSIVE, SOL_SOCKET, SO_REUSEPORT, &off, sizeof off);
-    if (request->skip)
-        return;
-    /* A socket has one policy slot for one family: IPv4-mapped peers would be in clear. */
-    if (family == AF_INET6)
-        add(options, count, WSASEC_STEP_V6ONLY, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-    wsasec_policy_make(&policy, request->profile, family, XFRM_POLICY_OUT, request->required);
-    add(options, count, WSASEC_STEP_POLICY_OUT, level, name, &policy, sizeof policy);
-    wsasec_policy_make(&policy, request->profile, family, XFRM_POLICY_IN, request->required);
-    add(options, count, WSASEC_STEP_POLICY_IN, level, name, &policy, sizeof policy);
-    /* A socket that may go on in clear gets no mark: the guard would hold its packets back. */
-    if (request->required)
-        add(options, count, WSASEC_STEP_MARK, SOL_SOCKET, SO_MARK, &request->profile->mark,
-            sizeof request->profile->mark);
-}
-
-void wsasec_backend_plan(const struct wsasec_request *request, struct wsasec_plan *opaque)
-{
-    struct linux_plan *plan = (struct linux_plan *)(void *)opaque->bytes;
-
-    plan->request = request;
-    plan->by_family[0].count = plan->by_family[1].count = 0;
-}
-
-static const struct family_plan *plan_of(struct linux_plan *plan, int family)
-{
-    struct family_plan *found = &plan->by_family[family == AF_INET6];
-
-    if (!found->count)
-        make_options(plan->request, family, found->options, &found->count);
-    return found;
-}
-
 int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct wsasec_facts *facts,
                              wsasec_socket socket, wsasec_status *status)
 {
@@ -179,22 +108,8 @@ int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct 
 int32_t wsasec_backend_apply(struct wsasec_plan *opaque, const struct wsasec_facts *facts, wsasec_socket socket,
                              wsasec_status *status)
 {
-    struct linux_plan *plan = (struct linux_plan *)(void *)opaque->bytes;
-    const struct family_plan *mine = plan_of(plan, address_family(facts->family));
-
-    for (uint32_t i = facts->type == WSASEC_TYPE_STREAM; i < mine->count; i++) {
-        const wsasec_option *option = &mine->options[i];
-        const void *value = option->value;
-        uint32_t mark;
-
-        if (option->step == WSASEC_STEP_MARK) { /* bits outside the mask belong to others */
-            mark = (facts->mark & ~plan->request->profile->mask) | plan->request->profile->mark;
-            value = &mark;
-        }
-        if (setsockopt((int)socket, option->level, option->name, value, option->length))
-            return wsasec_fail_errno(status, option->step, errno);
-    }
-    return 0;
+    /* The first option is for datagram sockets only. */
+    return wsasec_plan_carry_out(opaque, facts, facts->type == WSASEC_TYPE_STREAM, socket, status);
 }
 
 /*
@@ -216,7 +131,7 @@ int32_t wsasec_backend_block(wsasec_socket socket)
 int32_t wsasec_backend_options(const struct wsasec_request *request, struct wsasec_plan *opaque, int family,
                                wsasec_option *options, size_t *count, wsasec_status *status)
 {
-    const struct family_plan *mine;
+    const struct wsasec_family_plan *mine;
     wsasec_status own;
     int32_t code;
 
@@ -228,7 +143,7 @@ int32_t wsasec_backend_options(const struct wsasec_request *request, struct wsas
     if (code)
         return code;
     /* Without the first: clients set SO_REUSEADDR on stream sockets for good reasons. */
-    mine = plan_of((struct linux_plan *)(void *)opaque->bytes, family);
+    mine = wsasec_plan_of(opaque, family);
     *count = mine->count - 1;
     memcpy(options, mine->options + 1, *count * sizeof *options);
     return 0;

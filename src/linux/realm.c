@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "failure.h"
+#include "threads.h"
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71 /* Linux 5.14 */
@@ -153,7 +154,7 @@ static int open_there(struct wsasec_realm *realm, wsasec_socket socket)
 
     if (visit.namespace < 0)
         return -errno;
-    error = -pthread_create(&thread, NULL, visit_main, &visit);
+    error = -wsasec_thread_start(&thread, visit_main, &visit);
     if (!error) {
         pthread_join(thread, NULL);
         error = visit.error;
