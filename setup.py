@@ -58,6 +58,8 @@ def extension(name: str, files: list[str]) -> Extension:
 
 
 wsasec = extension("wsasec._wsasec", ["src/_wsasec.pyx", *sources("src/core", f"src/{PLATFORM}")])
+if PLATFORM == "linux":
+    wsasec.sources += sources("src/linux/no_uring")
 floor = extension("wsasec.bench._floor", ["bench/floor.c"])
 
 setup(

@@ -10,6 +10,7 @@
 #define WSASEC_BACKEND_H
 
 #include "wsasec.h"
+#include "wsasec_batch.h"
 
 enum wsasec_family { WSASEC_FAMILY_OTHER, WSASEC_FAMILY_INET, WSASEC_FAMILY_INET6, WSASEC_FAMILIES };
 enum wsasec_type { WSASEC_TYPE_OTHER, WSASEC_TYPE_STREAM, WSASEC_TYPE_DGRAM };
@@ -48,12 +49,72 @@ uint16_t wsasec_backend_bound_reason(wsasec_socket socket);
 
 void wsasec_backend_plan(const struct wsasec_request *request, struct wsasec_plan *plan);
 
+/* The realm of a socket, where it is not known that of another is the same. */
+int32_t wsasec_backend_realm(wsasec_socket socket, uint64_t *realm, wsasec_status *status);
+
 /* Sees to what must be in force in the socket's realm before a socket is secured, and checks it again. */
 int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct wsasec_facts *facts,
                              wsasec_socket socket, wsasec_status *status);
 
 int32_t wsasec_backend_apply(struct wsasec_plan *plan, const struct wsasec_facts *facts,
                              wsasec_socket socket, wsasec_status *status);
+
+/* The same for a socket from wsasec_backend_make(): what is so by default is not set. */
+int32_t wsasec_backend_apply_fresh(struct wsasec_plan *plan, const struct wsasec_facts *facts,
+                                   wsasec_socket socket, wsasec_status *status);
+
+/* Whether sockets can be made after this specification. */
+int32_t wsasec_backend_check_spec(const wsasec_batch_spec *spec, wsasec_status *status);
+
+/* Makes a socket of a specification, and fills in the facts that can be told of a fresh one: all but its realm. */
+int32_t wsasec_backend_make(const wsasec_batch_spec *spec, wsasec_socket *socket, struct wsasec_facts *facts,
+                            wsasec_status *status);
+
+/* What the specification asks for besides security; after it, as it binds. index: of the socket in its batch. */
+int32_t wsasec_backend_equip(const wsasec_batch_spec *spec, size_t index, wsasec_socket socket,
+                             wsasec_status *status);
+
+/* How many sockets a ring takes at a time: more do not fit into the processor's nearest cache with what they need. */
+enum { WSASEC_GROUP = 32 };
+
+/* One of a group. code is 0, or that of the status. */
+struct wsasec_member {
+    wsasec_socket socket;
+    struct wsasec_facts facts;
+    int32_t code;
+    wsasec_status status;
+};
+
+/*
+ * What carries out the steps of a group with few system calls; for one thread. NULL after an error in the status.
+ * Where a ring fails on the way, the functions below make the system calls themselves.
+ */
+struct wsasec_ring;
+struct wsasec_ring *wsasec_backend_ring_open(wsasec_status *status);
+void wsasec_backend_ring_close(struct wsasec_ring *ring); /* NULL is none */
+
+/* As wsasec_backend_inspect() for each of a group. */
+void wsasec_backend_ring_inspect(struct wsasec_ring *ring, struct wsasec_member *members, size_t count);
+
+/* As wsasec_backend_make() for each of a group. */
+void wsasec_backend_ring_make(struct wsasec_ring *ring, const wsasec_batch_spec *spec, struct wsasec_member *members,
+                              size_t count);
+
+/* As wsasec_backend_apply(), or _apply_fresh(), for each of a group whose code is 0. */
+void wsasec_backend_ring_apply(struct wsasec_ring *ring, struct wsasec_plan *plan, int fresh,
+                               struct wsasec_member *members, size_t count);
+
+/* Processors that this thread may run on. */
+unsigned wsasec_backend_processors(void);
+
+/*
+ * Calls work(context, number) once in each of so many threads, numbered from 0, which is the calling one; returns
+ * when all have. There are fewer where the system gives no more. Signals never interrupt the others.
+ */
+void wsasec_backend_parallel(unsigned count, void (*work)(void *context, unsigned number), void *context);
+
+/* Nanoseconds of a clock that only goes forward. */
+uint64_t wsasec_backend_clock(void);
 
 /* Makes a socket unable to send anything, for good and without any privilege. */
 int32_t wsasec_backend_block(wsasec_socket socket);

@@ -98,6 +98,13 @@ uint16_t wsasec_backend_bound_reason(wsasec_socket socket)
     return WSASEC_REASON_BOUND;
 }
 
+int32_t wsasec_backend_realm(wsasec_socket socket, uint64_t *realm, wsasec_status *status)
+{
+    if (get(socket, SO_NETNS_COOKIE, realm, sizeof *realm))
+        return wsasec_fail(status, WSASEC_STEP_GUARD, WSASEC_REASON_NAMESPACE, errno);
+    return 0;
+}
+
 int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct wsasec_facts *facts,
                              wsasec_socket socket, wsasec_status *status)
 {
@@ -110,6 +117,12 @@ int32_t wsasec_backend_apply(struct wsasec_plan *opaque, const struct wsasec_fac
 {
     /* The first option is for datagram sockets only. */
     return wsasec_plan_carry_out(opaque, facts, facts->type == WSASEC_TYPE_STREAM, socket, status);
+}
+
+int32_t wsasec_backend_apply_fresh(struct wsasec_plan *opaque, const struct wsasec_facts *facts,
+                                   wsasec_socket socket, wsasec_status *status)
+{
+    return wsasec_plan_carry_out(opaque, facts, WSASEC_PLAN_FRESH, socket, status);
 }
 
 /*

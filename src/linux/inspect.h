@@ -15,4 +15,7 @@ int wsasec_inspect_name(wsasec_socket socket, struct wsasec_facts *facts);
 /* From SO_TYPE to enum wsasec_type. */
 uint8_t wsasec_type_of(int type);
 
+/* The facts of a socket that was just made, all but its identity. */
+void wsasec_facts_of_fresh(const wsasec_batch_spec *spec, struct wsasec_facts *facts);
+
 #endif

@@ -1,8 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE /* sched_getaffinity, CPU_COUNT */
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 
+#include "../backend.h"
 #include "threads.h"
+
+unsigned wsasec_backend_processors(void)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof set, &set)) /* more processors than the set has room for */
+        return WSASEC_THREADS_MAX;
+    return (unsigned)CPU_COUNT(&set);
+}
 
 int wsasec_thread_start(pthread_t *thread, void *(*work)(void *), void *argument)
 {
@@ -17,3 +29,37 @@ int wsasec_thread_start(pthread_t *thread, void *(*work)(void *), void *argument
     return error;
 }
 
+struct worker {
+    pthread_t thread;
+    void (*work)(void *, unsigned);
+    void *context;
+    unsigned number;
+};
+
+static void *worker_main(void *argument)
+{
+    struct worker *worker = argument;
+
+    worker->work(worker->context, worker->number);
+    return NULL;
+}
+
+void wsasec_backend_parallel(unsigned count, void (*work)(void *, unsigned), void *context)
+{
+    struct worker workers[WSASEC_THREADS_MAX];
+    unsigned started = 1;
+
+    for (unsigned i = 1; i < count && i < WSASEC_THREADS_MAX; i++) {
+        struct worker *worker = &workers[started];
+
+        worker->work = work;
+        worker->context = context;
+        worker->number = i;
+        if (wsasec_thread_start(&worker->thread, worker_main, worker))
+            break;
+        started++;
+    }
+    work(context, 0);
+    for (unsigned i = 1; i < started; i++)
+        pthread_join(workers[i].thread, NULL);
+}

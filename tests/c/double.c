@@ -1,15 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "double.h"
 
+#include <pthread.h>
+
 #include "../../src/core/errors.h"
 
 struct double_backend the_double;
 
 static void note(char call)
 {
-    if (the_double.count < sizeof the_double.calls - 1)
-        the_double.calls[the_double.count++] = call;
+    size_t place = atomic_fetch_add(&the_double.count, 1);
+
+    if (place < sizeof the_double.calls - 1)
+        the_double.calls[place] = call;
 }
+
+static int concerns(wsasec_socket socket)
+{
+    return !the_double.alone || the_double.alone == socket;
+}
+
+/* By which method the calling thread is called. */
+static _Thread_local unsigned by = WSASEC_METHOD_PLAIN;
 
 int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts, wsasec_status *status)
 {
@@ -18,6 +30,8 @@ int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts,
     if (the_double.inspect_fails)
         return wsasec_fail(status, WSASEC_STEP_DESCRIPTOR, the_double.inspect_fails, 0);
     *facts = the_double.facts;
+    if (the_double.different)
+        facts->identity += (uint64_t)socket;
     return 0;
 }
 
@@ -34,14 +48,21 @@ void wsasec_backend_plan(const struct wsasec_request *request, struct wsasec_pla
     (void)plan;
 }
 
+int32_t wsasec_backend_realm(wsasec_socket socket, uint64_t *realm, wsasec_status *status)
+{
+    (void)socket;
+    (void)status;
+    *realm = the_double.facts.realm;
+    return 0;
+}
+
 int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct wsasec_facts *facts,
                              wsasec_socket socket, wsasec_status *status)
 {
     (void)request;
     (void)facts;
-    (void)socket;
     note('R');
-    return the_double.ready_fails ? wsasec_fail(status, WSASEC_STEP_GUARD, the_double.ready_fails, 7) : 0;
+    return the_double.ready_fails && concerns(socket) ? wsasec_fail(status, WSASEC_STEP_GUARD, the_double.ready_fails, 7) : 0;
 }
 
 int32_t wsasec_backend_apply(struct wsasec_plan *plan, const struct wsasec_facts *facts, wsasec_socket socket,
@@ -49,9 +70,9 @@ int32_t wsasec_backend_apply(struct wsasec_plan *plan, const struct wsasec_facts
 {
     (void)plan;
     (void)facts;
-    (void)socket;
     note('A');
-    return the_double.apply_fails ? wsasec_fail(status, WSASEC_STEP_POLICY_IN, the_double.apply_fails, 8) : 0;
+    atomic_fetch_add(&the_double.clock, the_double.cost[by]);
+    return the_double.apply_fails && concerns(socket) ? wsasec_fail(status, WSASEC_STEP_POLICY_IN, the_double.apply_fails, 8) : 0;
 }
 
 int32_t wsasec_backend_block(wsasec_socket socket)
@@ -139,4 +160,144 @@ int32_t wsasec_backend_revert(wsasec_status *status)
     (void)status;
     note('r');
     return 0;
+}
+
+int32_t wsasec_backend_apply_fresh(struct wsasec_plan *plan, const struct wsasec_facts *facts, wsasec_socket socket,
+                                   wsasec_status *status)
+{
+    return wsasec_backend_apply(plan, facts, socket, status);
+}
+
+int32_t wsasec_backend_check_spec(const wsasec_batch_spec *spec, wsasec_status *status)
+{
+    (void)spec;
+    (void)status;
+    return 0;
+}
+
+int32_t wsasec_backend_make(const wsasec_batch_spec *spec, wsasec_socket *socket, struct wsasec_facts *facts,
+                            wsasec_status *status)
+{
+    (void)spec;
+    note('M');
+    if (the_double.make_fails)
+        return wsasec_fail(status, WSASEC_STEP_CREATE, the_double.make_fails, 9);
+    *socket = atomic_fetch_add(&the_double.next_socket, 1);
+    *facts = the_double.facts;
+    facts->identity += (uint64_t)*socket;
+    return 0;
+}
+
+int32_t wsasec_backend_equip(const wsasec_batch_spec *spec, size_t index, wsasec_socket socket, wsasec_status *status)
+{
+    (void)spec;
+    (void)index;
+    note('E');
+    return the_double.equip_fails && concerns(socket) ? wsasec_fail(status, WSASEC_STEP_BIND, the_double.equip_fails, 10) : 0;
+}
+
+uint64_t wsasec_backend_clock(void)
+{
+    return atomic_fetch_add(&the_double.clock, 1000) + 1000;
+}
+
+struct wsasec_ring {
+    int open;
+};
+
+static struct wsasec_ring the_ring;
+
+struct wsasec_ring *wsasec_backend_ring_open(wsasec_status *status)
+{
+    note('O');
+    if (the_double.ring_fails) {
+        wsasec_fail(status, WSASEC_STEP_NONE, the_double.ring_fails, 11);
+        return NULL;
+    }
+    the_ring.open++;
+    return &the_ring;
+}
+
+void wsasec_backend_ring_close(struct wsasec_ring *ring)
+{
+    if (ring) {
+        note('o');
+        ring->open--;
+    }
+}
+
+void wsasec_backend_ring_inspect(struct wsasec_ring *ring, struct wsasec_member *members, size_t count)
+{
+    (void)ring;
+    for (size_t i = 0; i < count; i++)
+        members[i].code = wsasec_backend_inspect(members[i].socket, &members[i].facts, &members[i].status);
+}
+
+void wsasec_backend_ring_make(struct wsasec_ring *ring, const wsasec_batch_spec *spec, struct wsasec_member *members,
+                              size_t count)
+{
+    (void)ring;
+    for (size_t i = 0; i < count; i++)
+        members[i].code = wsasec_backend_make(spec, &members[i].socket, &members[i].facts, &members[i].status);
+}
+
+void wsasec_backend_ring_apply(struct wsasec_ring *ring, struct wsasec_plan *plan, int fresh,
+                               struct wsasec_member *members, size_t count)
+{
+    (void)ring;
+    (void)fresh;
+    by = WSASEC_METHOD_IO_URING;
+    for (size_t i = 0; i < count; i++)
+        if (!members[i].code)
+            members[i].code = wsasec_backend_apply(plan, &members[i].facts, members[i].socket, &members[i].status);
+    by = WSASEC_METHOD_PLAIN;
+}
+
+unsigned wsasec_backend_processors(void)
+{
+    return the_double.processors;
+}
+
+struct worker {
+    pthread_t thread;
+    void (*work)(void *, unsigned);
+    void *context;
+    unsigned number;
+};
+
+static void *worker_main(void *argument)
+{
+    struct worker *worker = argument;
+
+    note('T');
+    by = WSASEC_METHOD_THREADS;
+    worker->work(worker->context, worker->number);
+    return NULL;
+}
+
+void wsasec_backend_parallel(unsigned count, void (*work)(void *, unsigned), void *context)
+{
+    struct worker workers[WSASEC_THREADS_MAX];
+
+    for (unsigned i = 1; i < count; i++) {
+        workers[i].work = work;
+        workers[i].context = context;
+        workers[i].number = i;
+        if (pthread_create(&workers[i].thread, NULL, worker_main, &workers[i]))
+            count = i;
+    }
+    by = WSASEC_METHOD_THREADS;
+    work(context, 0);
+    by = WSASEC_METHOD_PLAIN;
+    for (unsigned i = 1; i < count; i++)
+        pthread_join(workers[i].thread, NULL);
+}
+
+void wsasec_close_many(int32_t *sockets, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (sockets[i] >= 0)
+            note('C');
+        sockets[i] = -1;
+    }
 }

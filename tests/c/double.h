@@ -3,6 +3,8 @@
 #ifndef DOUBLE_H
 #define DOUBLE_H
 
+#include <stdatomic.h>
+
 #include "../../src/backend.h"
 
 struct double_backend {
@@ -13,9 +15,19 @@ struct double_backend {
     unsigned ready_fails;
     unsigned apply_fails;
     int block_fails;
-    /* what it was asked, in order: I inspect, B bound reason, R ready, A apply, X block; q n d i r: the other five */
-    char calls[4096];
-    size_t count;
+    unsigned make_fails;
+    unsigned equip_fails;
+    unsigned ring_fails;
+    wsasec_socket alone; /* if not 0: only this socket fails to be made ready, applied to, or equipped */
+    int different;       /* each descriptor is a socket of its own */
+    unsigned processors;
+    _Atomic wsasec_socket next_socket;
+    _Atomic uint64_t clock; /* goes forward a microsecond with each look */
+    _Atomic uint64_t cost[WSASEC_METHOD_COUNT]; /* what an apply adds to that, by the method it is called by */
+    /* what it was asked, in order: I inspect, B bound reason, R ready, A apply, X block, M make, E equip,
+     * C close; q n d i r: the other five; O open a ring, o close it; T a thread starts */
+    char calls[65536];
+    _Atomic size_t count;
 };
 
 extern struct double_backend the_double;

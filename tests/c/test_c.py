@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 CORE = sorted((ROOT / "src/core").glob("*.c"))
 LINUX = sorted((ROOT / "src/linux").glob("*.c"))
+NO_URING = sorted((ROOT / "src/linux/no_uring").glob("*.c"))
 
 WARNINGS = ["-std=c11", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 MEMORY = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -55,17 +56,36 @@ def test_core(tmp_path: Path, cc: str) -> None:
 
 
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
+def test_job(tmp_path: Path, sanitizer: list[str]) -> None:
+    run(
+        build(tmp_path, "gcc", sanitizer, [HERE / "test_job.c", HERE / "double.c", *CORE], "job"),
+        cwd=tmp_path,
+    )
+
+
+@pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
 def test_claims(tmp_path: Path, sanitizer: list[str]) -> None:
     sources = [HERE / "test_claims.c", ROOT / "src/core/sockets.c", ROOT / "src/core/table.c"]
     run(build(tmp_path, "gcc", sanitizer, sources, "claims"), cwd=tmp_path)
 
 
+def in_namespace(program: Path, *arguments: str) -> None:
+    unshare = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--net"]
+    subprocess.run([*unshare, "--", str(program), *arguments], check=True, timeout=120)
+
+
 @pytest.mark.linux
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
 def test_linux(tmp_path: Path, sanitizer: list[str]) -> None:
-    program = build(tmp_path, "gcc", sanitizer, [HERE / "test_linux.c", *CORE, *LINUX], "linux")
-    unshare = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--net"]
-    subprocess.run([*unshare, "--", str(program)], check=True, timeout=120)
+    sources = [HERE / "test_linux.c", *CORE, *LINUX, *NO_URING]
+    in_namespace(build(tmp_path, "gcc", sanitizer, sources, "linux"))
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
+def test_batch(tmp_path: Path, sanitizer: list[str]) -> None:
+    sources = [HERE / "test_batch.c", *CORE, *LINUX, *NO_URING]
+    in_namespace(build(tmp_path, "gcc", sanitizer, sources, "batch"), "no_uring")
 
 
 def test_fuzz_settings(tmp_path: Path) -> None:

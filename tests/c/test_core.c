@@ -181,6 +181,48 @@ static void test_many(void)
     CALLS("III");
 }
 
+static void test_create(void)
+{
+    const wsasec_batch_spec spec = {.address_family = 2, .type = 1};
+    wsasec_batch_spec wrong = spec;
+    const uint32_t protocol_2[2] = {2, 0};
+    int32_t sockets[3];
+    int32_t codes[3] = {1, 1, 1};
+    wsasec_status status;
+    wsasec_job *job;
+
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.next_socket = 20000;
+    job = wsasec_job_create(sockets, 3, &spec, codes, 1, WSASEC_METHOD_PLAIN, 0, &status);
+    CHECK(job && wsasec_job_run(job, 0) == 1 && wsasec_job_done(job) == 3 && wsasec_job_end(job, &status) == 0);
+    CALLS("MRAEMAEMAE");
+    CHECK(sockets[0] == 20000 && sockets[2] == 20002 && !codes[0] && !codes[2] && !status.code);
+
+    again();
+    the_double.equip_fails = WSASEC_REASON_ADDRESS_IN_USE;
+    job = wsasec_job_create(sockets, 3, &spec, codes, 1, WSASEC_METHOD_PLAIN, 0, &status);
+    CHECK(job && wsasec_job_run(job, 0) == 1 && wsasec_job_end(job, &status) == 1);
+    CALLS("MRAEC"); /* the first failure ends it, and that socket is closed */
+    CHECK(sockets[0] == -1 && sockets[2] == -1 && codes[0] == -WSASEC_WSAEADDRINUSE && codes[1] == 0);
+    CHECK(status.step == WSASEC_STEP_BIND);
+
+    again();
+    the_double.apply_fails = WSASEC_REASON_PRIVILEGE;
+    job = wsasec_job_create(sockets, 2, &spec, codes, 0, WSASEC_METHOD_PLAIN, 0, &status);
+    CHECK(job && wsasec_job_run(job, 0) == 1 && wsasec_job_end(job, &status) == 2);
+    CALLS("MRACMAC");
+
+    again();
+    wrong.settings = protocol_2;
+    wrong.settings_len = sizeof protocol_2;
+    CHECK(!wsasec_job_create(sockets, 2, &wrong, codes, 0, WSASEC_METHOD_PLAIN, 0, &status));
+    CHECK(status.code == -WSASEC_WSAEINVAL);
+    CHECK(!wsasec_job_create(sockets, 2, &spec, codes, 0, WSASEC_METHOD_COUNT, 0, &status));
+    CHECK(status.reason == WSASEC_REASON_METHOD);
+    CALLS("");
+    CHECK(wsasec_job_end(NULL, &status) == 0 && status.code == 0);
+}
+
 static void test_query(void)
 {
     wsasec_socket_security_query_template_ipsec2 template_;
@@ -320,6 +362,7 @@ int main(void)
     test_once();
     test_skip_asks_for_nothing();
     test_many();
+    test_create();
     test_query();
     test_peer_names();
     test_impersonation();

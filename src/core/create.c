@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A socket of a batch, from nothing to bound: what was just made need not be asked whether it is bound, connected
+ * or secured. A socket that cannot be had as it was asked for is closed: nobody else has it yet.
+ */
+#include "errors.h"
+#include "job.h"
+#include "sockets.h"
+
+static int is_secured(const struct wsasec_job *job)
+{
+    return !(job->spec->flags & WSASEC_BATCH_PLAIN);
+}
+
+int32_t wsasec_create_admit(struct wsasec_lane *lane, const struct wsasec_facts *facts, wsasec_socket socket,
+                            wsasec_status *status)
+{
+    const struct wsasec_request *request = &lane->job->request;
+    struct wsasec_facts here = *facts;
+    int32_t code;
+
+    if (!is_secured(lane->job))
+        return 0;
+    /* A fresh identity is new to every place; what stands there is of a socket that is gone. */
+    if (wsasec_socket_claim(socket, facts->identity) != WSASEC_CLAIM_NEW)
+        return wsasec_fail(status, WSASEC_STEP_STATE, WSASEC_REASON_NO_MEMORY, 0);
+    if (request->skip)
+        return 0;
+    code = lane->realm ? 0 : wsasec_backend_realm(socket, &lane->realm, status);
+    if (code)
+        return code;
+    here.realm = lane->realm;
+    return wsasec_ready(request, &lane->readiness, &here, socket, status);
+}
+
+int32_t wsasec_create_conclude(struct wsasec_lane *lane, const struct wsasec_facts *facts, size_t index,
+                               wsasec_socket socket, int32_t code, wsasec_status *status)
+{
+    struct wsasec_job *job = lane->job;
+
+    if (is_secured(job)) {
+        if (code)
+            status->profile = job->request.profile_number;
+        wsasec_socket_settle(socket, facts->identity, job->request.profile_number,
+                             wsasec_outcome_of(&job->request, code));
+    }
+    if (!code)
+        code = wsasec_backend_equip(job->spec, index, socket, status);
+    job->made[index] = (int32_t)socket;
+    if (code)
+        wsasec_close_many(&job->made[index], 1);
+    return code;
+}
+
+int32_t wsasec_create_one(struct wsasec_lane *lane, size_t index, wsasec_status *status)
+{
+    struct wsasec_facts facts;
+    wsasec_socket socket = -1;
+    int32_t code = wsasec_backend_make(lane->job->spec, &socket, &facts, status);
+
+    if (code)
+        return code;
+    code = wsasec_create_admit(lane, &facts, socket, status);
+    if (!code && is_secured(lane->job))
+        code = wsasec_backend_apply_fresh(&lane->plan, &facts, socket, status);
+    return wsasec_create_conclude(lane, &facts, index, socket, code, status);
+}

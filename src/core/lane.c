@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A stretch of a job in one thread: nothing is allocated for a socket. */
+#include "lane.h"
+
+#include "job.h"
+
+/* Only ever towards the front: the failure of the lowest index is where the job stops. */
+static void stop_behind(struct wsasec_job *job, size_t index)
+{
+    size_t limit = atomic_load(&job->limit);
+
+    while (index + 1 < limit && !atomic_compare_exchange_weak(&job->limit, &limit, index + 1))
+        continue;
+}
+
+void wsasec_lane_note(struct wsasec_lane *lane, size_t index, int32_t code, const wsasec_status *status)
+{
+    struct wsasec_job *job = lane->job;
+
+    if (job->codes)
+        job->codes[index] = code;
+    if (!code)
+        return;
+    if (!lane->failed++) {
+        lane->first.index = index;
+        lane->first.status = *status;
+    }
+    if (job->stop)
+        stop_behind(job, index);
+}
+
+static void create(struct wsasec_lane *lane, size_t from, size_t to)
+{
+    wsasec_status status;
+
+    for (size_t i = from; i < to && i < atomic_load_explicit(&lane->job->limit, memory_order_relaxed); i++)
+        wsasec_lane_note(lane, i, wsasec_create_one(lane, i, &status), &status);
+}
+
+void wsasec_lane_run(struct wsasec_lane *lane, size_t from, size_t to)
+{
+    const struct wsasec_job *job = lane->job;
+    wsasec_status status;
+
+    if (job->spec) {
+        create(lane, from, to);
+        return;
+    }
+    for (size_t i = from; i < to; i++) {
+        int32_t code = wsasec_secure_one(&job->request, &lane->plan, &lane->readiness, job->sockets[i], &status);
+
+        wsasec_lane_note(lane, i, code, &status);
+    }
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making sockets for batches, and closing them. */
+#include "../backend.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "failure.h"
+#include "inspect.h"
+
+#ifndef SYS_close_range
+#define SYS_close_range 436 /* Linux 5.9; the same on every architecture */
+#endif
+#ifndef IP_BIND_ADDRESS_NO_PORT
+#define IP_BIND_ADDRESS_NO_PORT 24
+#endif
+
+/* A family or type other than these would be secured by nothing. */
+int32_t wsasec_backend_check_spec(const wsasec_batch_spec *spec, wsasec_status *status)
+{
+    const size_t size = spec->address_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+
+    if (spec->address_family != AF_INET && spec->address_family != AF_INET6)
+        return wsasec_fail(status, WSASEC_STEP_KIND, WSASEC_REASON_FAMILY, 0);
+    if (spec->type != SOCK_STREAM && spec->type != SOCK_DGRAM)
+        return wsasec_fail(status, WSASEC_STEP_KIND, WSASEC_REASON_TYPE, 0);
+    if ((spec->source_count && spec->source_size != size) ||
+        (spec->flags & WSASEC_BATCH_NODELAY && spec->type != SOCK_STREAM))
+        return wsasec_fail(status, WSASEC_STEP_CREATE, WSASEC_REASON_SPECIFICATION, 0);
+    return 0;
+}
+
+void wsasec_facts_of_fresh(const wsasec_batch_spec *spec, struct wsasec_facts *facts)
+{
+    facts->realm = 0; /* not yet asked for */
+    facts->mark = 0;
+    facts->family = spec->address_family == AF_INET6 ? WSASEC_FAMILY_INET6 : WSASEC_FAMILY_INET;
+    facts->type = wsasec_type_of(spec->type);
+    facts->bound = 0;
+}
+
+int32_t wsasec_backend_make(const wsasec_batch_spec *spec, wsasec_socket *made, struct wsasec_facts *facts,
+                            wsasec_status *status)
+{
+    socklen_t length = sizeof facts->identity;
+    int fd = socket(spec->address_family, spec->type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return wsasec_fail_errno(status, WSASEC_STEP_CREATE, errno);
+    wsasec_facts_of_fresh(spec, facts);
+    if (!(spec->flags & WSASEC_BATCH_PLAIN) &&
+        getsockopt(fd, SOL_SOCKET, SO_COOKIE, &facts->identity, &length)) {
+        const int error = errno;
+
+        close(fd);
+        return wsasec_fail_errno(status, WSASEC_STEP_CREATE, error);
+    }
+    *made = fd;
+    return 0;
+}
+
+static int set(wsasec_socket socket, int level, int name, int value)
+{
+    return setsockopt((int)socket, level, name, &value, sizeof value);
+}
+
+int32_t wsasec_backend_equip(const wsasec_batch_spec *spec, size_t index, wsasec_socket socket,
+                             wsasec_status *status)
+{
+    const unsigned char *source;
+    const struct sockaddr_in *in;
+
+    if ((spec->flags & WSASEC_BATCH_NODELAY && set(socket, IPPROTO_TCP, TCP_NODELAY, 1)) ||
+        (spec->send_buffer && set(socket, SOL_SOCKET, SO_SNDBUF, spec->send_buffer)) ||
+        (spec->receive_buffer && set(socket, SOL_SOCKET, SO_RCVBUF, spec->receive_buffer)))
+        return wsasec_fail_errno(status, WSASEC_STEP_OPTIONS, errno);
+    if (!spec->source_count)
+        return 0;
+    source = (const unsigned char *)spec->sources + index % spec->source_count * spec->source_size;
+    in = (const struct sockaddr_in *)(const void *)source; /* the port is at the same place for both families */
+    /* Port 0 is then chosen by connect(), with respect to the destination: far more connections fit. */
+    if (!in->sin_port && spec->type == SOCK_STREAM && set(socket, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1))
+        return wsasec_fail_errno(status, WSASEC_STEP_BIND, errno);
+    if (bind((int)socket, (const struct sockaddr *)(const void *)source, spec->source_size))
+        return wsasec_fail_errno(status, WSASEC_STEP_BIND, errno);
+    return 0;
+}
+
+uint64_t wsasec_backend_clock(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+static void close_row(int32_t first, int32_t last)
+{
+    if (last > first && syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0u) == 0)
+        return;
+    for (int32_t fd = first; fd <= last; fd++)
+        close(fd);
+}
+
+void wsasec_close_many(int32_t *sockets, size_t count)
+{
+    size_t i = 0;
+
+    while (i < count) {
+        const int32_t first = sockets[i];
+        int32_t last = first;
+
+        sockets[i++] = -1;
+        if (first < 0)
+            continue;
+        while (i < count && sockets[i] == last + 1) {
+            last++;
+            sockets[i++] = -1;
+        }
+        close_row(first, last);
+    }
+}
