@@ -1,7 +1,10 @@
 """Build of the extension; everything else is in pyproject.toml."""
 
 import os
+import shlex
+import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -40,7 +43,32 @@ def sources(*folders: str) -> list[str]:
     return sorted(path.as_posix() for folder in folders for path in Path(folder).glob("*.c"))
 
 
+def found_liburing() -> list[str] | None:
+    """Name what to link for io_uring; None without liburing.
+
+    The static library, so that the wheel needs no other package, or else the shared one. With WSASEC_URING=0
+    in the environment it is not looked for; with WSASEC_URING=1 it must be there.
+    """
+    wanted = os.environ.get("WSASEC_URING")
+    if wanted == "0":
+        return None
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    header = subprocess.run(
+        [*compiler, "-E", "-include", "liburing.h", "-x", "c", os.devnull], capture_output=True, check=False
+    )
+    for name in ("liburing.a", "liburing.so"):
+        path = subprocess.run(
+            [*compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=False
+        )
+        if header.returncode == 0 and Path(path.stdout.strip()).is_absolute():
+            return [path.stdout.strip()]
+    if wanted == "1":
+        sys.exit("WSASEC_URING=1, but there is no liburing: apt-get install liburing-dev")
+    return None
+
+
 HEADERS = sorted(path.as_posix() for folder in ("include", "src") for path in Path(folder).rglob("*.h"))
+OTHERS = sources("src/linux/uring", "src/linux/no_uring")  # one of them is not built
 
 
 def extension(name: str, files: list[str]) -> Extension:
@@ -53,14 +81,17 @@ def extension(name: str, files: list[str]) -> Extension:
         extra_compile_args=C_FLAGS,
         extra_link_args=LINK_FLAGS,
         py_limited_api=True,
-        depends=[*HEADERS, "src/_wsasec.pyx"],  # what else the source distribution needs
+        depends=[*HEADERS, *OTHERS, "src/_wsasec.pyx"],  # what else the source distribution needs
     )
 
 
 wsasec = extension("wsasec._wsasec", ["src/_wsasec.pyx", *sources("src/core", f"src/{PLATFORM}")])
-if PLATFORM == "linux":
-    wsasec.sources += sources("src/linux/no_uring")
 floor = extension("wsasec.bench._floor", ["bench/floor.c"])
+if PLATFORM == "linux":
+    liburing = found_liburing()
+    wsasec.sources += sources("src/linux/no_uring" if liburing is None else "src/linux/uring")
+    wsasec.extra_objects += liburing or []
+    wsasec.extra_link_args += ["-Wl,--exclude-libs,ALL"]
 
 setup(
     ext_modules=[

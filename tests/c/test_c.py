@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 CORE = sorted((ROOT / "src/core").glob("*.c"))
 LINUX = sorted((ROOT / "src/linux").glob("*.c"))
+URING = sorted((ROOT / "src/linux/uring").glob("*.c"))
 NO_URING = sorted((ROOT / "src/linux/no_uring").glob("*.c"))
 
 WARNINGS = ["-std=c11", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
@@ -34,11 +35,16 @@ def compiler(name: str) -> str:
     return found
 
 
-def build(tmp_path: Path, cc: str, flags: list[str], sources: list[Path], name: str) -> Path:
+def build(
+    tmp_path: Path, cc: str, flags: list[str], sources: list[Path], name: str, libraries: tuple[str, ...] = ()
+) -> Path:
     program = tmp_path / name
     include = ["-D_DEFAULT_SOURCE", f"-I{ROOT / 'include'}"]
     subprocess.run(
-        [compiler(cc), *WARNINGS, *flags, *include, *map(str, sources), "-o", str(program), "-pthread"],
+        [
+            *(compiler(cc), *WARNINGS, *flags, *include, *map(str, sources)),
+            *("-o", str(program), "-pthread", *libraries),
+        ],
         check=True,
         timeout=120,
     )
@@ -74,18 +80,40 @@ def in_namespace(program: Path, *arguments: str) -> None:
     subprocess.run([*unshare, "--", str(program), *arguments], check=True, timeout=120)
 
 
-@pytest.mark.linux
-@pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
-def test_linux(tmp_path: Path, sanitizer: list[str]) -> None:
-    sources = [HERE / "test_linux.c", *CORE, *LINUX, *NO_URING]
-    in_namespace(build(tmp_path, "gcc", sanitizer, sources, "linux"))
+def linux_sources(uring: bool) -> tuple[list[Path], tuple[str, ...]]:
+    """The C sources of the library, and what they are linked with."""
+    if not uring:
+        return [*CORE, *LINUX, *NO_URING], ()
+    if not Path("/usr/include/liburing.h").exists():
+        pytest.skip("no liburing: apt-get install liburing-dev")
+    return [*CORE, *LINUX, *URING], ("-luring",)
 
 
 @pytest.mark.linux
+@pytest.mark.parametrize("uring", [True, False], ids=["uring", "no_uring"])
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
-def test_batch(tmp_path: Path, sanitizer: list[str]) -> None:
-    sources = [HERE / "test_batch.c", *CORE, *LINUX, *NO_URING]
-    in_namespace(build(tmp_path, "gcc", sanitizer, sources, "batch"), "no_uring")
+def test_linux(tmp_path: Path, sanitizer: list[str], uring: bool) -> None:
+    sources, libraries = linux_sources(uring)
+    in_namespace(build(tmp_path, "gcc", sanitizer, [HERE / "test_linux.c", *sources], "linux", libraries))
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize("uring", [True, False], ids=["uring", "no_uring"])
+@pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
+def test_batch(tmp_path: Path, sanitizer: list[str], uring: bool) -> None:
+    sources, libraries = linux_sources(uring)
+    program = build(tmp_path, "gcc", sanitizer, [HERE / "test_batch.c", *sources], "batch", libraries)
+    in_namespace(program, "uring" if uring else "no_uring")
+
+
+@pytest.mark.linux
+def test_ring(tmp_path: Path) -> None:
+    sources, libraries = linux_sources(uring=True)
+    program = build(tmp_path, "gcc", MEMORY, [HERE / "test_ring.c", *sources], "ring", libraries)
+    done = subprocess.run([str(program)], capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode == 77:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
 
 
 def test_fuzz_settings(tmp_path: Path) -> None:
