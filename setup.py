@@ -69,6 +69,7 @@ def found_liburing() -> list[str] | None:
 
 HEADERS = sorted(path.as_posix() for folder in ("include", "src") for path in Path(folder).rglob("*.h"))
 OTHERS = sources("src/linux/uring", "src/linux/no_uring")  # one of them is not built
+CYTHON = ["src/_wsasec.pyx", *sorted(path.as_posix() for path in Path("src/boundary").glob("*.pxi"))]
 
 
 def extension(name: str, files: list[str]) -> Extension:
@@ -81,7 +82,7 @@ def extension(name: str, files: list[str]) -> Extension:
         extra_compile_args=C_FLAGS,
         extra_link_args=LINK_FLAGS,
         py_limited_api=True,
-        depends=[*HEADERS, *OTHERS, "src/_wsasec.pyx"],  # what else the source distribution needs
+        depends=[*HEADERS, *OTHERS, *CYTHON],  # what else the source distribution needs
     )
 
 

@@ -2,11 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The boundary: Python's arguments to C, C's results to exceptions. It does not know the system."""
 
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.bytes cimport PyBytes_AsStringAndSize
-from libc.stdint cimport int32_t, intptr_t, uint8_t, uint16_t, uint32_t
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int32_t, intptr_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 import array
+from time import monotonic
 
 from wsasec.errors import BatchError, SecurityError
 from wsasec.settings import SettingsBase
@@ -179,68 +183,7 @@ cdef object descriptors(object sockets):
     return numbers
 
 
-cdef object codes_of(const int32_t[::1] fds, const void *data, uint32_t length, wsasec_status *first,
-                     size_t *failed):
-    """Secure them all; the codes are Winsock's, positive."""
-    cdef Py_ssize_t count = fds.shape[0]
-    cdef Py_ssize_t i
-    cdef int32_t[::1] view
-    codes = array.array("i", bytes(4 * count))
-    memset(first, 0, sizeof(wsasec_status))
-    failed[0] = 0
-    if count == 0:
-        return codes
-    view = codes
-    with nogil:
-        failed[0] = wsasec_secure_many(&fds[0], <size_t>count, data, length, &view[0], first)
-        if failed[0]:
-            for i in range(count):
-                view[i] = -view[i]
-    return codes
-
-
-def secure_many(sockets, settings=None, *, errors="raise"):
-    """Secure many sockets in one C loop without the GIL; every one is tried.
-
-    Args:
-        sockets: a buffer of C ints (``array('i')``, a memoryview of it, ...), shape (n,), contiguous; or
-            an iterable of what `secure` takes.
-        settings: as for `secure`, the same for all.
-        errors: "raise" or "return".
-
-    Returns:
-        None; with ``errors="return"`` an ``array('i')`` of n Winsock codes by index, 0 for success.
-
-    Raises:
-        BatchError: some failed, and errors is "raise"; its ``codes`` is that array.
-        TypeError, ValueError: as `secure`, before any socket is touched.
-    """
-    cdef const int32_t[::1] fds
-    cdef wsasec_status first
-    cdef const void *data
-    cdef uint32_t length
-    cdef size_t failed
-    if errors not in ("raise", "return"):
-        raise ValueError(f"errors is 'raise' or 'return', not {errors!r}")
-    buffer_of(settings, &data, &length)
-    if isinstance(sockets, (str, bytes, bytearray)):
-        raise TypeError(f"sockets, or a buffer of C ints, are wanted, not {type(sockets).__name__}")
-    try:
-        view = memoryview(sockets)
-    except TypeError:
-        view = descriptors(sockets)
-    else:
-        if view.format != "i" or view.ndim != 1 or not view.c_contiguous:
-            raise TypeError("a buffer of sockets is one contiguous row of C ints (format 'i')")
-    fds = view
-    get_ready()
-    codes = codes_of(fds, data, length, &first, &failed)
-    if errors == "return":
-        return codes
-    if failed:
-        index = next(i for i, code in enumerate(codes) if code)
-        raise BatchError(failure(&first, fds[index]), codes, index)
-    return None
+include "boundary/batch.pxi"
 
 
 def set_socket_security(socket, settings, Py_ssize_t length):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import gc
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import wsasec
+
+# A shell starts what runs in the background with Ctrl-C ignored, which the tests' own children would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _descriptors() -> dict[str, str]:
@@ -31,6 +36,22 @@ def _children() -> set[str]:
     return {
         pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
     }
+
+
+def _tasks() -> set[str]:
+    return {task.name for task in Path("/proc/self/task").iterdir()}
+
+
+@pytest.fixture
+def no_task_left() -> Iterator[None]:
+    """No thread is left after the test, also none that Python does not know of."""
+    before = _tasks()
+    yield
+    # A thread that was joined is listed for a moment longer.
+    deadline = time.monotonic() + 20
+    while left := _tasks() - before:
+        assert time.monotonic() < deadline, f"threads left: {left}"
+        time.sleep(0.002)
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ from importlib.metadata import version as _version
 from importlib.util import find_spec as _find_spec
 
 from . import aio
-from ._wsasec import release_namespaces, secure, secure_many, socket_options
+from ._wsasec import method_costs, release_namespaces, secure, secure_many, socket_options
+from .batch import SocketBatch, raise_descriptor_limit
 from .constants import (
     SOCKET_ERROR,
     SOCKET_INFO_CONNECTION_ENCRYPTED,
@@ -57,6 +58,7 @@ __all__ = [
     "SecurityProtocol",
     "SecurityWarning",
     "Settings",
+    "SocketBatch",
     "SocketInfo",
     "WSAGetLastError",
     "WSASetSocketSecurity",
@@ -64,6 +66,8 @@ __all__ = [
     "aio",
     "connect",
     "get_include",
+    "method_costs",
+    "raise_descriptor_limit",
     "release_namespaces",
     "secure",
     "secure_many",

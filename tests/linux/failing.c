@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Preloaded by tests: one system call of a kind fails, as if the kernel had no memory. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+
+static atomic_int kind; /* 0: none; 1: setsockopt, 2: getsockopt, 3: socket, 4: bind */
+static int the_level;
+static int the_name;
+static int the_error;
+static atomic_int left; /* calls that succeed before it */
+static atomic_int failed;
+
+void failing_arm(int of_kind, int level, int name, int after, int error)
+{
+    the_level = level;
+    the_name = name;
+    the_error = error;
+    failed = 0;
+    left = after;
+    kind = of_kind;
+}
+
+int failing_count(void)
+{
+    kind = 0;
+    return failed;
+}
+
+static int fails(int of_kind, int level, int name)
+{
+    if (kind != of_kind || level != the_level || name != the_name || atomic_fetch_sub(&left, 1) != 0)
+        return 0;
+    failed++;
+    errno = the_error;
+    return 1;
+}
+
+int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+{
+    int (*real)(int, int, int, const void *, socklen_t) = dlsym(RTLD_NEXT, "setsockopt");
+
+    return fails(1, level, name) ? -1 : real(fd, level, name, value, length);
+}
+
+int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict length)
+{
+    int (*real)(int, int, int, void *, socklen_t *) = dlsym(RTLD_NEXT, "getsockopt");
+
+    return fails(2, level, name) ? -1 : real(fd, level, name, value, length);
+}
+
+int socket(int family, int type, int protocol)
+{
+    int (*real)(int, int, int) = dlsym(RTLD_NEXT, "socket");
+
+    return fails(3, family, 0) ? -1 : real(family, type, protocol);
+}
+
+int bind(int fd, const struct sockaddr *address, socklen_t length)
+{
+    int (*real)(int, const struct sockaddr *, socklen_t) = dlsym(RTLD_NEXT, "bind");
+
+    return fails(4, address->sa_family, 0) ? -1 : real(fd, address, length);
+}
