@@ -35,6 +35,7 @@ enum wsasec_step {
     WSASEC_STEP_CREATE,        /* making the socket */
     WSASEC_STEP_OPTIONS,       /* options that have nothing to do with security: TCP_NODELAY, buffers */
     WSASEC_STEP_BIND,          /* binding it to its source address */
+    WSASEC_STEP_ACCEPT,        /* accepting a connection */
     WSASEC_STEP_COUNT
 };
 
@@ -89,6 +90,9 @@ enum wsasec_reason {
     WSASEC_REASON_URING_TOO_OLD,
     WSASEC_REASON_URING_MEMORY,
     WSASEC_REASON_NO_FILES,
+    WSASEC_REASON_WOULD_BLOCK,
+    WSASEC_REASON_NOT_LISTENING,
+    WSASEC_REASON_CONNECTION_GONE,
     WSASEC_REASON_COUNT
 };
 

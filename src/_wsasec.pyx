@@ -52,6 +52,7 @@ cdef extern from "wsasec.h" nogil:
         WSASEC_OPTIONS_MAX
         WSASEC_REASON_NOT_A_SOCKET
         WSASEC_WSAENOTSOCK
+        WSASEC_STEP_ACCEPT
 
     int32_t wsasec_set_socket_security(wsasec_socket, const void *, uint32_t, void *, void *, wsasec_status *)
     size_t wsasec_secure_many(const int32_t *, size_t, const void *, uint32_t, int32_t *, wsasec_status *)
@@ -352,3 +353,6 @@ def capability(str name):
     if answer < 0:
         raise failure(&status, None)
     return bool(answer)
+
+
+include "boundary/listener.pxi"

@@ -116,6 +116,20 @@ void wsasec_backend_parallel(unsigned count, void (*work)(void *context, unsigne
 /* Nanoseconds of a clock that only goes forward. */
 uint64_t wsasec_backend_clock(void);
 
+/*
+ * Takes a connection from a listener; identity: of the accepted socket, NULL where nobody wants to know it. address: room
+ * for *address_len bytes of sockaddr, or NULL.
+ */
+int32_t wsasec_backend_accept(wsasec_socket listener, int nonblocking, wsasec_socket *accepted, uint64_t *identity,
+                              void *address, uint32_t *address_len, wsasec_status *status);
+
+/* Sets again what an accepted socket of this family may not have from its listener. */
+int32_t wsasec_backend_apply_accepted(struct wsasec_plan *plan, const struct wsasec_facts *facts,
+                                      wsasec_socket socket, wsasec_status *status);
+
+/* Closes an accepted socket without a further packet from it. */
+void wsasec_backend_abandon(wsasec_socket socket);
+
 /* Makes a socket unable to send anything, for good and without any privilege. */
 int32_t wsasec_backend_block(wsasec_socket socket);
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import signal
+import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,3 +70,27 @@ def nothing_left() -> Iterator[None]:
     assert not left, f"descriptors left open: {left}"
     assert _threads() <= threads, "threads left"
     assert _children() <= children, "child processes left"
+
+
+_CAP_NET_ADMIN = 12
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+@contextmanager
+def _without_net_admin() -> Iterator[None]:
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    before = ctypes.create_string_buffer(24)
+    assert libc.capget(header, before) == 0
+    effective, *rest = struct.unpack("=6I", before.raw)
+    assert libc.capset(header, struct.pack("=6I", effective & ~(1 << _CAP_NET_ADMIN), *rest)) == 0
+    try:
+        yield
+    finally:
+        assert libc.capset(header, before) == 0
+
+
+@pytest.fixture
+def without_net_admin() -> Callable[[], AbstractContextManager[None]]:
+    """Return what takes CAP_NET_ADMIN from the calling thread for a while."""
+    return _without_net_admin

@@ -98,6 +98,11 @@ static const struct {
                                 "raise the sysctl fs.file-max, or close files in other programs"},
     [WSASEC_REASON_URING_MEMORY] = {WSASEC_WSAENOBUFS, "there is no memory for a ring of io_uring",
                                     "raise RLIMIT_MEMLOCK (ulimit -l), or take another method"},
+    [WSASEC_REASON_WOULD_BLOCK] = {WSASEC_WSAEWOULDBLOCK, "no connection is waiting",
+                                   "wait until the listener is readable"},
+    [WSASEC_REASON_NOT_LISTENING] = {WSASEC_WSAEINVAL, "the socket is not listening", "call listen() first"},
+    [WSASEC_REASON_CONNECTION_GONE] = {WSASEC_WSAECONNRESET, "the connection ended before it was accepted",
+                                       "accept the next one"},
 };
 
 static const char *const steps[WSASEC_STEP_COUNT] = {
@@ -116,6 +121,7 @@ static const char *const steps[WSASEC_STEP_COUNT] = {
     [WSASEC_STEP_CREATE] = "socket",
     [WSASEC_STEP_OPTIONS] = "socket options",
     [WSASEC_STEP_BIND] = "bind",
+    [WSASEC_STEP_ACCEPT] = "accept",
 };
 
 int32_t wsasec_fail(wsasec_status *status, unsigned step, unsigned reason, int32_t os_error)

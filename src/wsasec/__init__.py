@@ -10,6 +10,7 @@ from importlib.util import find_spec as _find_spec
 
 from . import aio
 from ._wsasec import method_costs, release_namespaces, secure, secure_many, socket_options
+from .accepting import accept
 from .batch import SocketBatch, raise_descriptor_limit
 from .constants import (
     SOCKET_ERROR,
@@ -63,6 +64,7 @@ __all__ = [
     "WSAGetLastError",
     "WSASetSocketSecurity",
     "Winsock",
+    "accept",
     "aio",
     "connect",
     "get_include",

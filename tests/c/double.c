@@ -301,3 +301,35 @@ void wsasec_close_many(int32_t *sockets, size_t count)
         sockets[i] = -1;
     }
 }
+
+int32_t wsasec_backend_accept(wsasec_socket listener, int nonblocking, wsasec_socket *accepted, uint64_t *identity,
+                              void *address, uint32_t *address_len, wsasec_status *status)
+{
+    (void)listener;
+    (void)nonblocking;
+    (void)address;
+    (void)address_len;
+    note(identity ? 'L' : 'l');
+    if (the_double.accept_fails)
+        return wsasec_fail(status, WSASEC_STEP_ACCEPT, the_double.accept_fails, 11);
+    *accepted = the_double.next_socket++;
+    if (identity)
+        *identity = the_double.facts.identity + 1000 + (uint64_t)*accepted;
+    return 0;
+}
+
+int32_t wsasec_backend_apply_accepted(struct wsasec_plan *plan, const struct wsasec_facts *facts, wsasec_socket socket,
+                                      wsasec_status *status)
+{
+    (void)plan;
+    (void)facts;
+    (void)socket;
+    note('a');
+    return the_double.apply_fails ? wsasec_fail(status, WSASEC_STEP_POLICY_OUT, the_double.apply_fails, 12) : 0;
+}
+
+void wsasec_backend_abandon(wsasec_socket socket)
+{
+    (void)socket;
+    note('Q');
+}

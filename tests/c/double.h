@@ -18,6 +18,7 @@ struct double_backend {
     unsigned make_fails;
     unsigned equip_fails;
     unsigned ring_fails;
+    unsigned accept_fails;
     wsasec_socket alone; /* if not 0: only this socket fails to be made ready, applied to, or equipped */
     int different;       /* each descriptor is a socket of its own */
     unsigned processors;
@@ -25,7 +26,8 @@ struct double_backend {
     _Atomic uint64_t clock; /* goes forward a microsecond with each look */
     _Atomic uint64_t cost[WSASEC_METHOD_COUNT]; /* what an apply adds to that, by the method it is called by */
     /* what it was asked, in order: I inspect, B bound reason, R ready, A apply, X block, M make, E equip,
-     * C close; q n d i r: the other five; O open a ring, o close it; T a thread starts */
+     * C close; q n d i r: the other five; O open a ring, o close it; T a thread starts;
+     * L accept and tell the identity, l accept, a apply to an accepted socket, Q abandon */
     char calls[65536];
     _Atomic size_t count;
 };

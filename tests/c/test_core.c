@@ -6,6 +6,10 @@
 
 #include "double.h"
 
+#include "wsasec_accept.h"
+
+#include "../../src/core/accept.h"
+
 static int failures;
 
 #define CHECK(condition)                                                                                     \
@@ -355,6 +359,96 @@ static void test_profiles(void)
     CHECK(wsasec_profiles_set(builtin, 1, 0) == 0);
 }
 
+static wsasec_socket accepted(wsasec_status *status)
+{
+    wsasec_socket socket = -1;
+    int32_t code;
+
+    memset(the_double.calls, 0, sizeof the_double.calls);
+    the_double.count = 0;
+    code = wsasec_accept(5, WSASEC_ACCEPT_NONBLOCKING, &socket, NULL, NULL, status);
+    CHECK((code == 0) == (socket >= 0));
+    return socket;
+}
+
+static void test_accept(void)
+{
+    const wsasec_socket_security_settings fallback = {0, WSASEC_SOCKET_SETTINGS_ALLOW_INSECURE};
+    wsasec_socket_security_settings_ipsec skip = {.SecurityProtocol = WSASEC_SOCKET_SECURITY_PROTOCOL_IPSEC};
+    const wsasec_profile *builtin = wsasec_profile_builtin();
+    wsasec_status status;
+    wsasec_socket socket;
+
+    /* A plain listener has plain connections, and no time is lost over them. */
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.next_socket = 300;
+    CHECK(accepted(&status) == 300);
+    CALLS("Il");
+
+    CHECK(set(NULL, 0, NULL) == 0);
+    /* What stays within the library is protected, and not asked who it is. */
+    {
+        struct wsasec_acceptor acceptor;
+        wsasec_socket own = -1;
+
+        again();
+        CHECK(wsasec_acceptor_prepare(&acceptor, 5, &status) == 0 && acceptor.secured);
+        CHECK(wsasec_acceptor_next(&acceptor, WSASEC_ACCEPT_OWN, &own, NULL, NULL, &status) == 0);
+        CALLS("Ila");
+    }
+
+    socket = accepted(&status);
+    CALLS("ILa");
+    the_double.facts.identity += 1000 + (uint64_t)socket;
+    CHECK(wsasec_profile_of(socket) == builtin);
+    again();
+    CHECK(wsasec_set_socket_security(socket, NULL, 0, NULL, NULL, &status) == -WSASEC_WSAEINVAL);
+    CHECK(status.reason == WSASEC_REASON_ALREADY_SECURED);
+
+    /* What it may do in clear it may do on, but not more. */
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.next_socket = 310;
+    CHECK(set(&fallback, sizeof fallback, NULL) == 0);
+    CHECK(accepted(&status) == 310);
+    CALLS("ILa");
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.next_socket = 320;
+    skip.IpsecFlags = WSASEC_SOCKET_SETTINGS_IPSEC_SKIP_FILTER_INSTANTIATION;
+    CHECK(set(&skip, sizeof skip, NULL) == 0);
+    CHECK(accepted(&status) == 320);
+    CALLS("IL");
+
+    /* Another process secured the listener: only the mark tells. */
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.next_socket = 330;
+    the_double.facts.mark = builtin->mark | 0x42;
+    CHECK(accepted(&status) == 330);
+    CALLS("ILa");
+
+    /* No protection, no connection. */
+    the_double.apply_fails = WSASEC_REASON_PRIVILEGE;
+    CHECK(accepted(&status) == -1);
+    CHECK(status.code == -WSASEC_WSAEACCES && status.step == WSASEC_STEP_POLICY_OUT);
+    CALLS("ILaQ");
+
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.accept_fails = WSASEC_REASON_WOULD_BLOCK;
+    CHECK(accepted(&status) == -1);
+    CHECK(status.code == -WSASEC_WSAEWOULDBLOCK && status.step == WSASEC_STEP_ACCEPT);
+    CALLS("Il");
+
+    /* Securing the listener failed. */
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.apply_fails = WSASEC_REASON_NO_MEMORY;
+    CHECK(set(NULL, 0, NULL) == -WSASEC_WSAENOBUFS);
+    CHECK(accepted(&status) == -1);
+    CHECK(status.reason == WSASEC_REASON_FAILED_BEFORE);
+    CALLS("I");
+
+    CHECK(wsasec_accept(5, 0, NULL, NULL, NULL, NULL) == -WSASEC_WSAEFAULT);
+    CHECK(wsasec_accept(5, 2, &socket, NULL, NULL, NULL) == -WSASEC_WSAEINVAL);
+}
+
 int main(void)
 {
     test_order();
@@ -363,6 +457,7 @@ int main(void)
     test_skip_asks_for_nothing();
     test_many();
     test_create();
+    test_accept();
     test_query();
     test_peer_names();
     test_impersonation();

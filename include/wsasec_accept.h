@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* accept() for secured listeners. */
+#ifndef WSASEC_ACCEPT_H
+#define WSASEC_ACCEPT_H
+
+#include "wsasec.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The accepted socket does not block. */
+#define WSASEC_ACCEPT_NONBLOCKING UINT32_C(0x1)
+
+/*
+ * Takes a connection from a listener. The socket is protected as its listener is, also where the kernel made it
+ * from a SYN cookie: such a socket may keep a route without IPsec, until its policy is set again, as is done here
+ * (without CAP_NET_ADMIN by other means).
+ * wsasec_profile_of() knows it. A listener that is not secured gives plain sockets.
+ *
+ * The listener is one that this process secured, or one that carries the mark of a profile in use. The new socket
+ * is closed when another program is started; it blocks unless flags say WSASEC_ACCEPT_NONBLOCKING. address: NULL, or
+ * room for *address_len bytes of sockaddr, which is then set.
+ *
+ * Returns 0, or an error with status->step WSASEC_STEP_ACCEPT: WSAEWOULDBLOCK (nothing waits), WSAEINVAL (not
+ * listening), WSAECONNRESET (the connection is gone again: try the next), WSAEMFILE, WSAENOBUFS; status->os_error is
+ * accept()'s errno, also EINTR. With another step it was the protection that failed: the connection was closed
+ * without a packet, and the listener is good for more.
+ */
+int32_t wsasec_accept(wsasec_socket listener, uint32_t flags, wsasec_socket *accepted, void *address,
+                      uint32_t *address_len, wsasec_status *status);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,71 @@
+"""accept() for secured listeners."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket as _socket
+import struct
+import time
+from typing import Any
+
+from . import _wsasec
+
+__all__ = ["accept"]
+
+
+def unpack_address(packed: bytes) -> tuple[Any, ...]:
+    """Make an address as `socket.accept` returns it; () for other families than IPv4 and IPv6."""
+    family = struct.unpack_from("=H", packed)[0] if len(packed) >= 2 else _socket.AF_UNSPEC
+    if family == _socket.AF_INET:
+        port, host = struct.unpack_from("!H4s", packed, 2)
+        return _socket.inet_ntop(family, host), port
+    if family == _socket.AF_INET6:
+        port, flow, host = struct.unpack_from("!HI16s", packed, 2)
+        return _socket.inet_ntop(family, host), port, flow & 0xFFFFF, *struct.unpack_from("=I", packed, 24)
+    return ()
+
+
+def accept(sock: _socket.socket) -> tuple[_socket.socket, Any]:
+    """Accept a connection that is protected as its listener is.
+
+    As `socket.accept`, in the listener's own mode (its time-out, blocking or not). Accepted sockets inherit
+    their listener's protection; but where the kernel made one from a SYN cookie (IPv4), it may keep a route
+    without IPsec, and only the guard holds it to ESP. This sets the outbound policy again, which ends that.
+    A connection where it fails is closed without a packet.
+
+    Args:
+        sock: a listening socket that this process secured, or that carries the mark of a profile in use.
+            From any other the connections are plain, as it is itself.
+
+    Returns:
+        (connection, address), as `socket.accept`.
+
+    Raises:
+        SecurityError: the connection could not be protected, and is closed; the listener is good for more.
+        BlockingIOError: the listener does not block, and no connection waits.
+        TimeoutError: no connection within the listener's time-out.
+        OSError: what accept() raises otherwise (EMFILE, ...).
+
+    """
+    timeout = sock.gettimeout()
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        if deadline is not None and timeout:
+            _wait(sock, deadline)
+        answer = _wsasec.accept_descriptor(sock)
+        if not isinstance(answer, int):
+            break
+        if answer == errno.EINTR or (answer in (errno.EAGAIN, errno.ECONNABORTED) and timeout != 0.0):
+            continue
+        raise OSError(answer, os.strerror(answer))
+    number, address = answer
+    return _socket.socket(sock.family, sock.type, sock.proto, number), unpack_address(address)
+
+
+def _wait(sock: _socket.socket, deadline: float) -> None:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        raise TimeoutError("timed out")
