@@ -355,4 +355,5 @@ def capability(str name):
     return bool(answer)
 
 
+include "boundary/histogram.pxi"
 include "boundary/listener.pxi"

@@ -9,7 +9,7 @@ from importlib.metadata import version as _version
 from importlib.util import find_spec as _find_spec
 
 from . import aio
-from ._wsasec import method_costs, release_namespaces, secure, secure_many, socket_options
+from ._wsasec import Histogram, method_costs, release_namespaces, secure, secure_many, socket_options
 from .accepting import accept
 from .batch import SocketBatch, raise_descriptor_limit
 from .constants import (
@@ -51,6 +51,7 @@ __all__ = [
     "SOCKET_SETTINGS_IPSEC_SKIP_FILTER_INSTANTIATION",
     "BatchError",
     "ConfigError",
+    "Histogram",
     "IpsecFlags",
     "IpsecSettings",
     "Profile",

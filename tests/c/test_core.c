@@ -7,6 +7,7 @@
 #include "double.h"
 
 #include "wsasec_accept.h"
+#include "wsasec_histogram.h"
 
 #include "../../src/core/accept.h"
 
@@ -225,6 +226,30 @@ static void test_create(void)
     CHECK(status.reason == WSASEC_REASON_METHOD);
     CALLS("");
     CHECK(wsasec_job_end(NULL, &status) == 0 && status.code == 0);
+}
+
+static void test_histogram(void)
+{
+    static wsasec_histogram one;
+    static wsasec_histogram two;
+
+    wsasec_histogram_clear(&one);
+    CHECK(wsasec_histogram_quantile(&one, 0.5) == 0);
+    for (uint64_t value = 0; value < UINT64_C(1) << 40; value = value * 2 + 1) {
+        wsasec_histogram_clear(&two);
+        wsasec_histogram_record(&two, value);
+        CHECK(two.maximum == (value > UINT32_MAX ? UINT32_MAX : value));
+        CHECK(wsasec_histogram_quantile(&two, 1) == two.maximum);
+        wsasec_histogram_add(&one, &two);
+    }
+    CHECK(one.count == 41 && one.minimum == 0 && one.maximum == UINT32_MAX);
+    for (unsigned bucket = 1; bucket < WSASEC_HISTOGRAM_BUCKETS; bucket++) {
+        const double upper = wsasec_histogram_upper(bucket);
+        const double width = upper - wsasec_histogram_upper(bucket - 1);
+
+        CHECK(width >= 1 && (bucket < 256 || width / upper < 0.008));
+    }
+    CHECK(wsasec_histogram_upper(WSASEC_HISTOGRAM_BUCKETS - 1) == UINT32_MAX);
 }
 
 static void test_query(void)
@@ -458,6 +483,7 @@ int main(void)
     test_many();
     test_create();
     test_accept();
+    test_histogram();
     test_query();
     test_peer_names();
     test_impersonation();
