@@ -86,8 +86,10 @@ def extension(name: str, files: list[str]) -> Extension:
     )
 
 
-wsasec = extension("wsasec._wsasec", ["src/_wsasec.pyx", *sources("src/core", f"src/{PLATFORM}")])
 floor = extension("wsasec.bench._floor", ["bench/floor.c"])
+wsasec = extension(
+    "wsasec._wsasec", ["src/_wsasec.pyx", *sources("src/core", f"src/{PLATFORM}", f"src/{PLATFORM}/load")]
+)
 if PLATFORM == "linux":
     liburing = found_liburing()
     wsasec.sources += sources("src/linux/no_uring" if liburing is None else "src/linux/uring")

@@ -35,6 +35,7 @@ enum wsasec_step {
     WSASEC_STEP_CREATE,        /* making the socket */
     WSASEC_STEP_OPTIONS,       /* options that have nothing to do with security: TCP_NODELAY, buffers */
     WSASEC_STEP_BIND,          /* binding it to its source address */
+    WSASEC_STEP_CONNECT,       /* connecting it */
     WSASEC_STEP_ACCEPT,        /* accepting a connection */
     WSASEC_STEP_COUNT
 };

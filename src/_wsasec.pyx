@@ -356,4 +356,5 @@ def capability(str name):
 
 
 include "boundary/histogram.pxi"
+include "boundary/connect.pxi"
 include "boundary/listener.pxi"

@@ -121,6 +121,7 @@ static const char *const steps[WSASEC_STEP_COUNT] = {
     [WSASEC_STEP_CREATE] = "socket",
     [WSASEC_STEP_OPTIONS] = "socket options",
     [WSASEC_STEP_BIND] = "bind",
+    [WSASEC_STEP_CONNECT] = "connect",
     [WSASEC_STEP_ACCEPT] = "accept",
 };
 

@@ -12,6 +12,7 @@ from . import aio
 from ._wsasec import Histogram, method_costs, release_namespaces, secure, secure_many, socket_options
 from .accepting import accept
 from .batch import SocketBatch, raise_descriptor_limit
+from .connections import ConnectError, ConnectReport
 from .constants import (
     SOCKET_ERROR,
     SOCKET_INFO_CONNECTION_ENCRYPTED,
@@ -51,6 +52,8 @@ __all__ = [
     "SOCKET_SETTINGS_IPSEC_SKIP_FILTER_INSTANTIATION",
     "BatchError",
     "ConfigError",
+    "ConnectError",
+    "ConnectReport",
     "Histogram",
     "IpsecFlags",
     "IpsecSettings",

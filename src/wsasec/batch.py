@@ -11,11 +11,14 @@ import warnings
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_address
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _wsasec
 from .errors import BatchError, SecurityError
 from .settings import SettingsBase
+
+if TYPE_CHECKING:
+    from .connections import Address, ConnectReport
 
 __all__ = ["SocketBatch", "raise_descriptor_limit"]
 
@@ -104,6 +107,8 @@ class SocketBatch(_wsasec.Descriptors):
 
     codes: array[int]
     """One Winsock code a socket, by index; 0 for success."""
+    results: ConnectReport | None = None
+    """What came of the last connect()."""
 
     def __init__(
         self,
@@ -220,6 +225,50 @@ class SocketBatch(_wsasec.Descriptors):
     def __iter__(self) -> Iterator[int]:
         """Iterate over the descriptors."""
         return iter(memoryview(self))
+
+    def connect(
+        self,
+        addresses: Address | Sequence[Address],
+        *,
+        timeout: float = 30.0,
+        concurrency: int = 0,
+        errors: Literal["raise", "return"] = "raise",
+        progress: Callable[[int, int], object] | None = None,
+    ) -> ConnectReport:
+        """Connect all sockets at once, in C, waiting for their security associations.
+
+        A socket that is refused for the want of an association is tried again, after 1 to 50 ms, on behalf
+        of all that go to the same address. No socket is closed, and the call can be made again: those that
+        had no answer yet are still in progress then. Datagram sockets are connected without an answer; those
+        that were refused for the want of an association have a port of their own from then on.
+
+        Above half of the local ports (14,116 by default) for one source address and one address to connect
+        to, the kernel's search for a port takes twenty times as long as everything else: give several.
+
+        Args:
+            addresses: (host, port) or several, taken in turn by index; a port may be a range, which
+                stands for as many addresses. Numbers, no names.
+            timeout: seconds for all of it.
+            concurrency: at most so many in progress, an equal share for each address; 0 for 128 for each
+                address, and at most 4,096: no more than the backlog of most listeners.
+            errors: "raise", or "return" for the report only.
+            progress: called as progress(done, n), at most 10 times a second. What it raises ends the call, as
+                Ctrl-C does within 100 ms; the sockets stay as they are then.
+
+        Returns:
+            The report, also in `results`.
+
+        Raises:
+            ConnectError: some failed, or there was no socket (-1), and errors is "raise".
+            SecurityError: nothing could be begun: no descriptor is left (it takes one), or no memory.
+            TypeError, ValueError: wrong arguments, or the batch is closed.
+
+        """
+        from .connections import connect_batch
+
+        return connect_batch(
+            self, addresses, timeout=timeout, concurrency=concurrency, errors=errors, progress=progress
+        )
 
     def _own(self) -> None:
         if self.owner is not None:

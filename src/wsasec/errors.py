@@ -25,11 +25,14 @@ _ERRNO = {
     Winsock.WSAEADDRINUSE: _errno.EADDRINUSE,
     Winsock.WSAEADDRNOTAVAIL: _errno.EADDRNOTAVAIL,
     Winsock.WSAENETDOWN: _errno.ENETDOWN,
+    Winsock.WSAENETUNREACH: _errno.ENETUNREACH,
     Winsock.WSAECONNRESET: _errno.ECONNRESET,
     Winsock.WSAENOBUFS: _errno.ENOBUFS,
     Winsock.WSAEISCONN: _errno.EISCONN,
     Winsock.WSAENOTCONN: _errno.ENOTCONN,
     Winsock.WSAETIMEDOUT: _errno.ETIMEDOUT,
+    Winsock.WSAECONNREFUSED: _errno.ECONNREFUSED,
+    Winsock.WSAEHOSTUNREACH: _errno.EHOSTUNREACH,
 }
 
 

@@ -55,9 +55,10 @@ def end_connect(sock: _socket.socket) -> None:
         raise OSError(error, os.strerror(error))
 
 
-def no_association(sock: _socket.socket, address: Any) -> SecurityError:
+def no_association(sock: _socket.socket | int, address: Any) -> SecurityError:
     """Make the error of a socket that found no SA until its deadline."""
-    name = _wsasec.profile_of(sock)
+    number = sock if isinstance(sock, int) else sock.fileno()
+    name = _wsasec.profile_of(number)
     host = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
     if kernel_without_esp():
         hint = "this kernel has no ESP; `wsasec doctor` says what to do"
@@ -69,7 +70,7 @@ def no_association(sock: _socket.socket, address: Any) -> SecurityError:
         f"no security association with {host} in profile {name or '(unknown)'}",
         winsock=Winsock.WSAETIMEDOUT,
         hint=hint,
-        socket=sock.fileno(),
+        socket=number,
         step="connect",
         profile=name,
     )

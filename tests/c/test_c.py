@@ -12,7 +12,7 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 CORE = sorted((ROOT / "src/core").glob("*.c"))
-LINUX = sorted((ROOT / "src/linux").glob("*.c"))
+LINUX = sorted([*(ROOT / "src/linux").glob("*.c"), *(ROOT / "src/linux/load").glob("*.c")])
 URING = sorted((ROOT / "src/linux/uring").glob("*.c"))
 NO_URING = sorted((ROOT / "src/linux/no_uring").glob("*.c"))
 
@@ -104,6 +104,12 @@ def test_batch(tmp_path: Path, sanitizer: list[str], uring: bool) -> None:
     sources, libraries = linux_sources(uring)
     program = build(tmp_path, "gcc", sanitizer, [HERE / "test_batch.c", *sources], "batch", libraries)
     in_namespace(program, "uring" if uring else "no_uring")
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize("cc", ["gcc", "clang"])
+def test_connect(tmp_path: Path, cc: str) -> None:
+    in_namespace(build(tmp_path, cc, MEMORY, [HERE / "test_connect.c", *linux_sources(False)[0]], "connect"))
 
 
 @pytest.mark.linux

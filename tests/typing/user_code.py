@@ -77,6 +77,23 @@ def waiting(sock: socket.socket) -> None:
     asyncio.run(wsasec.aio.connect(sock, ("192.0.2.1", 443)))
 
 
+def batches() -> None:
+    with wsasec.SocketBatch(10) as batch:
+        assert_type(batch.connect(("192.0.2.1", 443)), wsasec.ConnectReport)
+        batch.connect(
+            [("192.0.2.1", 443), ("192.0.2.2", range(1, 9))], timeout=1, concurrency=7, errors="return"
+        )
+        batch.connect([("192.0.2.1", "443")])  # type: ignore[list-item]
+        batch.connect(("192.0.2.1", 443), errors="ignore")  # type: ignore[arg-type]
+        assert_type(batch.results, wsasec.ConnectReport | None)
+        try:
+            batch.connect(("fe80::1", 443, 0, 2), progress=lambda done, total: None)
+        except wsasec.ConnectError as error:
+            assert_type(error.report.errnos, "array[int]")
+            assert_type(error.report.latency, wsasec.Histogram)
+            assert_type(error.report.rate, float)
+
+
 def windows(sock: socket.socket) -> None:
     assert_type(wsasec.WSASetSocketSecurity(sock.fileno(), bytes(8), 8, None, None), int)
     assert_type(wsasec.WSAGetLastError(), int)
