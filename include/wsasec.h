@@ -37,6 +37,7 @@ enum wsasec_step {
     WSASEC_STEP_BIND,          /* binding it to its source address */
     WSASEC_STEP_CONNECT,       /* connecting it */
     WSASEC_STEP_ACCEPT,        /* accepting a connection */
+    WSASEC_STEP_LISTENER,      /* starting a listener */
     WSASEC_STEP_COUNT
 };
 
@@ -94,6 +95,8 @@ enum wsasec_reason {
     WSASEC_REASON_WOULD_BLOCK,
     WSASEC_REASON_NOT_LISTENING,
     WSASEC_REASON_CONNECTION_GONE,
+    WSASEC_REASON_NOT_SECURED,
+    WSASEC_REASON_PORT_SHARED,
     WSASEC_REASON_COUNT
 };
 

@@ -103,6 +103,10 @@ static const struct {
     [WSASEC_REASON_NOT_LISTENING] = {WSASEC_WSAEINVAL, "the socket is not listening", "call listen() first"},
     [WSASEC_REASON_CONNECTION_GONE] = {WSASEC_WSAECONNRESET, "the connection ended before it was accepted",
                                        "accept the next one"},
+    [WSASEC_REASON_NOT_SECURED] = {WSASEC_WSAEINVAL, "the socket is not secured",
+                                   "secure it before bind(), or say that it is to be plain"},
+    [WSASEC_REASON_PORT_SHARED] = {WSASEC_WSAEINVAL, "the socket shares its port (SO_REUSEPORT)",
+                                   "leave SO_REUSEPORT off: another socket on the port would take connections in clear"},
 };
 
 static const char *const steps[WSASEC_STEP_COUNT] = {
@@ -123,6 +127,7 @@ static const char *const steps[WSASEC_STEP_COUNT] = {
     [WSASEC_STEP_BIND] = "bind",
     [WSASEC_STEP_CONNECT] = "connect",
     [WSASEC_STEP_ACCEPT] = "accept",
+    [WSASEC_STEP_LISTENER] = "listener",
 };
 
 int32_t wsasec_fail(wsasec_status *status, unsigned step, unsigned reason, int32_t os_error)

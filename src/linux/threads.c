@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <time.h>
 
 #include "../backend.h"
 #include "threads.h"
@@ -27,6 +28,23 @@ int wsasec_thread_start(pthread_t *thread, void *(*work)(void *), void *argument
     error = pthread_create(thread, NULL, work, argument);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return error;
+}
+
+void wsasec_condition_make(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+int wsasec_condition_wait(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t until)
+{
+    const struct timespec time = {.tv_sec = (time_t)(until / 1000000000), .tv_nsec = (long)(until % 1000000000)};
+
+    return pthread_cond_timedwait(condition, lock, &time);
 }
 
 struct worker {

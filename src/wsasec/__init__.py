@@ -32,6 +32,7 @@ from .constants import (
 )
 from .errors import BatchError, SecurityError
 from .first_use import SecurityWarning
+from .listener import Listener, ListenerCounts
 from .profile import Profile
 from .profiles import ConfigError
 from .settings import IpsecSettings, Settings
@@ -57,6 +58,8 @@ __all__ = [
     "Histogram",
     "IpsecFlags",
     "IpsecSettings",
+    "Listener",
+    "ListenerCounts",
     "Profile",
     "SecurityError",
     "SecurityFlags",

@@ -113,6 +113,13 @@ def test_connect(tmp_path: Path, cc: str) -> None:
 
 
 @pytest.mark.linux
+@pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
+def test_listener(tmp_path: Path, sanitizer: list[str]) -> None:
+    sources = [HERE / "test_listener.c", *linux_sources(False)[0]]
+    in_namespace(build(tmp_path, "gcc", sanitizer, sources, "listener"))
+
+
+@pytest.mark.linux
 def test_ring(tmp_path: Path) -> None:
     sources, libraries = linux_sources(uring=True)
     program = build(tmp_path, "gcc", MEMORY, [HERE / "test_ring.c", *sources], "ring", libraries)

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Taking connections and dealing them to the threads in turn, so that all have as many. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "listener.h"
+#include "wsasec_accept.h"
+
+enum { AT_ONCE = 64 };                            /* connections, before the others are served */
+static const uint64_t BACK_OFF = UINT64_C(20000000); /* nanoseconds, where there is no room for connections */
+
+static void give_up(struct wsasec_worker *worker, int fd)
+{
+    wsasec_count(&worker->tally.accept_errors, 1);
+    wsasec_backend_abandon(fd);
+}
+
+static void deal(struct wsasec_worker *worker, int fd)
+{
+    wsasec_listener *listener = worker->listener;
+    struct wsasec_connection *connection = wsasec_connection_make(listener->connections, fd);
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)fd};
+    const unsigned turn = atomic_fetch_add_explicit(&listener->deal, 1, memory_order_relaxed);
+    const int on = 1;
+
+    if (!connection) {
+        give_up(worker, fd);
+        return;
+    }
+    if (listener->spec.flags & WSASEC_LISTENER_NODELAY)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)atomic_load_explicit(&connection->open, memory_order_acquire); /* what the one before left is seen */
+    connection->received = 0;
+    connection->pending = NULL;
+    atomic_store_explicit(&connection->open, 1, memory_order_release);
+    /* With this it is the other thread's. */
+    if (epoll_ctl(listener->workers[turn % listener->spec.threads].epoll, EPOLL_CTL_ADD, fd, &event)) {
+        atomic_store_explicit(&connection->open, 0, memory_order_release);
+        give_up(worker, fd);
+        return;
+    }
+    /* In one order with the look at who waits: see wsasec_listener_wait_accepted(). */
+    atomic_store(&worker->tally.accepted, atomic_load_explicit(&worker->tally.accepted, memory_order_relaxed) + 1);
+}
+
+/* The connection stays in the queue, and would be told of at once again. */
+static void pause_accepting(struct wsasec_worker *worker)
+{
+    if (epoll_ctl(worker->epoll, EPOLL_CTL_DEL, worker->listener->fd, NULL) == 0)
+        worker->resume = wsasec_backend_clock() + BACK_OFF;
+}
+
+static void tell(wsasec_listener *listener)
+{
+    if (!atomic_load(&listener->waiting))
+        return;
+    pthread_mutex_lock(&listener->lock);
+    pthread_cond_broadcast(&listener->changed);
+    pthread_mutex_unlock(&listener->lock);
+}
+
+/* Returns whether to go on. */
+static int after_error(struct wsasec_worker *worker, const wsasec_status *status)
+{
+    if (status->step != WSASEC_STEP_ACCEPT) {
+        wsasec_count(&worker->tally.refused, 1);
+        return 1;
+    }
+    if (status->reason == WSASEC_REASON_WOULD_BLOCK)
+        return 0;
+    if (status->os_error == EINTR)
+        return 1;
+    wsasec_count(&worker->tally.accept_errors, 1);
+    if (status->reason == WSASEC_REASON_CONNECTION_GONE)
+        return 1;
+    pause_accepting(worker);
+    return 0;
+}
+
+void wsasec_accept_some(struct wsasec_worker *worker)
+{
+    wsasec_status status;
+    wsasec_socket fd = -1;
+    int go_on = 1;
+
+    for (int i = 0; i < AT_ONCE && go_on; i++) {
+        if (wsasec_acceptor_next(&worker->acceptor, WSASEC_ACCEPT_NONBLOCKING | WSASEC_ACCEPT_OWN, &fd, NULL, NULL,
+                                 &status))
+            go_on = after_error(worker, &status);
+        else
+            deal(worker, (int)fd);
+    }
+    tell(worker->listener);
+}
