@@ -358,3 +358,4 @@ def capability(str name):
 include "boundary/histogram.pxi"
 include "boundary/connect.pxi"
 include "boundary/listener.pxi"
+include "boundary/traffic.pxi"

@@ -8,7 +8,7 @@ with socket.socket() as s:
 from importlib.metadata import version as _version
 from importlib.util import find_spec as _find_spec
 
-from . import aio
+from . import aio, traffic
 from ._wsasec import Histogram, method_costs, release_namespaces, secure, secure_many, socket_options
 from .accepting import accept
 from .batch import SocketBatch, raise_descriptor_limit
@@ -81,6 +81,7 @@ __all__ = [
     "secure",
     "secure_many",
     "socket_options",
+    "traffic",
 ]
 
 

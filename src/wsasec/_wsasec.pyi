@@ -117,3 +117,16 @@ class ListenerEngine:
     def _wait_accepted(self, connections: int, deadline: float) -> bool: ...
     def _stopped(self) -> bool: ...
     def _stop(self) -> None: ...
+
+def run_traffic(
+    sockets: ReadableBuffer | Iterable[HasFileno | int],
+    kind: int,
+    *,
+    threads: int,
+    message_bytes: int,
+    warm_up: int,
+    run: int,
+    drain: int,
+    rate: float,
+    progress: Callable[[dict[str, Any]], object] | None,
+) -> tuple[dict[str, Any], dict[str, Any]]: ...

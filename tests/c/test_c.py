@@ -119,6 +119,14 @@ def test_listener(tmp_path: Path, sanitizer: list[str]) -> None:
     in_namespace(build(tmp_path, "gcc", sanitizer, sources, "listener"))
 
 
+@pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
+def test_traffic(tmp_path: Path, sanitizer: list[str]) -> None:
+    program = build(
+        tmp_path, "gcc", sanitizer, [HERE / "test_traffic.c", *linux_sources(False)[0]], "traffic"
+    )
+    run(program, cwd=tmp_path)
+
+
 @pytest.mark.linux
 def test_ring(tmp_path: Path) -> None:
     sources, libraries = linux_sources(uring=True)

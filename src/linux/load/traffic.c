@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Traffic: its threads, from their start together to their end, and what they counted. */
+#include "traffic.h"
+
+#include "../../core/errors.h"
+#include "../failure.h"
+#include "../threads.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { PAGE = 4096 };
+
+static const uint64_t TIME_MAX = UINT64_C(1) << 60; /* 36 years: sums of a few do not overflow */
+
+/* --- in a thread --- */
+
+static void set_phase(struct traffic_thread *thread, uint32_t phase)
+{
+    atomic_store_explicit(&thread->counters.phase, phase, memory_order_relaxed);
+}
+
+static int is_stopped(const struct wsasec_traffic *run)
+{
+    return atomic_load_explicit(&run->stopped, memory_order_relaxed);
+}
+
+void traffic_fail(struct traffic_thread *thread, uint32_t slot, int error)
+{
+    struct traffic_socket *sock = &thread->sockets[slot];
+
+    if (sock->error)
+        return;
+    sock->error = error;
+    thread->live--;
+    if (sock->busy)
+        thread->outstanding--;
+    traffic_count(&thread->counters.failed, 1);
+    epoll_ctl(thread->epoll, EPOLL_CTL_DEL, sock->fd, NULL);
+}
+
+int traffic_goes_on(struct traffic_thread *thread)
+{
+    thread->now = wsasec_backend_clock();
+    if (is_stopped(thread->run) || !thread->live || thread->now >= thread->run->end)
+        return 0;
+    if (!thread->measuring && thread->now >= thread->run->warm) {
+        thread->measuring = 1;
+        thread->measured_from = thread->now;
+        set_phase(thread, WSASEC_TRAFFIC_MEASURED);
+        if (thread->run->spec.kind == WSASEC_TRAFFIC_STREAM)
+            traffic_stream_measure(thread);
+    }
+    return 1;
+}
+
+/* The measured time is over, in the drain at the latest. */
+static void end_measuring(struct traffic_thread *thread)
+{
+    if (!thread->measuring)
+        return;
+    thread->measuring = 0;
+    thread->measured_to = thread->now;
+    if (thread->run->spec.kind == WSASEC_TRAFFIC_STREAM)
+        traffic_stream_measured(thread);
+}
+
+int traffic_drains(struct traffic_thread *thread)
+{
+    end_measuring(thread);
+    set_phase(thread, WSASEC_TRAFFIC_DRAIN);
+    thread->now = wsasec_backend_clock();
+    return !is_stopped(thread->run) && thread->live && thread->now < thread->run->last;
+}
+
+uint64_t traffic_phase_end(const struct traffic_thread *thread)
+{
+    return thread->measuring ? thread->run->end : thread->run->warm;
+}
+
+int traffic_sweeps(struct traffic_thread *thread)
+{
+    if (thread->now < thread->sweep)
+        return 0;
+    thread->sweep = thread->now + TRAFFIC_SECOND;
+    return 1;
+}
+
+/* What is no socket, or of another type, would only be found out by sending to it. */
+static int usable(const struct wsasec_traffic *run, int fd)
+{
+    const int wanted = run->spec.kind == WSASEC_TRAFFIC_DATAGRAMS ? SOCK_DGRAM : SOCK_STREAM;
+    int type = 0;
+    socklen_t length = sizeof type;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length))
+        return errno;
+    return type == wanted ? 0 : EPROTOTYPE;
+}
+
+static void set_up(struct traffic_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->count && !is_stopped(thread->run); i++) {
+        struct epoll_event event = {.events = EPOLLET, .data.u32 = i};
+        int error = usable(thread->run, thread->sockets[i].fd);
+
+        if (!error && epoll_ctl(thread->epoll, EPOLL_CTL_ADD, thread->sockets[i].fd, &event))
+            error = errno;
+        if (error) {
+            thread->sockets[i].error = error;
+            thread->live--;
+            traffic_count(&thread->counters.failed, 1);
+        }
+    }
+}
+
+/* All begin at the same time. */
+static void wait_for_others(struct traffic_thread *thread)
+{
+    struct wsasec_traffic *run = thread->run;
+
+    pthread_mutex_lock(&run->lock);
+    if (++run->ready == run->threads) {
+        const uint64_t now = wsasec_backend_clock();
+
+        run->warm = now + run->spec.warm_up;
+        run->end = run->warm + run->spec.run;
+        run->last = run->end + run->spec.drain;
+        atomic_store_explicit(&run->begin, now, memory_order_release);
+        pthread_cond_broadcast(&run->changed);
+    }
+    while (!atomic_load_explicit(&run->begin, memory_order_relaxed) && !is_stopped(run))
+        pthread_cond_wait(&run->changed, &run->lock);
+    pthread_mutex_unlock(&run->lock);
+}
+
+static void work(struct traffic_thread *thread)
+{
+    if (thread->run->spec.rate > 0)
+        prctl(PR_SET_TIMERSLACK, 1000ul, 0ul, 0ul, 0ul); /* nanoseconds, of this thread */
+    thread->sweep = wsasec_backend_clock() + TRAFFIC_SECOND;
+    set_phase(thread, WSASEC_TRAFFIC_WARM_UP);
+    traffic_pace_begin(thread);
+    switch (thread->run->spec.kind) {
+    case WSASEC_TRAFFIC_STREAM:
+        traffic_stream(thread);
+        break;
+    case WSASEC_TRAFFIC_REQUESTS:
+        traffic_requests(thread);
+        break;
+    default:
+        traffic_datagrams(thread);
+    }
+    end_measuring(thread);
+}
+
+static void *thread_main(void *argument)
+{
+    struct traffic_thread *thread = argument;
+    struct wsasec_traffic *run = thread->run;
+
+    set_up(thread);
+    wait_for_others(thread);
+    if (atomic_load_explicit(&run->begin, memory_order_relaxed))
+        work(thread);
+    set_phase(thread, WSASEC_TRAFFIC_DONE);
+    pthread_mutex_lock(&run->lock);
+    run->done++;
+    pthread_cond_broadcast(&run->changed);
+    pthread_mutex_unlock(&run->lock);
+    return NULL;
+}
+
+/* --- outside --- */
+
+static int is_time(uint64_t time)
+{
+    return time <= TIME_MAX;
+}
+
+static int is_valid(const wsasec_traffic_spec *spec, size_t count)
+{
+    const uint32_t most =
+        spec->kind == WSASEC_TRAFFIC_DATAGRAMS ? WSASEC_TRAFFIC_DATAGRAM_MAX : WSASEC_TRAFFIC_MESSAGE_MAX;
+
+    return count && count <= INT32_MAX && spec->kind >= WSASEC_TRAFFIC_STREAM &&
+           spec->kind <= WSASEC_TRAFFIC_DATAGRAMS && spec->threads && spec->threads <= WSASEC_TRAFFIC_THREADS_MAX &&
+           spec->message_bytes && spec->message_bytes <= most && !spec->reserved && is_time(spec->warm_up) &&
+           is_time(spec->run) && is_time(spec->drain) && isfinite(spec->rate) && spec->rate >= 0;
+}
+
+/* Frees everything; there are no threads any more, or none in this process. */
+static void release(struct wsasec_traffic *run)
+{
+    for (uint32_t i = 0; run->thread && i < run->threads; i++) {
+        struct traffic_thread *thread = &run->thread[i];
+
+        if (thread->epoll >= 0)
+            close(thread->epoll);
+        free(thread->sockets);
+        free(thread->ring);
+        free(thread->trash);
+    }
+    if (run->wake >= 0)
+        close(run->wake);
+    free(run->thread);
+    free(run->message);
+    free(run);
+}
+
+static int make_thread(struct wsasec_traffic *run, struct traffic_thread *thread, const int32_t *sockets)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = TRAFFIC_NOBODY};
+
+    thread->count = thread->live = (uint32_t)((run->count - thread->number + run->threads - 1) / run->threads);
+    thread->sockets = calloc(thread->count, sizeof *thread->sockets);
+    thread->ring = malloc(thread->count * sizeof *thread->ring);
+    thread->trash = malloc(TRAFFIC_TRASH);
+    if (!thread->sockets || !thread->ring || !thread->trash)
+        return ENOMEM;
+    for (uint32_t i = 0; i < thread->count; i++)
+        thread->sockets[i].fd = sockets[thread->number + (size_t)i * run->threads];
+    for (unsigned i = 0; i < TRAFFIC_BACKOFFS; i++)
+        thread->held[i].first = TRAFFIC_NOBODY;
+    wsasec_histogram_clear(&thread->latency);
+    thread->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (thread->epoll < 0 || epoll_ctl(thread->epoll, EPOLL_CTL_ADD, run->wake, &event))
+        return errno;
+    return 0;
+}
+
+static int make(struct wsasec_traffic *run, const int32_t *sockets)
+{
+    run->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (run->wake < 0)
+        return errno;
+    run->message = aligned_alloc(PAGE, ((size_t)run->spec.message_bytes + PAGE - 1) & ~(size_t)(PAGE - 1));
+    run->thread = calloc(run->threads, sizeof *run->thread);
+    if (!run->message || !run->thread)
+        return ENOMEM;
+    for (uint32_t i = 0; i < run->spec.message_bytes; i++)
+        run->message[i] = (uint8_t)('!' + i % 94);
+    for (uint32_t i = 0; i < run->threads; i++)
+        run->thread[i].epoll = -1;
+    for (uint32_t i = 0; i < run->threads; i++) {
+        int error;
+
+        run->thread[i].run = run;
+        run->thread[i].number = i;
+        error = make_thread(run, &run->thread[i], sockets);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+static int start_threads(struct wsasec_traffic *run)
+{
+    int error = 0;
+
+    while (!error && run->started < run->threads) {
+        error = wsasec_thread_start(&run->thread[run->started].id, thread_main, &run->thread[run->started]);
+        if (!error)
+            run->started++;
+    }
+    return error;
+}
+
+static void stop(struct wsasec_traffic *run)
+{
+    const uint64_t one = 1;
+
+    pthread_mutex_lock(&run->lock);
+    atomic_store_explicit(&run->stopped, 1, memory_order_relaxed);
+    pthread_cond_broadcast(&run->changed);
+    pthread_mutex_unlock(&run->lock);
+    /* If that could fail, the threads would still look at the flag within a second. */
+    while (write(run->wake, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+    for (uint32_t i = 0; i < run->started; i++)
+        pthread_join(run->thread[i].id, NULL);
+}
+
+wsasec_traffic *wsasec_traffic_start(const int32_t *sockets, size_t count, const wsasec_traffic_spec *spec,
+                                     wsasec_status *status)
+{
+    struct wsasec_traffic *run;
+    int error;
+
+    if (!is_valid(spec, count)) {
+        wsasec_fail(status, WSASEC_STEP_NONE, WSASEC_REASON_SPECIFICATION, 0);
+        return NULL;
+    }
+    run = calloc(1, sizeof *run);
+    if (!run) {
+        wsasec_fail(status, WSASEC_STEP_NONE, WSASEC_REASON_NO_MEMORY, 0);
+        return NULL;
+    }
+    run->spec = *spec;
+    run->count = count;
+    run->threads = spec->threads < count ? spec->threads : (uint32_t)count;
+    run->owner = getpid();
+    run->wake = -1;
+    error = make(run, sockets);
+    if (error) {
+        release(run);
+        wsasec_fail_errno(status, WSASEC_STEP_NONE, error);
+        return NULL;
+    }
+    pthread_mutex_init(&run->lock, NULL);
+    wsasec_condition_make(&run->changed);
+    error = start_threads(run);
+    if (error) {
+        wsasec_traffic_end(run);
+        wsasec_fail_errno(status, WSASEC_STEP_NONE, error);
+        return NULL;
+    }
+    return run;
+}
+
+int wsasec_traffic_wait(wsasec_traffic *traffic, uint64_t nanoseconds)
+{
+    const uint64_t until = wsasec_backend_clock() + nanoseconds;
+    int error = 0;
+    int done;
+
+    if (traffic->owner != getpid())
+        return -1;
+    pthread_mutex_lock(&traffic->lock);
+    while (traffic->done < traffic->threads && !error)
+        error = wsasec_condition_wait(&traffic->changed, &traffic->lock, until);
+    done = traffic->done == traffic->threads;
+    pthread_mutex_unlock(&traffic->lock);
+    return done;
+}
+
+static uint64_t read_counter(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+void wsasec_traffic_look(const wsasec_traffic *traffic, wsasec_traffic_counts *counts)
+{
+    const uint64_t begin = atomic_load_explicit(&traffic->begin, memory_order_acquire);
+
+    memset(counts, 0, sizeof *counts);
+    counts->elapsed = begin ? wsasec_backend_clock() - begin : 0;
+    counts->phase = WSASEC_TRAFFIC_DONE;
+    for (uint32_t i = 0; i < traffic->threads; i++) {
+        const struct traffic_counters *from = &traffic->thread[i].counters;
+        const uint32_t phase = atomic_load_explicit(&from->phase, memory_order_relaxed);
+
+        counts->sent_bytes += read_counter(&from->sent_bytes);
+        counts->received_bytes += read_counter(&from->received_bytes);
+        counts->sent_messages += read_counter(&from->sent_messages);
+        counts->received_messages += read_counter(&from->received_messages);
+        counts->without_sa += read_counter(&from->without_sa);
+        counts->stale += read_counter(&from->stale);
+        counts->failed += (uint32_t)read_counter(&from->failed);
+        if (phase < counts->phase)
+            counts->phase = phase;
+    }
+    counts->open = (uint32_t)traffic->count - counts->failed;
+}
+
+void wsasec_traffic_results(const wsasec_traffic *traffic, wsasec_traffic_result *result,
+                            wsasec_traffic_socket *sockets, wsasec_histogram *latency)
+{
+    uint64_t from = UINT64_MAX;
+    uint64_t to = 0;
+
+    memset(result, 0, sizeof *result);
+    for (uint32_t i = 0; i < traffic->threads; i++) {
+        const struct traffic_thread *thread = &traffic->thread[i];
+
+        if (thread->measured_to) {
+            from = thread->measured_from < from ? thread->measured_from : from;
+            to = thread->measured_to > to ? thread->measured_to : to;
+        }
+        result->unanswered += thread->unanswered;
+        result->unsent += thread->unsent;
+        if (latency)
+            wsasec_histogram_add(latency, &thread->latency);
+        for (uint32_t j = 0; j < thread->count; j++) {
+            const struct traffic_socket *sock = &thread->sockets[j];
+            const int begun = sock->busy && sock->to_send < traffic->spec.message_bytes;
+
+            result->bytes += sock->bytes;
+            result->messages += sock->messages;
+            if (sockets)
+                sockets[i + (size_t)j * traffic->threads] =
+                    (wsasec_traffic_socket){sock->bytes, sock->messages, sock->error, begun && !sock->error};
+        }
+    }
+    result->measured = to > from ? to - from : 0;
+}
+
+void wsasec_traffic_end(wsasec_traffic *traffic)
+{
+    if (!traffic)
+        return;
+    if (traffic->owner == getpid()) {
+        stop(traffic);
+        pthread_cond_destroy(&traffic->changed);
+        pthread_mutex_destroy(&traffic->lock);
+    }
+    release(traffic);
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests and responses. Without a rate, a socket sends its next request when it has the response. With one, each
+ * socket has a schedule; the sockets are due in turn, at even distances. A request that could not be sent in time
+ * is sent as soon as the one before it is answered, and its latency counts from when it was due.
+ */
+#include "traffic.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+/* The n-th visit of the schedule. */
+static uint64_t visit_time(const struct traffic_thread *thread, uint64_t visit)
+{
+    return (uint64_t)(thread->pace + (double)visit * thread->interval);
+}
+
+static uint64_t due(const struct traffic_thread *thread, uint32_t slot)
+{
+    return visit_time(thread, slot + thread->sockets[slot].sequence * thread->count);
+}
+
+static int is_measured(const struct traffic_thread *thread, uint64_t time)
+{
+    return time >= thread->run->warm && time < thread->run->end;
+}
+
+static void push(struct traffic_thread *thread, uint32_t slot)
+{
+    struct traffic_socket *sock = &thread->sockets[slot];
+    const uint32_t length = thread->run->spec.message_bytes;
+
+    while (sock->to_send) {
+        const ssize_t sent =
+            send(sock->fd, thread->run->message + (length - sock->to_send), sock->to_send, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (sent < 0) {
+            /* Where memory was short, the sweep tries again. */
+            if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS && errno != ENOMEM)
+                traffic_fail(thread, slot, errno);
+            return;
+        }
+        sock->to_send -= (uint32_t)sent;
+        traffic_count(&thread->counters.sent_bytes, (uint64_t)sent);
+        if (!sock->to_send)
+            traffic_count(&thread->counters.sent_messages, 1);
+    }
+}
+
+static void begin(struct traffic_thread *thread, uint32_t slot, uint64_t when)
+{
+    struct traffic_socket *sock = &thread->sockets[slot];
+
+    sock->due = when;
+    sock->sequence++;
+    sock->busy = 1;
+    sock->to_send = sock->to_receive = thread->run->spec.message_bytes;
+    thread->outstanding++;
+    push(thread, slot);
+}
+
+/* Begins what is due; the clock was looked at just before. */
+static void begin_next(struct traffic_thread *thread, uint32_t slot)
+{
+    const uint64_t when = thread->interval > 0 ? due(thread, slot) : thread->now;
+
+    if (when <= thread->now && thread->now < thread->run->end)
+        begin(thread, slot, when);
+}
+
+static void complete(struct traffic_thread *thread, uint32_t slot)
+{
+    struct traffic_socket *sock = &thread->sockets[slot];
+
+    thread->now = wsasec_backend_clock();
+    sock->busy = 0;
+    thread->outstanding--;
+    traffic_count(&thread->counters.received_messages, 1);
+    if (is_measured(thread, thread->now)) {
+        sock->messages++;
+        sock->bytes += thread->run->spec.message_bytes;
+    }
+    if (is_measured(thread, sock->due))
+        wsasec_histogram_record(&thread->latency, (thread->now - sock->due) / 1000);
+}
+
+/* Reads what is there of the response. */
+static void pull(struct traffic_thread *thread, uint32_t slot)
+{
+    struct traffic_socket *sock = &thread->sockets[slot];
+
+    while (sock->to_receive) {
+        const size_t wanted = sock->to_receive < TRAFFIC_TRASH ? sock->to_receive : TRAFFIC_TRASH;
+        const ssize_t received = recv(sock->fd, thread->trash, wanted, MSG_DONTWAIT | MSG_TRUNC);
+
+        if (received <= 0) {
+            if (received == 0)
+                traffic_fail(thread, slot, EPIPE);
+            else if (errno != EAGAIN && errno != EINTR)
+                traffic_fail(thread, slot, errno);
+            return;
+        }
+        sock->to_receive -= (uint32_t)received;
+        traffic_count(&thread->counters.received_bytes, (uint64_t)received);
+        if ((size_t)received < wanted)
+            return;
+    }
+    if (sock->busy && !sock->to_send)
+        complete(thread, slot);
+}
+
+static int pending_error(int fd)
+{
+    int error = 0;
+    socklen_t length = sizeof error;
+
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error ? error : EPIPE;
+}
+
+static void serve(struct traffic_thread *thread, uint32_t slot, uint32_t events)
+{
+    struct traffic_socket *sock = &thread->sockets[slot];
+    const int was_busy = sock->busy;
+
+    if (events & EPOLLOUT)
+        push(thread, slot);
+    if (!sock->error && sock->busy)
+        pull(thread, slot);
+    if (sock->error)
+        return;
+    /* What the peer sent before it ended was still a response; another one will not come. */
+    if (events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP))
+        traffic_fail(thread, slot, pending_error(sock->fd));
+    else if (was_busy && !sock->busy)
+        begin_next(thread, slot);
+}
+
+static void look(struct traffic_thread *thread, uint64_t until)
+{
+    const int found = traffic_wait(thread, until);
+
+    for (int i = 0; i < found; i++) {
+        const uint32_t slot = thread->events[i].data.u32;
+
+        if (slot != TRAFFIC_NOBODY && !thread->sockets[slot].error)
+            serve(thread, slot, thread->events[i].events);
+    }
+    if (traffic_sweeps(thread))
+        for (uint32_t i = 0; i < thread->count; i++)
+            if (thread->sockets[i].to_send && !thread->sockets[i].error)
+                push(thread, i);
+}
+
+/* Visits the sockets whose time has come. Returns when the next one comes. */
+static uint64_t keep_schedule(struct traffic_thread *thread)
+{
+    while (visit_time(thread, thread->visits) <= thread->now) {
+        const uint32_t slot = (uint32_t)(thread->visits++ % thread->count);
+
+        if (!thread->sockets[slot].error && !thread->sockets[slot].busy)
+            begin_next(thread, slot);
+    }
+    return visit_time(thread, thread->visits);
+}
+
+/* How many periods begin in a span of time that begins with one. */
+static uint64_t periods(double span, double period)
+{
+    const uint64_t whole = span > 0 ? (uint64_t)(span / period) : 0;
+
+    return (double)whole * period < span ? whole + 1 : whole;
+}
+
+/* How many requests of the measured time a socket has not begun. */
+static uint64_t held_up(const struct traffic_thread *thread, uint32_t slot)
+{
+    const double period = thread->interval * thread->count;
+    const double next = (double)due(thread, slot);
+
+    return periods((double)thread->run->end - next, period) - periods((double)thread->run->warm - next, period);
+}
+
+static void settle(struct traffic_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->count; i++) {
+        const struct traffic_socket *sock = &thread->sockets[i];
+
+        if (sock->busy && is_measured(thread, sock->due))
+            thread->unanswered++;
+        if (thread->interval > 0 && !sock->error && thread->now >= thread->run->end)
+            thread->unsent += held_up(thread, i);
+    }
+}
+
+void traffic_requests(struct traffic_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->count; i++)
+        if (!thread->sockets[i].error)
+            traffic_watch(thread, i, EPOLLIN | EPOLLOUT | EPOLLRDHUP);
+    if (thread->interval <= 0)
+        for (uint32_t i = 0; i < thread->count && traffic_goes_on(thread); i++)
+            if (!thread->sockets[i].error)
+                begin(thread, i, thread->now);
+    while (traffic_goes_on(thread)) {
+        uint64_t until = traffic_phase_end(thread);
+
+        if (thread->interval > 0) {
+            const uint64_t next = keep_schedule(thread);
+
+            until = next < until ? next : until;
+        }
+        look(thread, until);
+    }
+    while (thread->outstanding && traffic_drains(thread))
+        look(thread, thread->run->last);
+    settle(thread);
+}
