@@ -8,8 +8,8 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --no-input
-TEST_PACKAGES := g++ clang libclang-rt-dev strace
 PACKAGES := gcc libc6-dev python3-dev python3-venv liburing-dev iproute2 util-linux kmod user-mode-linux openssl
+TEST_PACKAGES := g++ clang libclang-rt-dev strace pkgconf
 SOURCES := $(shell find src include bench -type f ! -name '*.pyc') setup.py pyproject.toml
 
 .DELETE_ON_ERROR:
@@ -70,14 +70,14 @@ $(VENV)/.installed: $(SOURCES) | packages $(BIN)/python
 
 $(VENV)/.test: $(SOURCES) | packages $(BIN)/python
 	@echo 'Building wsasec and installing it into $(VENV), with rich and what the tests need:'
-	@sed -n '/^test = /p' pyproject.toml
+	@sed -n '/^test = /,/^]/p' pyproject.toml
 	rm -rf build
 	$(PIP) install --quiet '.[test]'
 	touch $(VENV)/.installed $@
 
 $(VENV)/.dev: $(SOURCES) | packages $(BIN)/python
 	@echo 'Building wsasec and installing it into $(VENV), with rich and what development needs:'
-	@sed -n '/^test = /p; /^dev = /p' pyproject.toml
+	@sed -n '/^test = /,/^]/p; /^dev = /p' pyproject.toml
 	rm -rf build
 	$(PIP) install --quiet '.[dev]'
 	touch $(VENV)/.installed $(VENV)/.test $@

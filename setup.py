@@ -9,6 +9,7 @@ from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 PLATFORM = "windows" if sys.platform == "win32" else "linux"
 ABI = "0x030B0000"  # Python 3.11
@@ -87,6 +88,46 @@ def extension(name: str, files: list[str]) -> Extension:
 
 
 floor = extension("wsasec.bench._floor", ["bench/floor.c"])
+PKG_CONFIG = """\
+prefix=${{pcfiledir}}/../..
+
+Name: wsasec
+Description: IPsec for single sockets
+Version: {version}
+Cflags: -I${{prefix}}/include
+Libs: -L${{prefix}}/lib -lwsasec {libraries}
+"""
+
+
+class BuildExt(build_ext):
+    """Packs the C code of the extension into a static library as well, for programs without Python."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Build an extension, and the library from its object files."""
+        super().build_extension(ext)
+        if ext.name != "wsasec._wsasec":
+            return
+        folder = Path(self.get_ext_fullpath(ext.name)).parent / "lib"
+        # Or members that are no more, or twice of one name, would stay as they were.
+        (folder / "libwsasec.a").unlink(missing_ok=True)
+        own = [source for source in ext.sources if source.endswith(".c") and source.startswith("src/")]
+        objects = self.compiler.object_filenames(own, output_dir=self.build_temp)
+        self.compiler.create_static_lib(objects, "wsasec", output_dir=str(folder))
+        if MSVC:
+            return
+        # The debugger's data is most of the size, and of no use without the sources.
+        subprocess.run(["strip", "--strip-debug", str(folder / "libwsasec.a")], check=True)
+        shared = [library for library in ext.extra_objects if library.endswith(".so")]
+        if ext.extra_objects and not shared:
+            script = f"open {folder}/libwsasec.a\naddlib {ext.extra_objects[0]}\nsave\nend\n"
+            subprocess.run(["ar", "-M"], input=script, text=True, check=True)
+        libraries = "-pthread -luring" if shared else "-pthread"
+        (folder / "pkgconfig").mkdir(exist_ok=True)
+        (folder / "pkgconfig/wsasec.pc").write_text(
+            PKG_CONFIG.format(version=self.distribution.get_version(), libraries=libraries)
+        )
+
+
 wsasec = extension(
     "wsasec._wsasec", ["src/_wsasec.pyx", *sources("src/core", f"src/{PLATFORM}", f"src/{PLATFORM}/load")]
 )
@@ -97,6 +138,7 @@ if PLATFORM == "linux":
     wsasec.extra_link_args += ["-Wl,--exclude-libs,ALL"]
 
 setup(
+    cmdclass={"build_ext": BuildExt},
     ext_modules=[
         *cythonize([wsasec], build_dir="build/cython", compiler_directives={"language_level": "3"}),
         *([floor] if PLATFORM == "linux" else []),

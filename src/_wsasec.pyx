@@ -357,5 +357,6 @@ def capability(str name):
 
 include "boundary/histogram.pxi"
 include "boundary/connect.pxi"
+include "boundary/capi.pxi"
 include "boundary/listener.pxi"
 include "boundary/traffic.pxi"

@@ -7,6 +7,7 @@ with socket.socket() as s:
 
 from importlib.metadata import version as _version
 from importlib.util import find_spec as _find_spec
+from pathlib import Path as _Path
 
 from . import aio, traffic
 from ._wsasec import Histogram, method_costs, release_namespaces, secure, secure_many, socket_options
@@ -75,6 +76,7 @@ __all__ = [
     "aio",
     "connect",
     "get_include",
+    "get_library_dir",
     "method_costs",
     "raise_descriptor_limit",
     "release_namespaces",
@@ -86,8 +88,19 @@ __all__ = [
 
 
 def get_include() -> str:
-    """Return the folder of wsasec.h and wsasec_types.h, for C compilers."""
+    """Return the folder of wsasec.h, wsasec_capi.h and the other headers, for C and Cython compilers."""
     spec = _find_spec("wsasec.include")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("wsasec was installed without its headers")
     return str(next(iter(spec.submodule_search_locations)))
+
+
+def get_library_dir() -> str:
+    """Return the folder of libwsasec.a, for the linkers of C programs; `wsasec config --libs` says it all.
+
+    Extension modules of Python do not link with it: they share the library that is loaded (wsasec_capi.h).
+    """
+    folder = _Path(__file__).with_name("lib")
+    if not folder.is_dir():
+        raise FileNotFoundError("wsasec was installed without its static library")
+    return str(folder)

@@ -105,3 +105,4 @@ def profile() -> None:
     assert_type(own.encrypting, bool)
     own.reqid = 8  # type: ignore[misc]
     assert_type(wsasec.get_include(), str)
+    assert_type(wsasec.get_library_dir(), str)

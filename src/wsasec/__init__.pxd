@@ -1,0 +1,159 @@
+# cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
+# For `from wsasec cimport ...`. Call import_wsasec() once, at the top of the module; wsasec.h and wsasec_batch.h, in
+# the folder that wsasec.get_include() names, say what the functions do.
+
+from libc.stdint cimport int32_t, intptr_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+
+cdef extern from "wsasec_capi.h":
+    int import_wsasec() except -1
+
+
+cdef extern from "wsasec_capi.h" nogil:
+    ctypedef intptr_t wsasec_socket
+
+    ctypedef struct wsasec_guid:
+        uint32_t data1
+        uint16_t data2
+        uint16_t data3
+        uint8_t data4[8]
+
+    ctypedef struct wsasec_sockaddr_storage:
+        uint16_t family
+        uint8_t data[126]
+
+    ctypedef struct wsasec_socket_security_settings:
+        uint32_t SecurityProtocol
+        uint32_t SecurityFlags
+
+    ctypedef struct wsasec_socket_security_settings_ipsec:
+        uint32_t SecurityProtocol
+        uint32_t SecurityFlags
+        uint32_t IpsecFlags
+        wsasec_guid AuthipMMPolicyKey
+        wsasec_guid AuthipQMPolicyKey
+        wsasec_guid Reserved
+        uint64_t Reserved2
+        uint32_t UserNameStringLen
+        uint32_t DomainNameStringLen
+        uint32_t PasswordStringLen
+        uint16_t AllStrings[2]
+
+    ctypedef struct wsasec_socket_peer_target_name:
+        uint32_t SecurityProtocol
+        wsasec_sockaddr_storage PeerAddress
+        uint32_t PeerTargetNameStringLen
+        uint16_t AllStrings[2]
+
+    ctypedef struct wsasec_socket_security_query_template:
+        uint32_t SecurityProtocol
+        wsasec_sockaddr_storage PeerAddress
+        uint32_t PeerTokenAccessMask
+
+    ctypedef struct wsasec_socket_security_query_info:
+        uint32_t SecurityProtocol
+        uint32_t Flags
+        uint64_t PeerApplicationAccessTokenHandle
+        uint64_t PeerMachineAccessTokenHandle
+
+    ctypedef struct wsasec_status:
+        int32_t code
+        int32_t os_error
+        uint16_t step
+        uint16_t reason
+        uint16_t profile
+        uint16_t flags
+
+    ctypedef struct wsasec_profile:
+        char name[64]
+        wsasec_guid guid
+        uint32_t reqid
+        uint32_t mark
+        uint32_t mask
+        uint32_t encrypting
+
+    ctypedef struct wsasec_option:
+        int32_t level
+        int32_t name
+        uint32_t length
+        uint32_t step
+        uint8_t value[240]
+
+    ctypedef struct wsasec_batch_spec:
+        int32_t address_family
+        int32_t type
+        uint32_t flags
+        int32_t send_buffer
+        int32_t receive_buffer
+        uint32_t settings_len
+        const void *settings
+        const void *sources
+        size_t source_count
+        uint32_t source_size
+        uint32_t reserved
+
+    ctypedef struct wsasec_job:
+        pass
+
+    enum:
+        WSASEC_SOCKET_SECURITY_PROTOCOL_DEFAULT
+        WSASEC_SOCKET_SECURITY_PROTOCOL_IPSEC
+        WSASEC_SOCKET_SETTINGS_GUARANTEE_ENCRYPTION
+        WSASEC_SOCKET_SETTINGS_ALLOW_INSECURE
+        WSASEC_SOCKET_SETTINGS_IPSEC_SKIP_FILTER_INSTANTIATION
+        WSASEC_STATUS_BLOCKED
+        WSASEC_STATUS_STILL_OPEN
+        WSASEC_OPTIONS_MAX
+        WSASEC_BATCH_PLAIN
+        WSASEC_BATCH_NODELAY
+        WSASEC_METHOD_AUTO
+        WSASEC_METHOD_PLAIN
+        WSASEC_METHOD_IO_URING
+        WSASEC_METHOD_THREADS
+        WSASEC_KIND_SECURE
+        WSASEC_KIND_CREATE
+        WSASEC_WSAEACCES
+        WSASEC_WSAEFAULT
+        WSASEC_WSAEINVAL
+        WSASEC_WSAEMFILE
+        WSASEC_WSAENOTSOCK
+        WSASEC_WSAEMSGSIZE
+        WSASEC_WSAEPROTONOSUPPORT
+        WSASEC_WSAEOPNOTSUPP
+        WSASEC_WSAEAFNOSUPPORT
+        WSASEC_WSAEADDRINUSE
+        WSASEC_WSAEADDRNOTAVAIL
+        WSASEC_WSAENETDOWN
+        WSASEC_WSAENOBUFS
+        WSASEC_WSAEISCONN
+
+    int32_t wsasec_set_socket_security(wsasec_socket, const void *, uint32_t, void *, void *, wsasec_status *)
+    int32_t wsasec_query_socket_security(wsasec_socket, const void *, uint32_t, void *, uint32_t *, void *, void *,
+                                         wsasec_status *)
+    int32_t wsasec_set_socket_peer_target_name(wsasec_socket, const void *, uint32_t, void *, void *, wsasec_status *)
+    int32_t wsasec_delete_socket_peer_target_name(wsasec_socket, const void *, uint32_t, void *, void *,
+                                                  wsasec_status *)
+    int32_t wsasec_impersonate_socket_peer(wsasec_socket, const void *, uint32_t, wsasec_status *)
+    int32_t wsasec_revert_impersonation(wsasec_status *)
+    size_t wsasec_secure_many(const int32_t *, size_t, const void *, uint32_t, int32_t *, wsasec_status *)
+    const wsasec_profile *wsasec_profile_at(uint16_t)
+    const wsasec_profile *wsasec_profile_of(wsasec_socket)
+    int32_t wsasec_socket_options(int, const void *, uint32_t, wsasec_option *, size_t *, wsasec_status *)
+    int32_t wsasec_guard_state(int, const wsasec_guid *, wsasec_status *)
+    int32_t wsasec_capability(unsigned, wsasec_status *)
+    const char *wsasec_reason_text(unsigned)
+    const char *wsasec_reason_hint(unsigned)
+    const char *wsasec_step_text(unsigned)
+    wsasec_job *wsasec_job_secure(const int32_t *, size_t, const void *, uint32_t, int32_t *, unsigned, unsigned,
+                                  wsasec_status *)
+    wsasec_job *wsasec_job_create(int32_t *, size_t, const wsasec_batch_spec *, int32_t *, int, unsigned, unsigned,
+                                  wsasec_status *)
+    int wsasec_job_run(wsasec_job *, uint64_t)
+    size_t wsasec_job_done(const wsasec_job *)
+    size_t wsasec_job_made(const wsasec_job *)
+    size_t wsasec_job_end(wsasec_job *, wsasec_status *)
+    void wsasec_close_many(int32_t *, size_t)
+    int32_t wsasec_method_status(unsigned, wsasec_status *)
+    uint32_t wsasec_method_cost(unsigned, unsigned)
+    unsigned wsasec_method_best(unsigned)
