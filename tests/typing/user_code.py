@@ -8,6 +8,7 @@ from typing import assert_type
 
 import wsasec
 from wsasec import BatchError, IpsecSettings, Profile, SecurityError, SecurityFlags, Settings, Winsock
+from wsasec.fleet import Fleet, FleetError, FleetResult
 
 
 class Wrapper:
@@ -106,3 +107,21 @@ def profile() -> None:
     own.reqid = 8  # type: ignore[misc]
     assert_type(wsasec.get_include(), str)
     assert_type(wsasec.get_library_dir(), str)
+
+
+def count(batch: wsasec.SocketBatch, index: int) -> int:
+    return len(batch) + index
+
+
+def fleet() -> None:
+    try:
+        with Fleet(100_000, processes=6, nodelay=True) as workers:
+            assert_type(workers.codes, "array[int]")
+            result = workers.run(count, timeout=10, errors="return")
+            workers.run(count, errors="ignore")  # type: ignore[arg-type]
+            workers.run("count")  # type: ignore[arg-type]
+    except FleetError as failed:
+        assert_type(failed.result, FleetResult | None)
+        assert_type(failed.failures[0].exit_code, int | None)
+    else:
+        assert_type(result.histograms, dict[str, wsasec.Histogram])
