@@ -1,0 +1,105 @@
+"""asyncio's twin of `wsasec.connect`."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from ..sockets import begin_connect, check_timeout, end_connect, no_association
+from .waiting import wait_for_association
+
+__all__ = ["connect", "connect_resolved", "in_time"]
+
+
+def _is_number(family: int, host: object) -> bool:
+    try:
+        socket.inet_pton(family, host)  # type: ignore[arg-type]  # other types are answered below
+    except (OSError, TypeError, ValueError):
+        return False
+    return True
+
+
+async def _resolve(sock: socket.socket, address: Any) -> Any:
+    """Look a host name up without blocking the loop."""
+    host, port, *rest = address
+    # Without the threads that lookups run in; thousands may connect at once.
+    if isinstance(port, int) and _is_number(sock.family, host):
+        return address
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host, port, family=sock.family, type=sock.type, proto=sock.proto
+    )
+    resolved = found[0][4]
+    return (*resolved[:2], *rest) if rest else resolved
+
+
+async def _writable(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_writer(sock, wake)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(sock)
+
+
+@asynccontextmanager
+async def in_time(deadline: float, address: Any) -> AsyncIterator[None]:
+    """Give what is inside until the deadline (of time.monotonic()); then raise TimeoutError."""
+    timer = asyncio.timeout(max(0.0, deadline - time.monotonic()))
+    try:
+        async with timer:
+            yield
+    except TimeoutError:
+        if not timer.expired():  # the system's own
+            raise
+        raise TimeoutError(errno.ETIMEDOUT, f"no answer from {address}") from None
+
+
+async def connect_resolved(sock: socket.socket, address: Any, deadline: float) -> None:
+    """Connect to an address without names, until a deadline; see `connect`."""
+    state = begin_connect(sock, address)
+    if state == errno.EAGAIN:
+        state = await wait_for_association(sock, address, deadline)
+    if state == errno.EAGAIN:
+        raise no_association(sock, address)
+    if state == errno.EINPROGRESS:
+        async with in_time(deadline, address):
+            await _writable(sock)
+        end_connect(sock)
+
+
+async def connect(sock: socket.socket, address: Any, timeout: float = 30.0) -> None:
+    """Connect a secured socket, waiting for its security association; see `wsasec.connect`.
+
+    ``loop.sock_connect()`` is no replacement: it takes the EAGAIN of "no SA yet" for a connection in
+    progress, and then for a connection. Any number of sockets may wait: those that wait for the same
+    association try for each other.
+
+    Args:
+        sock: a non-blocking socket.
+        address: as socket.connect() takes it.
+        timeout: seconds for all of it: name, SA and connection.
+
+    Raises:
+        SecurityError: no security association until the deadline; ``winsock`` is WSAETIMEDOUT.
+        TimeoutError: there was an SA, but no answer until the deadline.
+        OSError: what connect() raises otherwise.
+        ValueError: the socket is blocking, or a wrong time-out.
+
+    """
+    deadline = check_timeout(timeout)
+    if sock.gettimeout() != 0:
+        raise ValueError("the socket must be non-blocking")
+    async with in_time(deadline, address):
+        address = await _resolve(sock, address)
+    await connect_resolved(sock, address, deadline)
