@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import resource
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -13,12 +14,16 @@ from typing import Any
 import pytest
 import uvloop
 
+import wsasec
+from wsasec import SecurityError, aio
 from wsasec.aio import waiting
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 # The first of its loops makes a pipe that stays for the life of the process.
 uvloop.new_event_loop().close()
+
+MANY = 10_000
 
 
 @pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
@@ -213,3 +218,55 @@ def test_a_group_that_ended_and_one_that_began(run: Run, told: Callable[[int], l
         assert await two == 0
 
     run(main())
+
+
+@pytest.fixture
+def descriptors() -> Iterator[int]:
+    """As many sockets as there may be here, at most MANY."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(before[1], MANY + 1000), before[1]))
+    yield min(MANY, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200)
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.long
+def test_ten_thousand_wait(run: Run, descriptors: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All at once, each to its deadline; what is left is seen after the test."""
+    attempts = 0
+    begin = waiting.begin_connect
+
+    def counted(sock: socket.socket, address: Any) -> int:
+        nonlocal attempts
+        attempts += 1
+        return begin(sock, address)
+
+    monkeypatch.setattr(waiting, "begin_connect", counted)
+    most = 0
+
+    async def one() -> str | None:
+        with pytest.raises(SecurityError, match="no security association") as caught:
+            await aio.open_connection("127.0.0.1", 9, timeout=seconds)
+        return caught.value.profile
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            found = waiting._rooms.get(asyncio.get_running_loop())
+            most = max(most, found.waiting if found else 0)
+            await asyncio.sleep(0.05)
+
+    async def main() -> list[str | None]:
+        watcher = asyncio.create_task(watch())
+        found = await asyncio.gather(*(one() for _ in range(descriptors)))
+        watcher.cancel()
+        assert not room().groups
+        return found
+
+    # Long enough that the first still waits when the last begins, on a slow machine, too.
+    seconds = 10.0
+    with socket.socket() as sock:
+        wsasec.secure(sock)  # what is made once: the guard
+    assert run(main()) == ["default"] * descriptors
+    assert most == descriptors
+    # Each at its deadline, and a few for all: nothing like 200 a socket.
+    assert attempts < 2 * descriptors

@@ -78,6 +78,23 @@ def waiting(sock: socket.socket) -> None:
     asyncio.run(wsasec.aio.connect(sock, ("192.0.2.1", 443)))
 
 
+class Protocol(asyncio.Protocol):
+    """Any."""
+
+
+async def streams() -> None:
+    pair = await wsasec.aio.open_connection("192.0.2.1", 443, settings=Settings(), timeout=1, limit=4096)
+    assert_type(pair, tuple[asyncio.StreamReader, asyncio.StreamWriter])
+    await wsasec.aio.open_connection("host", "https", local_addr=("192.0.2.2", 0), family=socket.AF_INET)
+    await wsasec.aio.open_connection("192.0.2.1", 443, timeout=None)  # type: ignore[arg-type]
+    await wsasec.aio.open_connection("192.0.2.1", 443, Settings())  # type: ignore[call-arg]
+    await wsasec.aio.open_connection("192.0.2.1", 443, ssl=True)  # type: ignore[call-arg]
+    transport, protocol = await wsasec.aio.create_connection(Protocol, "192.0.2.1", 443)
+    assert_type(transport, asyncio.Transport)
+    assert_type(protocol, Protocol)
+    await wsasec.aio.create_connection(object, "192.0.2.1", 443)  # type: ignore[type-var]
+
+
 def batches() -> None:
     with wsasec.SocketBatch(10) as batch:
         assert_type(batch.connect(("192.0.2.1", 443)), wsasec.ConnectReport)
