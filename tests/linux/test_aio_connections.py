@@ -68,6 +68,7 @@ def made_by(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
         made.append(sock)
 
     monkeypatch.setattr(aio.connections, "secure", secure)
+    monkeypatch.setattr(aio.server, "secure", secure)
     return made
 
 

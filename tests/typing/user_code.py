@@ -95,6 +95,23 @@ async def streams() -> None:
     await wsasec.aio.create_connection(object, "192.0.2.1", 443)  # type: ignore[type-var]
 
 
+async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(await reader.read())
+
+
+def handle_at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def servers() -> None:
+    async with await wsasec.aio.start_server(handle, None, 443, settings=Settings(), backlog=5) as server:
+        assert_type(server, wsasec.aio.Server)
+        await server.serve_forever()
+    await wsasec.aio.start_server(handle_at_once, ["192.0.2.1", "192.0.2.2"], start_serving=False)
+    assert_type(await wsasec.aio.create_server(Protocol, "192.0.2.1", 443), wsasec.aio.Server)
+    await wsasec.aio.start_server(lambda reader: None)  # type: ignore[arg-type, misc]
+
+
 def batches() -> None:
     with wsasec.SocketBatch(10) as batch:
         assert_type(batch.connect(("192.0.2.1", 443)), wsasec.ConnectReport)
