@@ -6,8 +6,12 @@ import uuid
 from array import array
 from typing import assert_type
 
+import urllib3
+
 import wsasec
 from wsasec import BatchError, IpsecSettings, Profile, SecurityError, SecurityFlags, Settings, Winsock
+from wsasec.contrib.locust import SecuredFastHttpUser, SecuredHttpUser
+from wsasec.contrib.urllib3 import SecuredPoolManager
 from wsasec.fleet import Fleet, FleetError, FleetResult
 
 
@@ -110,6 +114,19 @@ async def servers() -> None:
     await wsasec.aio.start_server(handle_at_once, ["192.0.2.1", "192.0.2.2"], start_serving=False)
     assert_type(await wsasec.aio.create_server(Protocol, "192.0.2.1", 443), wsasec.aio.Server)
     await wsasec.aio.start_server(lambda reader: None)  # type: ignore[arg-type, misc]
+
+
+class Visitor(SecuredHttpUser):
+    settings = Settings(SecurityFlags.GUARANTEE_ENCRYPTION)
+
+
+class FastVisitor(SecuredFastHttpUser):
+    settings = 5  # type: ignore[assignment]
+
+
+def pools() -> None:
+    with SecuredPoolManager(settings=Settings()) as manager:
+        assert_type(manager.request("GET", "http://192.0.2.1/"), urllib3.BaseHTTPResponse)
 
 
 def batches() -> None:

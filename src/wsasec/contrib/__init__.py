@@ -1,0 +1,1 @@
+"""Secured sockets in other people's programs; each module needs the library that it is named after."""
