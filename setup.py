@@ -87,7 +87,6 @@ def extension(name: str, files: list[str]) -> Extension:
     )
 
 
-floor = extension("wsasec.bench._floor", ["bench/floor.c"])
 PKG_CONFIG = """\
 prefix=${{pcfiledir}}/../..
 
@@ -136,6 +135,7 @@ if PLATFORM == "linux":
     wsasec.sources += sources("src/linux/no_uring" if liburing is None else "src/linux/uring")
     wsasec.extra_objects += liburing or []
     wsasec.extra_link_args += ["-Wl,--exclude-libs,ALL"]
+floor = extension("wsasec.bench.baselines._floor", ["bench/baselines/floor.c"])
 
 setup(
     cmdclass={"build_ext": BuildExt},

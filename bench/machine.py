@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import wsasec
 
-from . import _floor
+from .baselines import _floor
 
 __all__ = ["GUEST_CPU", "describe_machine", "describe_versions"]
 

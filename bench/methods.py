@@ -14,9 +14,9 @@ from typing import Final
 
 import wsasec
 
-from . import _floor
+from .baselines import _floor
+from .baselines.expert import bind_checked, bind_effective
 from .calls import IP_XFRM_POLICY, SOCKETS_A_LOOK, Calls
-from .ctypes_baseline import bind_checked, bind_effective
 
 __all__ = ["BASES", "METHODS", "Method", "Runner"]
 

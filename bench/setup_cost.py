@@ -21,8 +21,8 @@ import wsasec
 from wsasec.lab import LabError, enter_private_namespaces, missing_privileges, private
 
 from .calls import open_watch, prepare
+from .descriptor_limit import raise_descriptor_limit, room_for
 from .events import emit
-from .limits import raise_descriptor_limit, room_for
 from .methods import METHODS, Method, Runner
 
 __all__ = ["main", "measure", "order_of", "run"]

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from wsasec.lab import Lab, LabError, Namespace, enter_private_namespaces, missing_privileges
 
-from .control import EndedError, Hand
+from .baselines.control import EndedError, Hand
 from .events import emit
 from .machine import describe_machine, describe_versions
 from .wire import Passed, Wire
@@ -60,7 +60,7 @@ class _LeakError(RuntimeError):
 @contextmanager
 def _hand(namespace: Namespace, module: str) -> Iterator[Hand]:
     process = namespace.popen(
-        python_command(f"wsasec.bench.{module}"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        python_command(f"wsasec.bench.baselines.tls_{module}"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     hand = Hand(process, module)
     try:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from wsasec.bench.limits import RESERVED, raise_descriptor_limit, room_for
+from wsasec.bench.descriptor_limit import RESERVED, raise_descriptor_limit, room_for
 from wsasec.bench.methods import BASES, METHODS
 from wsasec.bench.setup_cost import _fit, measure, order_of
 

@@ -17,10 +17,10 @@ from typing import Any, Final
 
 import wsasec
 
+from ..descriptor_limit import raise_descriptor_limit
 from .control import EndedError, Orders
-from .limits import raise_descriptor_limit
-from .receiver import CHUNK
 from .tls import client_context
+from .tls_receiver import CHUNK
 
 __all__ = ["main"]
 

@@ -153,7 +153,7 @@ static PyModuleDef_Slot slots[] = {
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
-    .m_name = "wsasec.bench._floor",
+    .m_name = "wsasec.bench.baselines._floor",
     .m_doc = "The bare C loop that the benchmark measures against.",
     .m_methods = methods,
     .m_slots = slots,

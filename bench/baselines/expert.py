@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from .calls import IP_XFRM_POLICY, SO_COOKIE, SO_NETNS_COOKIE, Calls
+from ..calls import IP_XFRM_POLICY, SO_COOKIE, SO_NETNS_COOKIE, Calls
 
 __all__ = ["bind_checked", "bind_effective"]
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import wsasec
 
+from ..descriptor_limit import raise_descriptor_limit
 from .control import EndedError, Orders
-from .limits import raise_descriptor_limit
 from .tls import server_context
 
 __all__ = ["main"]
