@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
-__all__ = ["UNSTABLE", "Summary", "paired_ratios", "summarize"]
+__all__ = ["UNSTABLE", "Summary", "figures", "paired_ratios", "summarize"]
 
 UNSTABLE: Final = 0.10
 """A spread over this part of the median is pointed out."""
@@ -53,6 +53,12 @@ def summarize(samples: Sequence[float]) -> Summary:
     else:
         low, _, high = statistics.quantiles(samples, n=4, method="inclusive")
     return Summary(statistics.median(samples), low, high, min(samples), max(samples), len(samples))
+
+
+def figures(samples: Sequence[float]) -> dict[str, Any]:
+    """Summarize samples, at least one, for JSON: Summary's fields, its spread, whether it is unstable."""
+    summary = summarize(samples)
+    return {**asdict(summary), "spread": summary.spread, "unstable": summary.unstable}
 
 
 def paired_ratios(samples: Sequence[float], base: Sequence[float]) -> list[float]:

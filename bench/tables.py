@@ -1,0 +1,362 @@
+"""The results as tables, for whatever is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from .reading import Figure, Results, SetupRow, Target
+from .wording import (
+    AES_SHORT,
+    MIDDLE,
+    SIGNS,
+    UNSTABLE,
+    aes_warning,
+    base_title,
+    group_title,
+    kind_title,
+    message_title,
+    number,
+    setup_title,
+)
+
+__all__ = [
+    "Cell",
+    "Table",
+    "connect_tables",
+    "memory_tables",
+    "setup_tables",
+    "target_table",
+    "tls_ratio",
+    "traffic_tables",
+]
+
+NOTHING: Final = "\N{EN DASH}"
+_TO: Final = "\N{EN DASH}"
+_TLS_SIGN: Final = " †"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What stands in a place, and whether it is "good", "bad" or "warn"."""
+
+    text: str
+    tone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; the first column names the row.
+
+    Attributes:
+        title: above it.
+        columns: their names.
+        rows: each with as many cells as there are columns, or one only: a heading.
+        notes: below it.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    notes: Sequence[str] = field(default=())
+
+
+def _figure(figure: Figure | None) -> Cell:
+    if figure is None:
+        return Cell(NOTHING)
+    spread = f" ({number(figure.low)}{_TO}{number(figure.high)})" if figure.count != 1 else ""
+    return Cell(
+        f"{number(figure.median)}{spread}{' *' if figure.unstable else ''}", "warn" if figure.unstable else ""
+    )
+
+
+def _range(figure: Figure) -> Cell:
+    return Cell(f"{number(figure.minimum)}{_TO}{number(figure.maximum)}")
+
+
+def _number(value: float | None) -> Cell:
+    return Cell(NOTHING if value is None else number(value))
+
+
+def _notes(figures: Sequence[Figure | None], *others: str) -> list[str]:
+    unstable = UNSTABLE if any(figure and figure.unstable for figure in figures) else ""
+    return [note for note in (MIDDLE if figures else "", unstable, *others) if note]
+
+
+def _has_tls(name: str) -> bool:
+    return "tls" in name.lower()
+
+
+def _state(target: Target) -> Cell:
+    if target.value is None:
+        return Cell("not measured", "warn")
+    words = ("✓ " if target.met else "✗ " if target.met is False else "") + SIGNS[target.met]
+    tone = "good" if target.met else "bad" if target.met is False else "warn"
+    return Cell(
+        f"{words}, unstable" if target.unstable else words, "warn" if target.unstable and target.met else tone
+    )
+
+
+def target_table(results: Results) -> Table | None:
+    """Return the targets, and which are met; None where the results have none."""
+    if not results.targets:
+        return None
+    warning = aes_warning(results)
+    rows = []
+    for target in results.targets:
+        tls = bool(warning) and _has_tls(target.name)
+        sense = {"<=": "≤", ">=": "≥"}.get(target.sense, target.sense)
+        rows.append(
+            [
+                Cell(target.name + (_TLS_SIGN if tls else "")),
+                _number(target.value),
+                Cell(f"{sense} {target.target:g}" if target.target is not None else NOTHING),
+                _state(target),
+            ]
+        )
+    tls_named = any(_has_tls(target.name) for target in results.targets)
+    notes = [f"† {warning}"] if warning and tls_named else []
+    if any(target.unstable for target in results.targets):
+        notes.append("Unstable: the samples spread too far to rely on their median.")
+    return Table("", ("measure, same run", "value", "target", ""), rows, notes)
+
+
+def _bases(rows: Sequence[SetupRow]) -> list[tuple[str, str]]:
+    """Return keys and titles of what the rows have ratios to."""
+    return [(base, base_title(base)) for base in dict.fromkeys(base for row in rows for base in row.ratio)]
+
+
+def _setup_cells(row: SetupRow, bases: Sequence[tuple[str, str]]) -> list[Cell]:
+    return [
+        Cell(row.title),
+        _figure(row.us),
+        _range(row.us),
+        Cell(NOTHING if row.per_second is None else f"{row.per_second:,.0f}"),
+        *(_number(row.ratio.get(base)) for base, _ in bases),
+        Cell(str(row.us.count) if row.us.count else NOTHING),
+    ]
+
+
+def setup_tables(results: Results) -> Iterator[Table]:
+    """Return the cost of set-up, a table for each kind and number of sockets."""
+    for family, type_ in dict.fromkeys((row.family, row.type) for row in results.setup):
+        kind = [row for row in results.setup if (row.family, row.type) == (family, type_)]
+        for sockets in dict.fromkeys(row.sockets for row in kind):
+            own = [row for row in kind if row.sockets == sockets]
+            bases = _bases(own)
+            rows: list[list[Cell]] = []
+            groups = list(dict.fromkeys(row.group for row in own))
+            for group in groups:
+                if group:
+                    rows.append([Cell(group_title(group))])
+                rows += [_setup_cells(row, bases) for row in own if row.group == group]
+            columns = [
+                "method",
+                "µs a socket",
+                f"min{_TO}max",
+                "sockets/s",
+                *(f"of {title}" for _, title in bases),
+                "runs",
+            ]
+            ratios = "Ratios are of times: below 1 is faster." if bases else ""
+            notes = _notes([row.us for row in own], ratios)
+            yield Table(f"{sockets:,} sockets, {setup_title(family, type_)}", columns, rows, notes)
+
+
+def memory_tables(results: Results) -> Iterator[Table]:
+    """Return what sockets take of memory."""
+    if results.memory:
+        rows = [[Cell(row.what), Cell(number(row.bytes)), Cell(row.note)] for row in results.memory]
+        yield Table("Memory", ("what", "bytes", ""), rows)
+
+
+def connect_tables(results: Results) -> Iterator[Table]:
+    """Return rates of connections, and how long single ones took."""
+    warning = aes_warning(results)
+    sign = _TLS_SIGN if warning else ""
+    sides = {"connect": "Connecting", "accept": "Accepting"}
+    for side in dict.fromkeys(row.side for row in results.connect):
+        own = [row for row in results.connect if row.side == side]
+        percentiles = _percentiles(own)
+        rows = []
+        for row in own:
+            latency = row.latency.percentiles if row.latency else {}
+            rows.append(
+                [
+                    Cell(kind_title(row.kind)),
+                    Cell(f"{row.connections:,}"),
+                    _figure(row.per_second),
+                    _number(row.ratio_to_plain),
+                    _number(row.ratio_to_tls),
+                    *(_number(latency.get(name)) for name in percentiles),
+                ]
+            )
+        columns = ["", "connections", "connections/s", "of plain", f"of TLS{sign}", *percentiles.values()]
+        tls = any(row.ratio_to_tls is not None for row in own)
+        notes = _notes([row.per_second for row in own], AES_SHORT if warning and tls else "")
+        yield Table(sides.get(side, side or "Connections"), columns, rows, notes)
+
+
+_PERCENTILES: Final = {
+    "p50": "p50, µs",
+    "p90": "p90, µs",
+    "p99": "p99, µs",
+    "p99_9": "p99.9, µs",
+    "max": "max, µs",
+}
+
+
+def _percentiles(rows: Sequence[object]) -> dict[str, str]:
+    """Return the percentiles that any of the rows has, and their titles."""
+    latencies = [latency for row in rows if (latency := getattr(row, "latency", None)) is not None]
+    return {
+        k: title
+        for k, title in _PERCENTILES.items()
+        if any(k in latency.percentiles for latency in latencies)
+    }
+
+
+def tls_ratio(results: Results, kind: str, streams: int, message_bytes: int | None) -> float | None:
+    """Return a kind's median throughput as a part of TLS's, with AES-128 if that was measured; or None."""
+    medians = {
+        row.kind: row.rate.median
+        for row in results.throughput
+        if (row.streams, row.message_bytes) == (streams, message_bytes)
+    }
+    tls = next((medians[name] for name in ("tls128", "tls256", "tls") if medians.get(name)), None)
+    return medians[kind] / tls if tls and kind in medians else None
+
+
+def _throughput(results: Results) -> Iterator[Table]:
+    if not results.throughput:
+        return
+    warning = aes_warning(results)
+    sign = _TLS_SIGN if warning else ""
+    rows: list[list[Cell]] = []
+    tls = False
+    for message, streams in dict.fromkeys((row.message_bytes, row.streams) for row in results.throughput):
+        size = f", {message_title(message)}" if message else ""
+        rows.append([Cell(f"{streams:,} {'stream' if streams == 1 else 'streams'}{size}")])
+        for row in results.throughput:
+            if (row.message_bytes, row.streams) == (message, streams):
+                ratio = tls_ratio(results, row.kind, streams, message)
+                tls = tls or ratio is not None
+                rows.append(
+                    [
+                        Cell(kind_title(row.kind)),
+                        _figure(row.rate),
+                        _range(row.rate),
+                        _number(row.ratio_to_plain),
+                        _number(ratio),
+                        Cell(str(row.rate.count) if row.rate.count else NOTHING),
+                    ]
+                )
+    columns = ("", "Gbit/s", f"min{_TO}max", "of plain", f"of TLS{sign}", "runs")
+    notes = _notes([row.rate for row in results.throughput], AES_SHORT if warning and tls else "")
+    yield Table("Throughput", columns, rows, notes)
+
+
+def _proof(results: Results) -> Iterator[Table]:
+    proven = [row for row in results.throughput if row.proof]
+    if not proven:
+        return
+
+    def seen(name: str, proof: dict[str, float], write: Callable[[float], str]) -> Cell:
+        return Cell(write(proof[name]) if name in proof else NOTHING)
+
+    rows = []
+    for row in proven:
+        proof = dict(row.proof or {})
+        clear = proof.get("clear")
+        rows.append(
+            [
+                Cell(
+                    ", ".join(p for p in (f"{row.streams:,} streams", message_title(row.message_bytes)) if p)
+                ),
+                seen("esp", proof, lambda n: f"{n:,.0f}"),
+                Cell(
+                    NOTHING if clear is None else f"{clear:,.0f}",
+                    "" if clear is None else "bad" if clear else "good",
+                ),
+                seen("dropped", proof, lambda n: f"{n:,.0f}"),
+                seen("payload_bytes", proof, lambda n: number(n / 1e6)),
+                seen("sa_bytes", proof, lambda n: number(n / 1e6)),
+            ]
+        )
+    columns = (
+        "secured",
+        "ESP packets",
+        "clear packets",
+        "not looked at",
+        "payload, MB",
+        "through the SAs, MB",
+    )
+    yield Table("What passed the wire while the sockets were secured", columns, rows)
+
+
+def _requests(results: Results) -> Iterator[Table]:
+    if not results.latency:
+        return
+    percentiles = _percentiles(results.latency)
+    rows: list[list[Cell]] = []
+    for connections, size in dict.fromkeys((row.connections, row.message_bytes) for row in results.latency):
+        message = f", {message_title(size)}" if size else ""
+        rows.append([Cell(f"{connections:,} {'connection' if connections == 1 else 'connections'}{message}")])
+        for row in results.latency:
+            if (row.connections, row.message_bytes) == (connections, size):
+                found = row.latency.percentiles
+                rows.append(
+                    [
+                        Cell(kind_title(row.kind)),
+                        _figure(row.per_second),
+                        *(_number(found.get(name)) for name in percentiles),
+                    ]
+                )
+    notes = _notes([row.per_second for row in results.latency])
+    yield Table("Requests and their answers", ("", "requests/s", *percentiles.values()), rows, notes)
+
+
+def _datagrams(results: Results) -> Iterator[Table]:
+    if not results.datagrams:
+        return
+    rows = [
+        [
+            Cell(kind_title(row.kind)),
+            Cell(message_title(row.message_bytes) or NOTHING),
+            _figure(row.per_second),
+            Cell(NOTHING if row.loss is None else f"{row.loss * 100:.2g} %"),
+        ]
+        for row in results.datagrams
+    ]
+    notes = _notes([row.per_second for row in results.datagrams])
+    yield Table("Datagrams", ("", "size", "received/s", "lost"), rows, notes)
+
+
+def _loopback(results: Results) -> Iterator[Table]:
+    if results.loopback:
+        rows = [
+            [
+                Cell(kind_title(row.kind)),
+                Cell(f"{row.streams:,}"),
+                Cell(message_title(row.message_bytes) or NOTHING),
+                _figure(row.rate),
+                _number(row.ratio_to_iperf3),
+            ]
+            for row in results.loopback
+        ]
+        columns = ("", "streams", "messages", "Gbit/s", "of iperf3")
+        notes = _notes(
+            [row.rate for row in results.loopback],
+            "Whether what drives the traffic is itself the bottleneck.",
+        )
+        yield Table("Plain traffic on a loopback device", columns, rows, notes)
+
+
+def traffic_tables(results: Results) -> Iterator[Table]:
+    """Return throughput, its proof, latency, datagrams, and what the engine itself can do."""
+    yield from _throughput(results)
+    yield from _proof(results)
+    yield from _requests(results)
+    yield from _datagrams(results)
+    yield from _loopback(results)
