@@ -8,7 +8,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --no-input
-PACKAGES := gcc libc6-dev python3-dev python3-venv liburing-dev iproute2 util-linux kmod user-mode-linux openssl
+PACKAGES := gcc libc6-dev python3-dev python3-venv liburing-dev iproute2 util-linux kmod user-mode-linux openssl iperf3
 TEST_PACKAGES := g++ clang libclang-rt-dev strace pkgconf chromium fonts-dejavu-core
 SOURCES := $(shell find src include bench -type f ! -name '*.pyc') setup.py pyproject.toml
 

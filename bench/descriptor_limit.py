@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,12 +14,23 @@ RESERVED: Final = 64
 """Descriptors kept free for everything that is not measured."""
 
 
-def raise_descriptor_limit() -> int:
-    """Raise the soft limit to the hard one; return it."""
+def raise_descriptor_limit(wanted: int = 0) -> int:
+    """Raise the soft limit to the hard one, and that first to what is wanted, where this is allowed.
+
+    Args:
+        wanted: descriptors; a guest kernel starts with few, but its root may take more.
+
+    Returns:
+        The limit then.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
         # The kernel allows no process more than this, whatever the limit says.
         hard = int(Path("/proc/sys/fs/nr_open").read_text())
+    if hard < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+            return wanted
     if soft == resource.RLIM_INFINITY or soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     return hard

@@ -10,6 +10,9 @@ __all__ = ["emit"]
 
 
 def emit(event: str, **fields: Any) -> None:
-    """Send an event. The kinds: "step" (done, total, text), "note" (text), "result" (data)."""
+    """Send an event.
+
+    The kinds: "phase" (title, text), "step" (done, total, text), "note" (text), "result" (data).
+    """
     sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
     sys.stdout.flush()

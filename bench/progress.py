@@ -56,6 +56,8 @@ class Monitor:
         if event["event"] == "note":
             self.notes.append(event["text"])
             self._line(event["text"])
+        elif event["event"] == "phase":
+            self.phase(event["title"], event["text"])
         elif event["event"] == "step":
             self._step(event["done"], event["total"], event["text"])
 

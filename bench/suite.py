@@ -1,4 +1,4 @@
-"""The benchmark as a whole: what is measured for how long, in which process, and where the results go."""
+"""The benchmark as a whole: what is measured, in which process, and where the results go."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,142 +16,177 @@ from rich.console import Console
 
 from wsasec.lab.signals import ending_signals
 
+from . import compare
+from .html import write as write_html
 from .machine import describe_machine, describe_versions
+from .memory import summarize_memory
+from .plans import RESULT_NAME, Effort
 from .progress import Monitor
+from .reading import FORMAT, load
 from .report import render
-from .summary import summarize_setup, summarize_traffic
-from .traffic import RESULT_NAME, Plan
+from .setup_cost import command_words
+from .setup_summary import summarize_setup
+from .targets import evaluate
+from .wire_summary import summarize_loopback, summarize_wire
 from .worker import BenchError, python_command, run_worker
 
-__all__ = ["FORMAT", "FULL", "PARTS", "QUICK", "Effort", "run"]
+__all__ = ["FORMAT", "PARTS", "Files", "run"]
 
-FORMAT: Final = "wsasec-bench/1"
-PARTS: Final = ("setup", "traffic")
-_WIDTH: Final = 112
+WIRE_PARTS: Final = ("connect", "traffic")
+"""What needs two hosts and ESP."""
+PARTS: Final = ("setup", *WIRE_PARTS)
+_WIDTH: Final = 132
 _GUEST_MEMORY: Final = "1G"
 _BOOT: Final = 120.0
 
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How much is measured.
-
-    Attributes:
-        name: for the results.
-        setup: numbers of sockets, and how often each is measured.
-        setup_deadline: seconds for all of that.
-        traffic: what is measured on the wire.
-        traffic_deadline: seconds for all of that, without the boot of a guest.
-    """
-
-    name: str
-    setup: tuple[tuple[int, int], ...]
-    setup_deadline: float
-    traffic: Plan
-    traffic_deadline: float
+Found = dict[str, Any]
 
 
-QUICK: Final = Effort(
-    name="quick",
-    setup=((1_000, 15), (5_000, 9), (15_000, 7)),
-    setup_deadline=600.0,
-    traffic=Plan(streams=((1, 3), (64, 3), (1_000, 2)), warm=0.2, seconds=0.8, cap=2 << 30),
-    traffic_deadline=600.0,
-)
-FULL: Final = Effort(
-    name="full",
-    setup=((1_000, 51), (5_000, 31), (15_000, 21)),
-    setup_deadline=3600.0,
-    traffic=Plan(streams=((1, 9), (64, 9), (1_000, 7)), warm=0.5, seconds=3.0, cap=16 << 30),
-    traffic_deadline=3600.0,
-)
+class Files:
+    """Where the results go, and what they are compared with."""
+
+    def __init__(self, wanted: Path | None, html: Path | None, old: Path | None, now: datetime) -> None:
+        """Choose the files; fail now, not after minutes, if one cannot be written or read.
+
+        Args:
+            wanted: for the results; None for one in ./results named after the time.
+            html: for the report; None for no report.
+            old: results to compare with; None for none.
+            now: the time.
+
+        Raises:
+            OSError: a folder cannot be made or written to, or the old results cannot be read.
+            ValueError: the old results are none.
+        """
+        self.json = _writable(wanted or Path("results", f"bench-{now:%Y%m%d-%H%M%S}.json"))
+        self.html = None if html is None else _writable(html)
+        self.old = None if old is None else load(old)
 
 
-def _measure_setup(effort: Effort, monitor: Monitor) -> dict[str, Any]:
-    monitor.phase("setup", "securing sockets in a network namespace of its own")
-    command = python_command("wsasec.bench.setup_cost", json.dumps(effort.setup))
-    data = run_worker(command, monitor, effort.setup_deadline)
-    if data is None:
-        raise BenchError("the process that secures sockets ended without results")
-    return {**data, "summary": summarize_setup(data)}
-
-
-def _measure_traffic(effort: Effort, monitor: Monitor) -> dict[str, Any]:
-    monitor.phase("traffic", "making the lab, booting a guest kernel if this one has no ESP")
-    work = python_command("wsasec.bench.traffic", json.dumps(asdict(effort.traffic)))
-    with tempfile.TemporaryDirectory(prefix="wsasec-bench-") as folder:
-        limits = ("--results", folder, "--timeout", str(effort.traffic_deadline), "--memory", _GUEST_MEMORY)
-        command = python_command("wsasec.lab", "run", *limits, "--", *work)
-        run_worker(command, monitor, effort.traffic_deadline + _BOOT)
-        try:
-            data: dict[str, Any] = json.loads(Path(folder, RESULT_NAME).read_text())
-        except FileNotFoundError:
-            raise BenchError("the traffic's processes ended without results") from None
-    return {**data, "summary": summarize_traffic(data)}
-
-
-_MEASURE: Final = {"setup": _measure_setup, "traffic": _measure_traffic}
-
-
-def _results_file(wanted: Path | None, now: datetime) -> Path:
-    """Choose the file for the results; fail now, not after minutes, if it cannot be written.
-
-    Raises:
-        OSError: its folder cannot be made or written to.
-    """
-    file = wanted if wanted is not None else Path("results", f"bench-{now:%Y%m%d-%H%M%S}.json")
+def _writable(file: Path) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.is_dir():
         raise IsADirectoryError(f"{file} is a folder")
     if not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise PermissionError(f"{file} cannot be written; give another with --json FILE")
+        raise PermissionError(f"{file} cannot be written; give another")
     return file
 
 
-def _write(results: Mapping[str, Any], file: Path) -> None:
-    file.write_text(json.dumps(results, indent=1) + "\n")
+def _work(monitor: Monitor, effort: Effort, module: str, *words: str) -> Found:
+    data = run_worker(python_command(f"wsasec.bench.{module}", *words), monitor, effort.deadline)
+    if data is None:
+        raise BenchError(f"the process of {module} ended without results")
+    return data
 
 
-def run(parts: tuple[str, ...], effort: Effort, wanted: Path | None) -> int:
+def _measure_setup(effort: Effort, monitor: Monitor) -> Found:
+    monitor.phase("setup", "sockets in a network namespace of their own")
+    data = _work(monitor, effort, "setup_cost", *command_words(effort.setup))
+    monitor.phase("memory", "what sockets take of memory")
+    memory = _work(monitor, effort, "memory", json.dumps(effort.memory))
+    found = {**data, "summary": summarize_setup(data)}
+    return {**found, "memory_samples": memory, "memory": summarize_memory(memory)}
+
+
+def _measure_loopback(effort: Effort, monitor: Monitor) -> Found:
+    monitor.phase("loopback", "plain traffic on a loopback device, by the engine and by iperf3")
+    data = _work(monitor, effort, "loopback", json.dumps(asdict(effort.loopback)))
+    return {**data, "summary": summarize_loopback(data)}
+
+
+def _measure_wire(effort: Effort, parts: Sequence[str], monitor: Monitor) -> Found:
+    """Measure what needs two hosts and ESP: all in one lab, so that a guest is booted once."""
+    monitor.phase("lab", "making two hosts, booting a guest kernel if this one has no ESP")
+    plan = {part: asdict(getattr(effort, part)) for part in parts}
+    work = python_command("wsasec.bench.wire_side", json.dumps(plan))
+    with tempfile.TemporaryDirectory(prefix="wsasec-bench-") as folder:
+        limits = ("--results", folder, "--timeout", str(effort.deadline), "--memory", _GUEST_MEMORY)
+        command = python_command("wsasec.lab", "run", *limits, "--", *work)
+        run_worker(command, monitor, effort.deadline + _BOOT)
+        try:
+            data: Found = json.loads(Path(folder, RESULT_NAME).read_text())
+        except FileNotFoundError:
+            raise BenchError("the processes on the wire ended without results") from None
+    return summarize_wire(data)
+
+
+def _measure(parts: Sequence[str], effort: Effort, monitor: Monitor) -> tuple[Found, dict[str, str]]:
+    """Measure all that can be; return results by part, and errors."""
+    found: Found = {}
+    errors: dict[str, str] = {}
+
+    def attempt(name: str, work: Any, *arguments: Any) -> Found:
+        try:
+            return dict(work(*arguments))
+        except BenchError as error:
+            errors[name] = str(error)
+            return {}
+
+    if "setup" in parts:
+        found |= {"setup": data} if (data := attempt("setup", _measure_setup, effort, monitor)) else {}
+    if "traffic" in parts:
+        found |= (
+            {"loopback": data} if (data := attempt("loopback", _measure_loopback, effort, monitor)) else {}
+        )
+    if wire := [part for part in WIRE_PARTS if part in parts]:
+        data = attempt(" and ".join(wire), _measure_wire, effort, wire, monitor)
+        errors |= data.pop("errors", {})
+        found |= data
+    return found, errors
+
+
+def _console() -> Console:
+    out = Console()
+    return out if out.is_terminal else Console(width=_WIDTH)
+
+
+def run(parts: Sequence[str], effort: Effort, files: Files) -> int:
     """Measure, write the results, print them.
 
     Args:
         parts: of PARTS.
-        effort: QUICK or FULL.
-        wanted: the file for the results; None for one in ./results named after the time.
+        effort: plans.QUICK or plans.FULL.
+        files: where the results go.
 
     Returns:
-        0, or 1 if a part failed; what the others measured is written and printed all the same.
+        0; 1 if a part failed (what the others measured is written and printed all the same), or if something
+        is worse than in the old results by more than the noise; 2 if there was nothing to compare.
 
     Raises:
         OSError: the results cannot be written.
         SystemExit: SIGTERM or SIGHUP came; what ran has been ended.
     """
-    now = datetime.now().astimezone()
-    file = _results_file(wanted, now)
-    results: dict[str, Any] = {
+    results: Found = {
         "format": FORMAT,
         "effort": effort.name,
-        "started": now.isoformat(timespec="seconds"),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "machine": describe_machine(),
         "versions": describe_versions(),
     }
-    errors: dict[str, str] = {}
-    out, err = Console(), Console(stderr=True)
-    with ending_signals(), Monitor(err) as monitor:
-        for part in parts:
-            try:
-                results[part] = _MEASURE[part](effort, monitor)
-            except BenchError as error:
-                errors[part] = str(error)
+    with ending_signals(), Monitor(Console(stderr=True)) as monitor:
+        found, errors = _measure(parts, effort, monitor)
+    results |= found
     results["finished"] = datetime.now().astimezone().isoformat(timespec="seconds")
     results["notes"] = monitor.notes
     results["errors"] = errors
-    _write(results, file)
-    if not out.is_terminal:
-        out = Console(width=_WIDTH)
+    results["targets"] = evaluate(results)
+    files.json.write_text(json.dumps(results, indent=1) + "\n")
+    out = _console()
     render(results, out)
-    out.print(f"\nEvery sample: {file}", highlight=False, soft_wrap=True)
+    out.print(f"\nEvery sample: {files.json}", highlight=False, soft_wrap=True)
+    if files.html is not None:
+        write_html(results, files.html)
+        out.print(f"Report: {files.html}", highlight=False, soft_wrap=True)
     for part, text in errors.items():
         sys.stderr.write(f"wsasec bench {part}: {text}\n")
-    return 1 if errors else 0
+    judgement = _judge(results, files.old, out)
+    return 1 if errors else judgement
+
+
+def _judge(results: Mapping[str, Any], old: Mapping[str, Any] | None, out: Console) -> int:
+    """Compare with the old results, if there are any; return what compare.Comparison.exit_code says."""
+    if old is None:
+        return 0
+    comparison = compare.compare(old, results)
+    compare.render(comparison, out)
+    return comparison.exit_code

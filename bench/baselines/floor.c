@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The floor of the benchmark: the system calls of securing fresh AF_INET stream sockets, in the order in which
- * the core makes them and with the same bytes, in a bare loop. It decides nothing and remembers nothing: what
- * any program pays that asks the kernel the same things.
+ * The floor of the benchmark: the system calls of the core for fresh sockets, in the order in which the core makes
+ * them and with the same bytes, in bare loops. They decide nothing and remember nothing: what any program pays
+ * that asks the kernel the same things.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -11,26 +11,30 @@
 #include <netinet/in.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
-#ifndef IP_XFRM_POLICY
-#define IP_XFRM_POLICY 17
-#endif
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71 /* Linux 5.14 */
 #endif
 
-enum argument { SOCKETS, OUT, IN, MARK, OFF, ARGUMENTS };
+enum { OPTIONS_MAX = 8 };
 
-struct work {
-    Py_buffer buffers[ARGUMENTS];
-    int watch;
-    Py_ssize_t every; /* sockets from one look at watch to the next */
+struct option {
+    int level;
+    int name;
+    const char *value;
+    socklen_t length;
 };
 
-static int set(int fd, int level, int name, const Py_buffer *value)
-{
-    return setsockopt(fd, level, name, value->buf, (socklen_t)value->len);
-}
+struct work {
+    Py_buffer sockets;
+    int family;
+    int type;
+    int watch;
+    Py_ssize_t every; /* sockets from one look at watch to the next */
+    Py_ssize_t options;
+    struct option option[OPTIONS_MAX];
+};
 
 static int get(int fd, int name, void *value, socklen_t length)
 {
@@ -38,26 +42,30 @@ static int get(int fd, int name, void *value, socklen_t length)
 }
 
 /* Nothing to hear is EAGAIN. */
-static int hears(int watch)
+static int hears(const struct work *work, Py_ssize_t index)
 {
     char byte;
 
-    if (recv(watch, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0)
+    if (index % work->every || recv(work->watch, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0)
         return 0;
     errno = EBUSY;
     return 1;
 }
 
-/* This and whole() return 0 if every call did what it does on a fresh socket. */
-static int effect(const struct work *work, int fd, Py_ssize_t index)
+/* This and those below return 0 if every call did what it does on a fresh socket. */
+static int effect(const struct work *work, int *fd, Py_ssize_t index)
 {
     (void)index;
-    return set(fd, IPPROTO_IP, IP_XFRM_POLICY, &work->buffers[OUT]) ||
-           set(fd, IPPROTO_IP, IP_XFRM_POLICY, &work->buffers[IN]) ||
-           set(fd, SOL_SOCKET, SO_MARK, &work->buffers[MARK]);
+    for (Py_ssize_t i = 0; i < work->options; i++) {
+        const struct option *option = &work->option[i];
+
+        if (setsockopt(*fd, option->level, option->name, option->value, option->length))
+            return 1;
+    }
+    return 0;
 }
 
-static int whole(const struct work *work, int fd, Py_ssize_t index)
+static int inspect(const struct work *work, int *fd, Py_ssize_t index)
 {
     union {
         struct sockaddr any;
@@ -69,69 +77,159 @@ static int whole(const struct work *work, int fd, Py_ssize_t index)
     uint32_t mark;
     int type;
 
-    return getsockname(fd, &name.any, &length) || get(fd, SO_TYPE, &type, sizeof type) ||
-           get(fd, SO_COOKIE, &cookie, sizeof cookie) || get(fd, SO_MARK, &mark, sizeof mark) ||
-           get(fd, SO_NETNS_COOKIE, &realm, sizeof realm) ||
-           (index % work->every == 0 && hears(work->watch)) ||
-           set(fd, SOL_SOCKET, SO_REUSEPORT, &work->buffers[OFF]) || effect(work, fd, index);
+    (void)work;
+    (void)index;
+    return getsockname(*fd, &name.any, &length) || get(*fd, SO_TYPE, &type, sizeof type) ||
+           get(*fd, SO_COOKIE, &cookie, sizeof cookie) || get(*fd, SO_MARK, &mark, sizeof mark) ||
+           get(*fd, SO_NETNS_COOKIE, &realm, sizeof realm);
 }
 
-static PyObject *run(struct work *work, int (*one)(const struct work *, int, Py_ssize_t))
+static int whole(const struct work *work, int *fd, Py_ssize_t index)
 {
-    const int *sockets = work->buffers[SOCKETS].buf;
-    const Py_ssize_t count = work->buffers[SOCKETS].len / (Py_ssize_t)sizeof(int);
+    return inspect(work, fd, index) || hears(work, index) || effect(work, fd, index);
+}
+
+static int make(const struct work *work, int *fd, Py_ssize_t index)
+{
+    uint64_t cookie;
+
+    *fd = socket(work->family, work->type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return *fd < 0 || get(*fd, SO_COOKIE, &cookie, sizeof cookie) || hears(work, index) || effect(work, fd, index);
+}
+
+static int end(const struct work *work, int *fd, Py_ssize_t index)
+{
+    (void)work;
+    (void)index;
+    return close(*fd);
+}
+
+static PyObject *run(struct work *work, int (*one)(const struct work *, int *, Py_ssize_t))
+{
+    int *sockets = work->sockets.buf;
+    const Py_ssize_t count = work->sockets.len / (Py_ssize_t)sizeof(int);
     Py_ssize_t failed = -1;
     int error = 0;
 
+    if (work->every < 1)
+        work->every = PY_SSIZE_T_MAX;
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t i = 0; i < count; i++)
-        if (one(work, sockets[i], i)) {
+        if (one(work, &sockets[i], i)) {
             error = errno;
             failed = i;
             break;
         }
     Py_END_ALLOW_THREADS
-    for (int i = 0; i < ARGUMENTS; i++)
-        if (work->buffers[i].obj)
-            PyBuffer_Release(&work->buffers[i]);
+    PyBuffer_Release(&work->sockets);
     if (failed < 0)
         Py_RETURN_NONE;
     errno = error;
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
+/* Takes a tuple of (level, name, bytes), which must live as long as the work. */
+static int options_of(PyObject *tuple, struct work *work)
+{
+    work->options = PyTuple_Size(tuple);
+    if (work->options < 0)
+        return 0;
+    if (work->options > OPTIONS_MAX) {
+        PyErr_SetString(PyExc_ValueError, "too many options");
+        return 0;
+    }
+    for (Py_ssize_t i = 0; i < work->options; i++) {
+        struct option *option = &work->option[i];
+        PyObject *item = PyTuple_GetItem(tuple, i);
+        Py_ssize_t length;
+
+        if (!item || !PyArg_ParseTuple(item, "iiy#", &option->level, &option->name, &option->value, &length))
+            return 0;
+        option->length = (socklen_t)length;
+    }
+    return 1;
+}
+
 static PyObject *secure(PyObject *module, PyObject *args)
 {
     struct work work = {.watch = -1};
-    Py_buffer *b = work.buffers;
+    PyObject *options;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*iny*y*y*y*:secure", &b[SOCKETS], &work.watch, &work.every, &b[OFF], &b[OUT],
-                          &b[IN], &b[MARK]))
+    if (!PyArg_ParseTuple(args, "y*inO:secure", &work.sockets, &work.watch, &work.every, &options))
         return NULL;
-    if (work.every < 1)
-        work.every = PY_SSIZE_T_MAX;
+    if (!options_of(options, &work)) {
+        PyBuffer_Release(&work.sockets);
+        return NULL;
+    }
     return run(&work, whole);
 }
 
 static PyObject *effective(PyObject *module, PyObject *args)
 {
     struct work work = {.watch = -1};
-    Py_buffer *b = work.buffers;
+    PyObject *options;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*y*y*y*:effective", &b[SOCKETS], &b[OUT], &b[IN], &b[MARK]))
+    if (!PyArg_ParseTuple(args, "y*O:effective", &work.sockets, &options))
         return NULL;
+    if (!options_of(options, &work)) {
+        PyBuffer_Release(&work.sockets);
+        return NULL;
+    }
     return run(&work, effect);
+}
+
+static PyObject *create(PyObject *module, PyObject *args)
+{
+    struct work work = {.watch = -1};
+    PyObject *options;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "w*iiinO:create", &work.sockets, &work.family, &work.type, &work.watch, &work.every,
+                          &options))
+        return NULL;
+    if (!options_of(options, &work)) {
+        PyBuffer_Release(&work.sockets);
+        return NULL;
+    }
+    return run(&work, make);
+}
+
+static PyObject *plain(PyObject *args, const char *format, int (*one)(const struct work *, int *, Py_ssize_t))
+{
+    struct work work = {.watch = -1};
+
+    if (!PyArg_ParseTuple(args, format, &work.sockets))
+        return NULL;
+    return run(&work, one);
+}
+
+static PyObject *query(PyObject *module, PyObject *args)
+{
+    (void)module;
+    return plain(args, "y*:query", inspect);
+}
+
+static PyObject *close_all(PyObject *module, PyObject *args)
+{
+    (void)module;
+    return plain(args, "y*:close", end);
 }
 
 static PyMethodDef methods[] = {
     {"secure", secure, METH_VARARGS,
-     "secure(sockets, watch, every, off, out, in_, mark)\n--\n\n"
+     "secure(sockets, watch, every, options)\n--\n\n"
      "All calls. sockets: a buffer of C ints; watch: a netlink socket without messages, looked at once for so\n"
-     "many sockets as every says, 0 for once in all; the rest: option values."},
+     "many sockets as every says, 0 for once in all; options: a tuple of (level, name, value)."},
     {"effective", effective, METH_VARARGS,
-     "effective(sockets, out, in_, mark)\n--\n\nOnly the three calls that change the socket."},
+     "effective(sockets, options)\n--\n\nOnly the options, which change the socket."},
+    {"create", create, METH_VARARGS,
+     "create(sockets, family, kind, watch, every, options)\n--\n\n"
+     "Make the sockets too. sockets: a writable buffer of -1; after an OSError it has those that were made."},
+    {"query", query, METH_VARARGS,
+     "query(sockets)\n--\n\nOnly the calls by which the core recognizes a socket."},
+    {"close", close_all, METH_VARARGS, "close(sockets)\n--\n\nClose them one by one."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -154,7 +252,7 @@ static PyModuleDef_Slot slots[] = {
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "wsasec.bench.baselines._floor",
-    .m_doc = "The bare C loop that the benchmark measures against.",
+    .m_doc = "The bare C loops that the benchmark measures against.",
     .m_methods = methods,
     .m_slots = slots,
 };

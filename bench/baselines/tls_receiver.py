@@ -1,25 +1,24 @@
-"""The end of the wire that accepts connections, takes in what comes, and measures it by its own clock."""
+"""The end of the wire that accepts TLS connections, takes in what comes, and measures it by its own clock."""
 
 from __future__ import annotations
 
+import gc
 import select
 import socket
 import ssl
 import sys
 import time
-import warnings
 from dataclasses import dataclass
 from typing import Any, Final
 
-import wsasec
-
+from ..clock import RECEIVER, pinned, quiet
 from ..descriptor_limit import raise_descriptor_limit
 from .control import EndedError, Orders
 from .tls import server_context
+from .tls_sender import CHUNK
 
 __all__ = ["main"]
 
-CHUNK: Final = 256 * 1024
 _BACKLOG: Final = 4096
 _POLL: Final = 1.0
 _WANTS: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -31,8 +30,6 @@ class _Gauge:
 
     warm: float
     seconds: float
-    cap: int
-    total: int = 0
     first: float = 0.0
     start: float = 0.0
     counted: int = 0
@@ -40,7 +37,6 @@ class _Gauge:
 
     def add(self, size: int) -> None:
         """Account for bytes that have just come in."""
-        self.total += size
         if self.result is not None or not size:
             return
         now = time.monotonic()
@@ -51,26 +47,24 @@ class _Gauge:
                 self.start = now
         else:
             self.counted += size
-            if now - self.start >= self.seconds or self.counted >= self.cap:
+            if now - self.start >= self.seconds:
                 self.result = self.counted, now - self.start
 
 
 class _Reception:
     """One run: a listening socket and the connections that come to it."""
 
-    def __init__(self, order: dict[str, Any], orders: Orders, context: ssl.SSLContext | None) -> None:
+    def __init__(self, order: dict[str, Any], orders: Orders, context: ssl.SSLContext) -> None:
         self._orders = orders
         self._context = context
         self._streams: int = order["streams"]
-        self._gauge = _Gauge(order["warm"], order["seconds"], order["cap"])
+        self._gauge = _Gauge(order["warm"], order["seconds"])
         self._poll = select.epoll()
         self._shaking: dict[int, ssl.SSLSocket] = {}
-        self._ready: dict[int, socket.socket] = {}
+        self._ready: dict[int, ssl.SSLSocket] = {}
         self._buffer = memoryview(bytearray(CHUNK))
         self._finishing = False
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        if order["mode"] == "secured":
-            wsasec.secure(self._listener)  # accepted sockets inherit
         self._listener.bind((order["address"], 0))
         self._listener.listen(_BACKLOG)
         self._listener.setblocking(False)
@@ -81,15 +75,15 @@ class _Reception:
     def port(self) -> int:
         return int(self._listener.getsockname()[1])
 
-    def serve(self) -> int:
-        """Work until told to close; return the bytes that came in all in all."""
+    def serve(self) -> None:
+        """Work until told to close."""
         measured = False
         while True:
             taken = 0
             for fd, _ in self._poll.poll(_POLL):
                 if fd == self._orders.fd:
                     if self._obey():
-                        return self._gauge.total
+                        return
                 elif fd == self._listener.fileno():
                     self._accept()
                 elif fd in self._shaking:
@@ -123,12 +117,9 @@ class _Reception:
             except BlockingIOError:
                 return
             sock.setblocking(False)
-            if self._context is None:
-                self._begin(sock)
-            else:
-                wrapped = self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-                self._shaking[wrapped.fileno()] = wrapped
-                self._poll.register(wrapped, select.EPOLLIN)
+            wrapped = self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            self._shaking[wrapped.fileno()] = wrapped
+            self._poll.register(wrapped, select.EPOLLIN)
 
     def _shake(self, fd: int) -> None:
         sock = self._shaking[fd]
@@ -142,14 +133,14 @@ class _Reception:
         self._poll.unregister(sock)
         self._begin(sock)
 
-    def _begin(self, sock: socket.socket) -> None:
+    def _begin(self, sock: ssl.SSLSocket) -> None:
         self._ready[sock.fileno()] = sock
         self._poll.register(sock, select.EPOLLIN)
         if len(self._ready) == self._streams:
             self._orders.answer("accepted")
 
     def _take(self, fd: int) -> int:
-        """Read up to a chunk from one connection: as much for TLS, which gives one record at a time."""
+        """Read up to a chunk from one connection, which gives one record at a time."""
         sock = self._ready[fd]
         taken = 0
         try:
@@ -158,8 +149,6 @@ class _Reception:
                 if not size:
                     raise ConnectionResetError("the sender closed a connection")
                 taken += size
-                if self._context is None:
-                    break
         except _WANTS:
             pass
         except OSError:
@@ -170,28 +159,32 @@ class _Reception:
         return taken
 
 
-def main() -> int:
-    """Take orders until the director is gone."""
-    warnings.simplefilter("ignore", wsasec.SecurityWarning)
-    raise_descriptor_limit()
+def _work() -> None:
     orders = Orders()
     tls: tuple[ssl.SSLContext, str] | None = None
     while True:
         try:
             order = orders.wait()
         except EndedError:
-            return 0
-        context = certificate = None
-        if order["mode"] == "tls":
-            tls = tls or server_context(order["address"])
-            context, certificate = tls
+            return
+        tls = tls or server_context(order["address"])
+        context, certificate = tls
         reception = _Reception(order, orders, context)
         try:
             orders.answer("listening", port=reception.port, certificate=certificate)
-            total = reception.serve()
+            reception.serve()
         finally:
             reception.close()
-        orders.answer("closed", total=total)
+        gc.collect()
+        orders.answer("closed")
+
+
+def main() -> int:
+    """Take orders until the director is gone."""
+    raise_descriptor_limit()
+    with pinned(RECEIVER), quiet():
+        _work()
+    return 0
 
 
 if __name__ == "__main__":

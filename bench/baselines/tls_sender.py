@@ -1,8 +1,9 @@
-"""The end of the wire that connects and sends as much as goes out."""
+"""The end of the wire that connects with TLS and sends as much as goes out."""
 
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import select
 import socket
@@ -10,44 +11,31 @@ import ssl
 import struct
 import sys
 import time
-import warnings
-from array import array
 from collections.abc import Sequence
 from typing import Any, Final
 
-import wsasec
-
+from ..clock import SENDER, pinned, quiet
 from ..descriptor_limit import raise_descriptor_limit
 from .control import EndedError, Orders
 from .tls import client_context
-from .tls_receiver import CHUNK
 
-__all__ = ["main"]
+__all__ = ["CHUNK", "main"]
 
 _CONNECT_DEADLINE: Final = 60.0
-_PAUSE: Final = 0.002
+CHUNK: Final = 256 * 1024
+"""Bytes that one connection may send, or give, before it is another's turn."""
 _POLL: Final = 1.0
 _WANTS: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 # close() then ends the connection at once, with a reset, and what is still queued is dropped.
 _LINGER: Final = struct.pack("ii", 1, 0)
 
 
-def _begin(sockets: Sequence[socket.socket], address: tuple[str, int], deadline: float) -> None:
-    """Start all connections; a socket without a security association says EAGAIN, and is asked again."""
-    waiting = list(sockets)
-    while waiting:
-        left: list[socket.socket] = []
-        for sock in waiting:
-            error = sock.connect_ex(address)
-            if error == errno.EAGAIN:
-                left.append(sock)
-            elif error not in (0, errno.EINPROGRESS):
-                raise OSError(error, f"connect: {os.strerror(error)}")
-        waiting = left
-        if waiting:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{len(waiting)} sockets found no security association")
-            time.sleep(_PAUSE)
+def _begin(sockets: Sequence[socket.socket], address: tuple[str, int]) -> None:
+    """Start all connections."""
+    for sock in sockets:
+        error = sock.connect_ex(address)
+        if error not in (0, errno.EINPROGRESS):
+            raise OSError(error, f"connect: {os.strerror(error)}")
 
 
 def _establish(sockets: Sequence[socket.socket], deadline: float) -> None:
@@ -90,38 +78,35 @@ def _shake_hands(sockets: Sequence[ssl.SSLSocket], deadline: float) -> None:
                     del by_fd[fd]
 
 
-def _connect(order: dict[str, Any], opened: list[socket.socket]) -> dict[str, Any]:
-    """Make the connections; return how long it took, and what TLS agreed on."""
-    mode, address = order["mode"], (order["address"], order["port"])
+def _connect(
+    order: dict[str, Any], opened: list[socket.socket]
+) -> tuple[list[ssl.SSLSocket], dict[str, Any]]:
+    """Make the connections; return them, how long it took, and what was agreed on."""
+    address = (order["address"], order["port"])
     deadline = time.monotonic() + _CONNECT_DEADLINE
+    context = client_context(order["certificate"])
     for _ in range(order["streams"]):
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         opened.append(sock)
         sock.setblocking(False)
-    start = time.monotonic()
-    if mode == "secured":
-        wsasec.secure_many(array("i", [sock.fileno() for sock in opened]))
-    secured = time.monotonic()
-    _begin(opened, address, deadline)
+    wrapped: list[ssl.SSLSocket] = []
+    start = time.perf_counter()
+    _begin(opened, address)
     _establish(opened, deadline)
-    cipher = None
-    if mode == "tls":
-        context = client_context(order["certificate"])
-        wrapped = []
-        for i, sock in enumerate(opened):
-            tls = context.wrap_socket(sock, server_hostname=address[0], do_handshake_on_connect=False)
-            opened[i] = tls
-            wrapped.append(tls)
-        _shake_hands(wrapped, deadline)
-        chosen = wrapped[0].cipher()
-        cipher = None if chosen is None else f"{wrapped[0].version()} {chosen[0]}"
-    done = time.monotonic()
-    return {"secure_seconds": secured - start, "connect_seconds": done - secured, "cipher": cipher}
+    for i, sock in enumerate(opened):
+        tls = context.wrap_socket(sock, server_hostname=address[0], do_handshake_on_connect=False)
+        opened[i] = tls
+        wrapped.append(tls)
+    _shake_hands(wrapped, deadline)
+    seconds = time.perf_counter() - start
+    chosen = wrapped[0].cipher()
+    cipher = None if chosen is None else f"{wrapped[0].version()} {chosen[0]}"
+    return wrapped, {"seconds": seconds, "cipher": cipher}
 
 
-def _send(sockets: Sequence[socket.socket], orders: Orders) -> None:
+def _send(sockets: Sequence[ssl.SSLSocket], message_bytes: int, orders: Orders) -> None:
     """Send on all sockets until the next order comes."""
-    data = memoryview(bytes(CHUNK))
+    data = memoryview(bytes(message_bytes))
     with select.epoll() as poll:
         poll.register(orders.fd, select.EPOLLIN)
         by_fd = {sock.fileno(): sock for sock in sockets}
@@ -133,13 +118,11 @@ def _send(sockets: Sequence[socket.socket], orders: Orders) -> None:
                     return
                 sock = by_fd[fd]
                 sent = 0
-                # As much for TLS, which takes one record at a time, and always the same buffer: after "not
-                # now" it must be called with what it was called with.
+                # send() takes one record at a time, and always the same buffer: after "not now" it must be
+                # called with what it was called with.
                 try:
                     while sent < CHUNK:
                         sent += sock.send(data)
-                        if not isinstance(sock, ssl.SSLSocket):
-                            break
                 except _WANTS:
                     continue
 
@@ -147,28 +130,35 @@ def _send(sockets: Sequence[socket.socket], orders: Orders) -> None:
 def _run(order: dict[str, Any], orders: Orders) -> None:
     opened: list[socket.socket] = []
     try:
-        orders.answer("connected", **_connect(order, opened))
+        connections, answer = _connect(order, opened)
+        orders.answer("connected", **answer)
         if orders.wait()["do"] == "send":
-            _send(opened, orders)
+            _send(connections, order["message_bytes"], orders)
             orders.wait()
     finally:
         for sock in opened:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
             sock.close()
+    gc.collect()
     orders.answer("stopped")
 
 
-def main() -> int:
-    """Take orders until the director is gone."""
-    warnings.simplefilter("ignore", wsasec.SecurityWarning)
-    raise_descriptor_limit()
+def _work() -> None:
     orders = Orders()
     while True:
         try:
             order = orders.wait()
         except EndedError:
-            return 0
+            return
         _run(order, orders)
+
+
+def main() -> int:
+    """Take orders until the director is gone."""
+    raise_descriptor_limit()
+    with pinned(SENDER), quiet():
+        _work()
+    return 0
 
 
 if __name__ == "__main__":

@@ -15,35 +15,66 @@ import errno, os, socket, sys, warnings
 from array import array
 import wsasec
 from wsasec.lab import enter_private_namespaces, missing_privileges, private
-from wsasec.bench.calls import open_watch, prepare
-from wsasec.bench.methods import METHODS
+from wsasec.bench.calls import FAMILIES, TYPES, open_watch, prepare
+from wsasec.bench.methods import METHODS, missing
+from wsasec.bench.setup_cost import measure
 
 warnings.simplefilter("ignore", wsasec.SecurityWarning)
 if missing_privileges():
     enter_private_namespaces()
-
-def fresh(count):
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
-    return sockets, array("i", [sock.fileno() for sock in sockets])
+HERE = [method for method in METHODS if not missing(method)]
 """
 
 SECURED = """
-with private("methods"), socket.socket() as listener, socket.socket() as plain:
-    listener.bind(("127.0.0.1", 0))
-    listener.listen()
-    plain.connect(listener.getsockname())  # there is a route, and an answer
+with private("methods"):
+    for family in FAMILIES:
+        for kind in TYPES:
+            host = "::1" if family == "inet6" else "127.0.0.1"
+            calls = prepare(family, kind)
+            with open_watch() as watch, socket.socket(calls.family, calls.type) as peer:
+                peer.bind((host, 0))
+                if kind == "stream":
+                    peer.listen()
+                for method in HERE:
+                    if method.group == "teardown":
+                        continue
+                    run = method.make(calls, watch.fileno())
+                    with method.stage(calls, 3) as work:
+                        run(work)
+                        numbers = work.batch or [sock.fileno() for sock in work.sockets] or work.numbers
+                        assert len(numbers) == 3, method.key
+                        for number in list(numbers):
+                            sock = socket.socket(fileno=os.dup(number))
+                            sock.setblocking(False)
+                            error = sock.connect_ex(peer.getsockname())
+                            mark = sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK, 4)
+                            sock.close()
+                            if method.key.endswith("_plain"):
+                                assert error in (0, errno.EINPROGRESS), (method.key, error)
+                                continue
+                            assert error == errno.EAGAIN, (method.key, error)
+                            assert mark == calls.mark, method.key
+                    print(family, kind, method.key)
+"""
+
+CLOSED = """
+with private("methods"):
     calls = prepare()
     with open_watch() as watch:
-        for method in METHODS:
-            run = method.make(calls, watch.fileno())
-            sockets, numbers = fresh(3)
-            run(sockets, numbers)
-            for sock in sockets:
-                sock.setblocking(False)
-                assert sock.connect_ex(listener.getsockname()) == errno.EAGAIN, method.key
-                mark = sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK, 4)
-                assert mark == calls.mark, method.key
-                sock.close()
+        for method in HERE:
+            before = sorted(os.listdir("/proc/self/fd"))
+            measure(method, method.make(calls, watch.fileno()), calls, 20)
+            assert sorted(os.listdir("/proc/self/fd")) == before, method.key
+            if method.group == "teardown":
+                with method.stage(calls, 3) as work:
+                    numbers = list(work.numbers)
+                    method.make(calls, watch.fileno())(work)
+                    for number in numbers:
+                        try:
+                            os.fstat(number)
+                        except OSError:
+                            continue
+                        raise AssertionError(f"{method.key} left {number} open")
             print(method.key)
 """
 
@@ -51,31 +82,32 @@ REFUSED = """
 with private("methods"):
     calls = prepare()
     with open_watch() as watch:
-        for method in METHODS:
+        for method in HERE:
+            if method.group not in ("checks", "one", "effective"):
+                continue
             run = method.make(calls, watch.fileno())
-            sockets, numbers = fresh(2)
-            sockets[1].close()
-            try:
-                run(sockets, numbers)
-            except OSError:
-                print(method.key)
-            sockets[0].close()
+            with method.stage(calls, 2) as work:
+                work.sockets[1].close()
+                try:
+                    run(work)
+                except OSError:
+                    print(method.key)
 """
 
 # os.getppid() is a system call that nothing else here makes: it marks the part to look at.
 TRACED = """
-key, count = sys.argv[1], int(sys.argv[2])
+key, family, kind, count = *sys.argv[1:4], int(sys.argv[4])
 with private("methods"):
-    calls = prepare()
+    calls = prepare(family, kind)
     with open_watch() as watch:
         [method] = [method for method in METHODS if method.key == key]
         run = method.make(calls, watch.fileno())
-        sockets, numbers = fresh(1)
-        run(sockets, numbers)  # whatever is done once in a process
-        sockets, numbers = fresh(count)
-        os.getppid()
-        run(sockets, numbers)
-        os.getppid()
+        with method.stage(calls, 1) as work:
+            run(work)  # whatever is done once in a process
+        with method.stage(calls, count) as work:
+            os.getppid()
+            run(work)
+            os.getppid()
 """
 
 CHECKING = [
@@ -100,18 +132,26 @@ def python(code: str, *words: str, prefix: tuple[str, ...] = ()) -> str:
     return done.stdout
 
 
-def keys() -> list[str]:
-    from wsasec.bench.methods import METHODS
-
-    return [method.key for method in METHODS]
-
-
 def test_every_method_secures() -> None:
-    assert python(SECURED).split() == keys()
+    from wsasec.bench.methods import METHODS, missing
+
+    expected = [method.key for method in METHODS if method.group != "teardown" and not missing(method)]
+    kinds = [(family, kind) for family in ("inet", "inet6") for kind in ("stream", "dgram")]
+    assert python(SECURED).splitlines() == [f"{f} {k} {key}" for f, k in kinds for key in expected]
+
+
+def test_nothing_stays_open() -> None:
+    from wsasec.bench.methods import METHODS, missing
+
+    assert python(CLOSED).split() == [method.key for method in METHODS if not missing(method)]
 
 
 def test_every_method_reports_a_closed_socket() -> None:
-    assert python(REFUSED).split() == keys()
+    from wsasec.bench.methods import METHODS, missing
+
+    groups = ("checks", "one", "effective")
+    expected = [method.key for method in METHODS if method.group in groups and not missing(method)]
+    assert python(REFUSED).split() == expected
 
 
 def normalized(trace: str) -> list[str]:
@@ -119,7 +159,7 @@ def normalized(trace: str) -> list[str]:
     _, part, _ = re.split(r"^getppid\(.*\n", trace, flags=re.MULTILINE)
     calls: list[str] = []
     for line in part.splitlines():
-        if found := re.match(r"getsockname\(\d+, .*\[(\d+) => 16\]\) = 0$", line):
+        if found := re.match(r"getsockname\(\d+, .*\[(\d+)(?: => 16)?\]\) = 0$", line):
             calls.append(f"getsockname(SOCKET, {found[1]})")
         elif found := re.match(r"getsockopt\(\d+, (\w+), (\w+), .*, \[(\d+)\]\) = 0$", line):
             calls.append(f"getsockopt(SOCKET, {found[1]}, {found[2]}, {found[3]})")
@@ -127,62 +167,107 @@ def normalized(trace: str) -> list[str]:
             calls.append(f"recvfrom(NETLINK, {found[1]}, {found[2]}) {found[3]}")
         elif found := re.match(r"setsockopt\(\d+, (.*)\) = 0$", line):
             calls.append(f"setsockopt(SOCKET, {found[1]})")
+        elif found := re.match(r"socket\((.*)\)\s+= \d+$", line):
+            calls.append(f"socket({found[1]})")
         else:
             calls.append(line)
     return calls
 
 
-def trace(key: str, file: Path, count: str = "3", *only: str) -> list[str]:
-    python(TRACED, key, count, prefix=("strace", "-o", str(file), "-xx", "-s", "512", *only))
+def trace(key: str, file: Path, kind: tuple[str, str], count: str = "3", *only: str) -> list[str]:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is missing: apt-get install strace")
+    python(TRACED, key, *kind, count, prefix=("strace", "-o", str(file), "-xx", "-s", "512", *only))
     return normalized(file.read_text())
 
 
+TCP4 = ("inet", "stream")
+KINDS = [TCP4, ("inet", "dgram"), ("inet6", "stream"), ("inet6", "dgram")]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids="-".join)
+def kind(request: pytest.FixtureRequest) -> tuple[str, str]:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def core_calls(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def core_calls(kind: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Three sockets, one by one: each has all the calls."""
-    if shutil.which("strace") is None:
-        pytest.skip("strace is missing: apt-get install strace")
-    return trace("secure", tmp_path_factory.mktemp("strace") / "trace")
+    return trace("secure", tmp_path_factory.mktemp("strace") / "trace", kind)
 
 
-def test_the_core_makes_the_calls_that_the_benchmark_knows(core_calls: list[str]) -> None:
+def names(kind: tuple[str, str]) -> list[str]:
+    policy = "IPV6_XFRM_POLICY" if kind[0] == "inet6" else "IP_XFRM_POLICY"
+    return [
+        *(["SO_REUSEADDR"] if kind[1] == "dgram" else []),
+        "SO_REUSEPORT",
+        *(["IPV6_V6ONLY"] if kind[0] == "inet6" else []),
+        policy,
+        policy,
+        "SO_MARK",
+    ]
+
+
+def test_the_core_makes_the_calls_that_the_benchmark_knows(
+    core_calls: list[str], kind: tuple[str, str]
+) -> None:
     per_socket, rest = divmod(len(core_calls), 3)
     assert rest == 0
     assert core_calls[: len(CHECKING)] == CHECKING
     first = core_calls[:per_socket]
-    assert [call.split(",")[2].strip() for call in first[len(CHECKING) :]] == [
-        "SO_REUSEPORT",
-        "IP_XFRM_POLICY",
-        "IP_XFRM_POLICY",
-        "SO_MARK",
-    ]
+    assert [call.split(",")[2].strip() for call in first[len(CHECKING) :]] == names(kind)
     assert core_calls == first * 3
 
 
 @pytest.mark.parametrize("key", ["ctypes_checked", "ctypes_untyped"])
-def test_the_same_calls_with_the_same_bytes(key: str, core_calls: list[str], tmp_path: Path) -> None:
-    assert trace(key, tmp_path / "trace") == core_calls
+def test_the_same_calls_with_the_same_bytes(
+    key: str, core_calls: list[str], kind: tuple[str, str], tmp_path: Path
+) -> None:
+    assert trace(key, tmp_path / "trace", kind) == core_calls
 
 
-def test_the_loop_makes_the_calls_of_a_batch(core_calls: list[str], tmp_path: Path) -> None:
-    batch = trace("secure_many", tmp_path / "batch")
-    assert trace("floor", tmp_path / "floor") == batch
+def test_the_loop_makes_the_calls_of_a_batch(
+    core_calls: list[str], kind: tuple[str, str], tmp_path: Path
+) -> None:
+    batch = [call for call in trace("secure_many", tmp_path / "batch", kind) if "affinity" not in call]
+    assert trace("floor", tmp_path / "floor", kind) == batch
     first = core_calls[: len(core_calls) // 3]
     others = [call for call in first if not call.startswith("recvfrom")]
     assert batch == first + 2 * others
 
 
-def test_the_loop_peeks_as_often_as_a_batch(core_calls: list[str], tmp_path: Path) -> None:
+def test_the_loop_peeks_as_often_as_a_batch(tmp_path: Path) -> None:
     # Without the calls that the core makes every 100 ms, of which strace lets pass some.
     only = ("-e", "trace=getppid,recvfrom,setsockopt")
-    batch = trace("secure_many", tmp_path / "batch", "600", *only)
-    assert trace("floor", tmp_path / "floor", "600", *only) == batch
+    batch = trace("secure_many", tmp_path / "batch", TCP4, "600", *only)
+    assert trace("floor", tmp_path / "floor", TCP4, "600", *only) == batch
     assert sum(call.startswith("recvfrom") for call in batch) == 3
 
 
-@pytest.mark.parametrize("key", ["floor_effective", "ctypes", "setsockopt"])
-def test_the_effective_calls_with_the_same_bytes(key: str, core_calls: list[str], tmp_path: Path) -> None:
-    kinds = ("setsockopt(SOCKET, SOL_IP, IP_XFRM_POLICY,", "setsockopt(SOCKET, SOL_SOCKET, SO_MARK,")
-    effective = [call for call in core_calls if call.startswith(kinds)]
-    assert len(effective) == 9
-    assert trace(key, tmp_path / "trace") == effective
+def test_the_loop_makes_sockets_as_a_batch_does(kind: tuple[str, str], tmp_path: Path) -> None:
+    # The batch also asks, once in a slice of time, which network namespace its sockets are in.
+    only = ("-e", "trace=getppid,socket,recvfrom,setsockopt")
+    batch = trace("batch", tmp_path / "batch", kind, "300", *only)
+    assert trace("floor_create", tmp_path / "floor", kind, "300", *only) == batch
+
+
+@pytest.mark.parametrize("key", ["query_floor", "query_ctypes", "query_python"])
+def test_the_same_questions(key: str, tmp_path: Path) -> None:
+    only = ("-e", "trace=getppid,getsockopt")
+    asked = trace("query", tmp_path / "query", TCP4, "3", *only)
+    assert len(asked) == 3 * 4
+    assert trace(key, tmp_path / "trace", TCP4, "3", *only) == asked
+
+
+@pytest.mark.parametrize("key", ["floor_effective", "ctypes", "ctypes_naive", "setsockopt"])
+def test_the_effective_calls_with_the_same_bytes(
+    key: str, core_calls: list[str], kind: tuple[str, str], tmp_path: Path
+) -> None:
+    exclusive = ("SO_REUSEADDR", "SO_REUSEPORT")
+    effective = [
+        call
+        for call in core_calls
+        if call.startswith("setsockopt") and call.split(",")[2].strip() not in exclusive
+    ]
+    assert len(effective) == 3 * len([name for name in names(kind) if name not in exclusive])
+    assert trace(key, tmp_path / "trace", kind) == effective

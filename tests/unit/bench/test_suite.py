@@ -1,146 +1,69 @@
+"""The suite as a whole: what it prints and writes, and how it ends."""
+
 import argparse
 import io
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bench_samples import parts, results
 from rich.console import Console
 from wsasec.bench import suite
 from wsasec.bench.machine import describe_machine, describe_versions
-from wsasec.bench.methods import METHODS
+from wsasec.bench.plans import FULL, QUICK, ConnectPlan, Effort, Throughput, connect_plan, traffic_plan
 from wsasec.bench.progress import Monitor
 from wsasec.bench.report import render
-from wsasec.bench.summary import summarize_setup, summarize_traffic
-from wsasec.bench.traffic import MODES
 from wsasec.bench.worker import BenchError
 
 from wsasec.cli.bench import add
 
-COSTS = {method.key: 1000 * (number + 2) for number, method in enumerate(METHODS)}
-RATES = {"plain": 8_000, "secured": 80, "tls": 800}
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def setup_data(noise: tuple[float, ...] = (1.0, 1.01, 0.99)) -> dict[str, Any]:
-    def samples(cost: int) -> list[dict[str, int]]:
-        return [{"ns": int(100 * cost * part), "cpu_ns": 100 * cost} for part in noise]
-
-    size = {"wanted": 100, "sockets": 100, "samples": {key: samples(cost) for key, cost in COSTS.items()}}
-    return {"descriptor_limit": 1024, "notes": [], "sizes": [size]}
-
-
-def traffic_data() -> dict[str, Any]:
-    proof = {"esp": 5, "clear": 0, "neighbour": 1, "dropped": 0, "clear_by_state": {}}
-    proof |= {"sa_bytes": 2_000_000, "sa_bytes_back": 50, "payload_bytes": 1_900_000}
-    samples = [
-        {
-            "mode": mode,
-            "streams": streams,
-            "repeat": repeat,
-            "bytes": RATES[mode] * 125_000 * (repeat + 1),
-            "seconds": 1.0 * (repeat + 1),
-            "total": 1_900_000,
-            "connect_seconds": 0.25,
-            "secure_seconds": 0.0,
-            "cipher": "TLSv1.3 X" if mode == "tls" else None,
-            **({"proof": proof} if mode == "secured" else {}),
-        }
-        for repeat in range(2)
-        for streams in (1, 64)
-        for mode in MODES
-    ]
-    return {
-        "kernel": "6.1.0",
-        "mtu": 1500,
-        "machine": {"guest": True},
-        "sa_algorithm": "rfc4106(gcm(aes))",
-        "aes_driver": "generic",
-        "samples": samples,
-    }
-
-
-@pytest.fixture
-def results() -> dict[str, Any]:
-    setup, traffic = setup_data(), traffic_data()
-    return {
-        "machine": {**describe_machine(), "aes_instructions": True},
-        "versions": describe_versions(),
-        "setup": {**setup, "summary": summarize_setup(setup)},
-        "traffic": {**traffic, "summary": summarize_traffic(traffic)},
-    }
-
-
-def rendered(results: dict[str, Any], width: int = 120) -> str:
+def rendered(found: dict[str, Any], width: int = 140) -> str:
     out = io.StringIO()
-    render(results, Console(file=out, width=width))
+    render(found, Console(file=out, width=width))
     return out.getvalue()
 
 
-def test_figures_of_the_setup() -> None:
-    rows = {row["method"]: row for row in summarize_setup(setup_data())}
-    assert list(rows) == [method.key for method in METHODS]
-    floor, many, checked = rows["floor"], rows["secure_many"], rows["ctypes_checked"]
-    assert floor["us"]["median"] == pytest.approx(2.0)
-    assert floor["sockets_per_second"] == pytest.approx(500_000)
-    assert many["ratio"] == {"ctypes_checked": pytest.approx(3 / 5), "floor": pytest.approx(3 / 2)}
-    assert checked["ratio"]["ctypes_checked"] == 1
-    assert not floor["us"]["unstable"]
+def test_the_tables() -> None:
+    text = rendered(results())
+    for words in (
+        "100 sockets, TCP, IPv4",
+        "100 sockets, UDP, IPv6",
+        "SocketBatch, io_uring",
+        "Memory",
+        "loopback device",
+        "Connecting",
+        "Accepting",
+        "Throughput",
+        "What passed the wire",
+        "Requests and their answers",
+        "Datagrams",
+        "Note: [not] markup",
+    ):
+        assert words in text, words
+    assert re.search(r"secure_many, plain loop +3\.00 .* 333,333 +1\.50", text)
+    assert re.search(r"^ *user-space bytes a secured socket +24\.0 +≤ 32 +✓ met *$", text, re.MULTILINE)
+    assert re.search(r"secure_many, plain loop / C loop +1\.50 +≤ 1\.05 +✗ not met", text)
+    # What is wanted is the last of the tables.
+    assert text.index("measure, same run") > text.index("Datagrams")
 
 
-def test_what_slows_whole_repeats_leaves_the_ratios_alone() -> None:
-    rows = {row["method"]: row for row in summarize_setup(setup_data((1.0, 3.0, 1.0, 5.0)))}
-    assert rows["secure_many"]["us"]["unstable"]
-    assert rows["secure_many"]["ratio"]["floor"] == pytest.approx(3 / 2)
+def test_one_part_alone() -> None:
+    found = results()
+    for part in ("setup", "loopback", "traffic"):
+        del found[part]
+    text = rendered(found)
+    assert "Connecting" in text
+    assert "Throughput" not in text
 
 
-def test_figures_of_the_traffic() -> None:
-    rows = {(row["streams"], row["mode"]): row for row in summarize_traffic(traffic_data())}
-    assert set(rows) == {(streams, mode) for streams in (1, 64) for mode in MODES}
-    secured = rows[64, "secured"]
-    assert secured["gbit_per_second"]["median"] == pytest.approx(0.08)
-    assert secured["gbit_per_second"]["count"] == 2
-    assert secured["ratio_to_plain"] == pytest.approx(0.01)
-    assert secured["proof"] == {
-        "esp": 10,
-        "clear": 0,
-        "neighbour": 2,
-        "dropped": 0,
-        "sa_bytes": 4_000_000,
-        "sa_bytes_back": 100,
-        "payload_bytes": 3_800_000,
-    }
-    assert rows[1, "tls"]["cipher"] == "TLSv1.3 X"
-
-
-def test_the_tables(results: dict[str, Any]) -> None:
-    text = rendered(results)
-    assert "Securing 100 TCP sockets, 3 repeats" in text
-    assert re.search(
-        r"^ *secure_many +3\.00 +2\.\d\d-3\.\d\d +\S+ +333,333 +0\.60 +1\.50 *$", text, re.MULTILINE
-    )
-    assert "secure_many takes 1.50 of the C loop's time" in " ".join(text.split())
-    assert re.search(r"^ *64 +secured +0\.080 .* 0\.010 +250 +2 *$", text, re.MULTILINE)
-    assert re.search(r"^ *64 +10 +0 +0 +3\.80 +4\.00 *$", text, re.MULTILINE)
-    assert "do not compare secured with TLS here" in " ".join(text.split())
-    assert "unstable" not in text
-
-
-def test_the_tables_fit_a_narrow_terminal(results: dict[str, Any]) -> None:
-    text = rendered(results, 80)
-    assert "…" not in text
-    assert max(map(len, text.splitlines())) <= 80
-
-
-def test_no_warning_about_a_guest_where_there_is_none(results: dict[str, Any]) -> None:
-    results["traffic"]["machine"]["guest"] = False
-    assert "do not compare" not in rendered(results)
-
-
-def test_unstable_figures_are_marked(results: dict[str, Any]) -> None:
-    setup = setup_data((1.0, 2.0, 1.0, 5.0))
-    results["setup"] = {**setup, "summary": summarize_setup(setup)}
-    text = rendered(results)
+def test_unstable_figures_are_marked() -> None:
+    text = rendered(results((1.0, 2.0, 1.0, 5.0)))
     assert " *" in text
     assert "* unstable" in text
 
@@ -163,72 +86,173 @@ def parse(*words: str) -> argparse.Namespace:
 
 
 def test_arguments() -> None:
-    assert (parse().part, parse().full, parse().json) == ("all", False, None)
-    assert parse("traffic", "--full", "--json", "x").part == "traffic"
+    plain = parse()
+    assert (plain.part, plain.full, plain.json, plain.html, plain.compare) == ("all", False, None, None, None)
+    assert parse("connect", "--full", "--json", "x").part == "connect"
     assert parse("--full").full
-    for words in (["nothing"], ["--quick", "--full"], ["--json"]):
+    assert parse("--html", "y", "--compare", "z").compare == Path("z")
+    for words in (["nothing"], ["--quick", "--full"], ["--json"], ["--compare"]):
         with pytest.raises(SystemExit) as error:
             parse(*words)
         assert error.value.code == 2
 
 
 @pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch, results: dict[str, Any]) -> dict[str, Any]:
-    parts = {part: lambda _effort, _monitor, part=part: results[part] for part in suite.PARTS}
-    monkeypatch.setattr(suite, "_MEASURE", parts)
-    return parts
+def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """All parts as if they had been measured; a BenchError in place of one is raised."""
+    found = parts()
+
+    def give(name: str) -> dict[str, Any]:
+        if isinstance(found[name], BenchError):
+            raise found[name]
+        return found[name]
+
+    def wire(_effort: Effort, wanted: list[str], monitor: Monitor) -> dict[str, Any]:
+        monitor({"event": "note", "text": "noted"})
+        errors = {name: str(found[name]) for name in wanted if isinstance(found[name], BenchError)}
+        return {"errors": errors} | {name: found[name] for name in wanted if name not in errors}
+
+    monkeypatch.setattr(suite, "_measure_setup", lambda _effort, _monitor: give("setup"))
+    monkeypatch.setattr(suite, "_measure_loopback", lambda _effort, _monitor: give("loopback"))
+    monkeypatch.setattr(suite, "_measure_wire", wire)
+    return found
+
+
+def files(folder: Path, *, html: bool = False, old: Path | None = None) -> suite.Files:
+    return suite.Files(folder / "new" / "r.json", folder / "new" / "r.html" if html else None, old, NOW)
 
 
 def test_results_are_written(
     measured: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / "new" / "r.json"
-    assert suite.run(suite.PARTS, suite.QUICK, file) == 0
-    written = json.loads(file.read_text())
-    assert written["format"] == suite.FORMAT
+    assert suite.run(suite.PARTS, QUICK, files(tmp_path, html=True)) == 0
+    written = json.loads((tmp_path / "new" / "r.json").read_text())
+    assert written["format"] == suite.FORMAT == "wsasec-bench/2"
     assert written["effort"] == "quick"
     assert written["errors"] == {}
-    assert {"machine", "versions", "started", "finished", "notes", "setup", "traffic"} <= written.keys()
-    assert len(written["setup"]["sizes"][0]["samples"]["floor"]) == 3
-    assert len(written["traffic"]["samples"]) == 12
-    assert str(file) in capfd.readouterr().out
+    assert written["notes"] == ["noted"]
+    assert {"machine", "versions", "started", "finished"} <= written.keys()
+    assert {part: written[part] for part in measured} == json.loads(json.dumps(measured))
+    assert len(written["targets"]) == 10
+    out = capfd.readouterr().out
+    assert str(tmp_path / "new" / "r.json") in out
+    assert str(tmp_path / "new" / "r.html") in out
+    assert "<svg" in (tmp_path / "new" / "r.html").read_text()
 
 
 def test_the_default_file(measured: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert suite.run(("setup",), suite.QUICK, None) == 0
+    assert suite.run(("setup",), QUICK, suite.Files(None, None, None, NOW)) == 0
     [file] = (tmp_path / "results").iterdir()
-    assert re.fullmatch(r"bench-\d{8}-\d{6}\.json", file.name)
-    assert "traffic" not in json.loads(file.read_text())
+    assert file.name == "bench-20260102-030405.json"
+    written = json.loads(file.read_text())
+    assert "setup" in written
+    assert not {"connect", "traffic", "loopback"} & written.keys()
+
+
+def test_connections_alone(measured: dict[str, Any], tmp_path: Path) -> None:
+    assert suite.run(("connect",), QUICK, files(tmp_path)) == 0
+    written = json.loads((tmp_path / "new" / "r.json").read_text())
+    assert "connect" in written
+    assert not {"setup", "traffic", "loopback"} & written.keys()
 
 
 def test_a_part_that_fails(
     measured: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(_effort: suite.Effort, _monitor: Monitor) -> dict[str, Any]:
-        raise BenchError("packets were in clear")
-
-    measured["traffic"] = fail
-    assert suite.run(suite.PARTS, suite.QUICK, tmp_path / "r.json") == 1
-    written = json.loads((tmp_path / "r.json").read_text())
+    measured["traffic"] = BenchError("packets were in clear")
+    assert suite.run(suite.PARTS, QUICK, files(tmp_path)) == 1
+    written = json.loads((tmp_path / "new" / "r.json").read_text())
     assert written["errors"] == {"traffic": "packets were in clear"}
-    assert "setup" in written
+    assert {"setup", "loopback", "connect"} <= written.keys()
+    assert "traffic" not in written
     assert "wsasec bench traffic: packets were in clear" in capfd.readouterr().err
+
+
+def test_a_lab_that_cannot_be_made(
+    measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object) -> dict[str, Any]:
+        raise BenchError("no guest")
+
+    monkeypatch.setattr(suite, "_measure_wire", fail)
+    assert suite.run(suite.PARTS, QUICK, files(tmp_path)) == 1
+    written = json.loads((tmp_path / "new" / "r.json").read_text())
+    assert written["errors"] == {"connect and traffic": "no guest"}
+    assert {"setup", "loopback"} <= written.keys()
+
+
+def old_results(folder: Path, *, faster: float) -> Path:
+    """A run in which securing took that much less time by every method but the bases."""
+    found = results()
+    for row in found["setup"]["summary"]:
+        if not row["method"].startswith(("floor", "ctypes", "query", "close")):
+            for name in ("median", "low", "high", "minimum", "maximum"):
+                row["us"][name] /= faster
+            row["ratio"] = {base: ratio / faster for base, ratio in row["ratio"].items()}
+            row["ratios"] = {base: [r / faster for r in taken] for base, taken in row["ratios"].items()}
+    file = folder / "old.json"
+    file.write_text(json.dumps(found))
+    return file
+
+
+@pytest.mark.parametrize(("faster", "code"), [(1.0, 0), (2.0, 1)])
+def test_a_comparison(
+    faster: float, code: int, measured: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    old = old_results(tmp_path, faster=faster)
+    assert suite.run(suite.PARTS, QUICK, files(tmp_path, old=old)) == code
+    assert ("Worse: " in capfd.readouterr().out) == bool(code)
+
+
+def test_a_comparison_with_what_is_no_result_is_refused_at_once(tmp_path: Path) -> None:
+    wrong = tmp_path / "old.json"
+    wrong.write_text('{"format": "wsasec-bench/1"}')
+    with pytest.raises(ValueError, match="wsasec-bench/1"):
+        files(tmp_path, old=wrong)
 
 
 def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="folder"):
-        suite.run(suite.PARTS, suite.QUICK, tmp_path)
+        suite.Files(tmp_path, None, None, NOW)
     (tmp_path / "file").touch()
     with pytest.raises(OSError):
-        suite.run(suite.PARTS, suite.QUICK, tmp_path / "file" / "r.json")
+        suite.Files(tmp_path / "r.json", tmp_path / "file" / "r.html", None, NOW)
 
 
 def test_efforts_measure_what_is_promised() -> None:
-    for effort in (suite.QUICK, suite.FULL):
-        assert [count for count, _ in effort.setup] == [1_000, 5_000, 15_000]
-        assert min(repeats for _, repeats in effort.setup) >= 7
-        assert [streams for streams, _ in effort.traffic.streams] == [1, 64, 1_000]
+    kinds = {("inet", "stream"), ("inet", "dgram"), ("inet6", "stream"), ("inet6", "dgram")}
+    for effort in (QUICK, FULL):
+        assert {(cell.family, cell.type) for cell in effort.setup} == kinds
+        whole = [cell.sockets for cell in effort.setup if not cell.main]
+        assert whole == [1_000, 5_000, 15_000]
+        assert effort.connect.tls_connections in effort.connect.connections
+        assert any(
+            case.streams == 1_000 and "system_policy" in case.kinds for case in effort.traffic.throughput
+        )
+    assert {(c.family, c.type, c.sockets) for c in FULL.setup} == {
+        (*kind, size) for kind in kinds for size in (1_000, 5_000, 15_000)
+    }
+    assert {1, 16, 256, 4_096} <= {case.streams for case in FULL.traffic.throughput}
+    assert len({case.message_bytes for case in FULL.traffic.throughput}) > 1
+
+
+def test_plans_go_through_json() -> None:
+    from dataclasses import asdict
+
+    for effort in (QUICK, FULL):
+        assert connect_plan(json.loads(json.dumps(asdict(effort.connect)))) == effort.connect
+        assert traffic_plan(json.loads(json.dumps(asdict(effort.traffic)))) == effort.traffic
+
+
+def test_what_does_not_fit_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    fit = ConnectPlan((100, 1_000), 100, 1).within(500)
+    assert fit == ConnectPlan((100,), 100, 1)
+    traffic = FULL.traffic.within(500)
+    assert all(isinstance(case, Throughput) and case.streams <= 500 for case in traffic.throughput)
+    assert max(traffic.connections) <= 500
+    notes = [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
+    assert notes[0] == "1,000 connections are left out: there is room for 500"
 
 
 def test_progress_without_a_terminal_is_plain_lines() -> None:
@@ -238,8 +262,10 @@ def test_progress_without_a_terminal_is_plain_lines() -> None:
         for done in range(1, 101):
             monitor({"event": "step", "done": done, "total": 100, "text": "x"})
         monitor({"event": "note", "text": "[not] markup"})
+        monitor({"event": "phase", "title": "connect", "text": "goes on"})
+        monitor({"event": "step", "done": 1, "total": 2, "text": "y"})
     lines = out.getvalue().splitlines()
     assert lines[0] == "setup: begins"
     assert lines[1:11] == [f"setup: {n}/100, x" for n in range(10, 101, 10)]
-    assert lines[11:] == ["[not] markup"]
+    assert lines[11:] == ["[not] markup", "connect: goes on", "connect: 1/2, y"]
     assert monitor.notes == ["[not] markup"]

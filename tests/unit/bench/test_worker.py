@@ -51,6 +51,6 @@ def test_a_command_that_is_not_there() -> None:
 
 
 def test_the_command_of_a_module() -> None:
-    command = python_command("wsasec.bench.traffic", "word")
+    command = python_command("wsasec.bench.wire_side", "word")
     assert command[0] == sys.executable
-    assert command[-3:] == ["-m", "wsasec.bench.traffic", "word"]
+    assert command[-3:] == ["-m", "wsasec.bench.wire_side", "word"]

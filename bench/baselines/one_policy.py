@@ -1,0 +1,45 @@
+"""One IPsec policy of the system for all traffic between the two hosts, as an administrator sets it up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from wsasec.lab import Lab, Namespace
+
+__all__ = ["one_policy_for_all"]
+
+
+def _rules(lab: Lab, here: Namespace, there: Namespace) -> list[tuple[str, str, str]]:
+    """Return the selectors and the template of a host: out, and in."""
+    template = f"tmpl proto esp mode transport reqid {lab.profile.reqid}"
+    return [
+        (here.v4, there.v4, f"dir out {template}"),
+        (there.v4, here.v4, f"dir in {template}"),
+    ]
+
+
+@contextmanager
+def one_policy_for_all(lab: Lab) -> Iterator[None]:
+    """Let all IPv4 packets between the hosts, of any socket, need the lab's associations.
+
+    Raises:
+        subprocess.CalledProcessError: `ip` failed.
+        FileNotFoundError: there is no `ip`.
+    """
+    ends = ((lab.a, lab.b), (lab.b, lab.a))
+    try:
+        for here, there in ends:
+            lines = [
+                f"xfrm policy add src {src} dst {dst} {rest}" for src, dst, rest in _rules(lab, here, there)
+            ]
+            here.run(["ip", "-batch", "-"], input="\n".join(lines) + "\n")
+        yield
+    finally:
+        for here, there in ends:
+            lines = [
+                f"xfrm policy delete src {src} dst {dst} {rest.split(' tmpl')[0]}"
+                for src, dst, rest in _rules(lab, here, there)
+            ]
+            # What was not added cannot be deleted.
+            here.run(["ip", "-batch", "-"], input="\n".join(lines) + "\n", check=False)

@@ -1,0 +1,221 @@
+"""How much is measured, and how often: in two or three minutes, or in ten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from .events import emit
+from .setup_cost import Cell
+
+__all__ = [
+    "FULL",
+    "QUICK",
+    "RESULT_NAME",
+    "ConnectPlan",
+    "Effort",
+    "LoopbackPlan",
+    "Throughput",
+    "TrafficPlan",
+    "connect_plan",
+    "traffic_plan",
+]
+
+RESULT_NAME: Final = "wire.json"
+"""The file in which the process on the wire leaves its results."""
+
+
+def _within(wanted: Iterable[int], room: int) -> tuple[int, ...]:
+    sizes = dict.fromkeys(wanted)
+    for size in sizes:
+        if size > room:
+            emit("note", text=f"{size:,} connections are left out: there is room for {room:,}")
+    return tuple(size for size in sizes if size <= room)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectPlan:
+    """Connections that are made and accepted.
+
+    Attributes:
+        connections: numbers of them.
+        tls_connections: one of them, as many by TLS, whose handshakes take far longer.
+        repeats: how often each is measured.
+    """
+
+    connections: tuple[int, ...]
+    tls_connections: int
+    repeats: int
+
+    def within(self, room: int) -> ConnectPlan:
+        """Leave out what needs more connections than there is room for, and say so."""
+        return replace(self, connections=_within(self.connections, room))
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """Streams that send as much as goes through.
+
+    Attributes:
+        streams: how many.
+        message_bytes: what is handed to the kernel at a time.
+        kinds: of traffic.
+        repeats: how often each is measured.
+    """
+
+    streams: int
+    message_bytes: int
+    kinds: tuple[str, ...]
+    repeats: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficPlan:
+    """What is sent between two hosts.
+
+    Attributes:
+        warm: seconds of traffic before the clock starts.
+        seconds: of traffic that are measured.
+        throughput: streams.
+        connections: numbers of connections that carry requests.
+        request_bytes: size of requests and answers.
+        datagram_bytes: size of datagrams.
+        repeats: of requests and datagrams.
+    """
+
+    warm: float
+    seconds: float
+    throughput: tuple[Throughput, ...]
+    connections: tuple[int, ...]
+    request_bytes: int
+    datagram_bytes: int
+    repeats: int
+
+    def within(self, room: int) -> TrafficPlan:
+        """Leave out what needs more connections than there is room for, and say so."""
+        streams = _within((case.streams for case in self.throughput), room)
+        return replace(
+            self,
+            throughput=tuple(case for case in self.throughput if case.streams in streams),
+            connections=_within(self.connections, room),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LoopbackPlan:
+    """Plain streams on a loopback device, by the engine and by iperf3.
+
+    Attributes:
+        streams: numbers of them.
+        message_bytes: what is handed to the kernel at a time.
+        warm: seconds of traffic before the clock starts.
+        seconds: of traffic that are measured.
+        repeats: how often each is measured.
+    """
+
+    streams: tuple[int, ...]
+    message_bytes: int
+    warm: float
+    seconds: float
+    repeats: int
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured.
+
+    Attributes:
+        name: for the results.
+        setup: the matrix.
+        memory: number of sockets and of repeats.
+        loopback: the engine against iperf3.
+        connect: on the wire.
+        traffic: on the wire.
+        deadline: seconds for each of the processes that measure.
+    """
+
+    name: str
+    setup: tuple[Cell, ...]
+    memory: tuple[int, int]
+    loopback: LoopbackPlan
+    connect: ConnectPlan
+    traffic: TrafficPlan
+    deadline: float
+
+
+_ALL: Final = ("secured", "system_policy", "plain", "tls128", "tls256", "iperf3")
+_ENGINE: Final = ("secured", "system_policy", "plain")
+_PAIR: Final = ("secured", "plain")
+_KIB: Final = 1024
+
+
+def _matrix(sizes: tuple[tuple[int, int], ...], others: tuple[tuple[int, int], ...]) -> tuple[Cell, ...]:
+    """Return every method for TCP over IPv4, and the main ones for the other kinds."""
+    return (
+        *(Cell("inet", "stream", sockets, repeats, main=False) for sockets, repeats in sizes),
+        *(
+            Cell(family, kind, sockets, repeats, main=True)
+            for family, kind in (("inet", "dgram"), ("inet6", "stream"), ("inet6", "dgram"))
+            for sockets, repeats in others
+        ),
+    )
+
+
+QUICK: Final = Effort(
+    name="quick",
+    setup=_matrix(((1_000, 9), (5_000, 5), (15_000, 3)), ((5_000, 3),)),
+    memory=(15_000, 2),
+    loopback=LoopbackPlan((1,), 128 * _KIB, 0.2, 1.0, 2),
+    connect=ConnectPlan((500, 1_000), 500, 3),
+    traffic=TrafficPlan(
+        warm=0.2,
+        seconds=0.6,
+        throughput=(
+            Throughput(1, 128 * _KIB, _ALL, 3),
+            Throughput(64, 128 * _KIB, _PAIR, 2),
+            Throughput(1_000, 128 * _KIB, _ENGINE, 3),
+        ),
+        connections=(1, 64),
+        request_bytes=64,
+        datagram_bytes=1_000,
+        repeats=2,
+    ),
+    deadline=600.0,
+)
+FULL: Final = Effort(
+    name="full",
+    setup=_matrix(((1_000, 21), (5_000, 9), (15_000, 7)), ((1_000, 7), (5_000, 5), (15_000, 3))),
+    memory=(15_000, 4),
+    loopback=LoopbackPlan((1, 16), 128 * _KIB, 0.2, 1.0, 3),
+    connect=ConnectPlan((500, 1_000, 4_000), 500, 7),
+    traffic=TrafficPlan(
+        warm=0.3,
+        seconds=1.0,
+        throughput=(
+            Throughput(1, 128 * _KIB, _ALL, 5),
+            Throughput(1, 1 * _KIB, _PAIR, 3),
+            Throughput(1, 16 * _KIB, _PAIR, 3),
+            Throughput(16, 128 * _KIB, _ALL, 3),
+            Throughput(256, 128 * _KIB, (*_ENGINE, "tls128", "tls256"), 3),
+            Throughput(1_000, 128 * _KIB, _ENGINE, 9),
+            Throughput(4_096, 128 * _KIB, _ENGINE, 3),
+        ),
+        connections=(1, 64, 1_000),
+        request_bytes=64,
+        datagram_bytes=1_000,
+        repeats=3,
+    ),
+    deadline=900.0,
+)
+
+
+def connect_plan(fields: Mapping[str, Any]) -> ConnectPlan:
+    """Make the plan of what JSON keeps of it."""
+    return ConnectPlan(**{**fields, "connections": tuple(fields["connections"])})
+
+
+def traffic_plan(fields: Mapping[str, Any]) -> TrafficPlan:
+    """Make the plan of what JSON keeps of it."""
+    cases = tuple(Throughput(**{**case, "kinds": tuple(case["kinds"])}) for case in fields["throughput"])
+    return TrafficPlan(**{**fields, "throughput": cases, "connections": tuple(fields["connections"])})

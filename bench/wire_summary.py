@@ -1,0 +1,121 @@
+"""From the samples of connections and traffic to figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import mean, median
+from typing import Any, Final
+
+from .latencies import merged
+from .stats import figures, paired_ratios
+
+__all__ = ["summarize_loopback", "summarize_wire"]
+
+_PROOF: Final = ("esp", "clear", "neighbour", "dropped", "sa_bytes", "sa_bytes_back", "payload_bytes")
+
+Sample = Mapping[str, Any]
+Row = dict[str, Any]
+
+
+def _groups(samples: Sequence[Sample], *fields: str) -> Iterator[tuple[tuple[Any, ...], list[Sample]]]:
+    """Yield the samples that agree in the fields, with what they agree in."""
+    keys = dict.fromkeys(tuple(sample[name] for name in fields) for sample in samples)
+    for key in keys:
+        yield key, [sample for sample in samples if tuple(sample[name] for name in fields) == key]
+
+
+def _ratio(own: Sequence[Sample], base: Sequence[Sample], figure: str) -> float | None:
+    """Return the median of the ratios in the repeats that have both."""
+    under = {sample["repeat"]: sample[figure] for sample in base}
+    pairs = [(sample[figure], under[sample["repeat"]]) for sample in own if sample["repeat"] in under]
+    return median(paired_ratios([p[0] for p in pairs], [p[1] for p in pairs])) if pairs else None
+
+
+def _of_kind(samples: Sequence[Sample], kind: str) -> list[Sample]:
+    return [sample for sample in samples if sample["kind"] == kind]
+
+
+def _connect(samples: Sequence[Sample]) -> Iterator[Row]:
+    for (side, connections, kind), own in _groups(samples, "side", "connections", "kind"):
+        alike = [s for s in samples if (s["side"], s["connections"]) == (side, connections)]
+        yield {
+            "kind": kind,
+            "side": side,
+            "connections": connections,
+            "per_second": figures([s["per_second"] for s in own]),
+            "ratio_to_plain": _ratio(own, _of_kind(alike, "plain"), "per_second"),
+            "ratio_to_tls": _ratio(own, _of_kind(alike, "tls128"), "per_second"),
+            "latency_us": merged([s["latency_us"] for s in own]),
+        }
+
+
+def _proof(samples: Sequence[Sample]) -> dict[str, int] | None:
+    proofs = [sample["proof"] for sample in samples if sample["proof"]]
+    return {name: sum(proof[name] for proof in proofs) for name in _PROOF} if proofs else None
+
+
+def _throughput(samples: Sequence[Sample]) -> Iterator[Row]:
+    for (streams, message, kind), own in _groups(samples, "streams", "message_bytes", "kind"):
+        alike = [s for s in samples if (s["streams"], s["message_bytes"]) == (streams, message)]
+        yield {
+            "kind": kind,
+            "streams": streams,
+            "message_bytes": message,
+            "gbit_per_second": figures([s["gbit_per_second"] for s in own]),
+            "ratio_to_plain": _ratio(own, _of_kind(alike, "plain"), "gbit_per_second"),
+            "proof": _proof(own) if kind == "secured" else None,
+        }
+
+
+def _latency(samples: Sequence[Sample]) -> Iterator[Row]:
+    for (connections, message, kind), own in _groups(samples, "connections", "message_bytes", "kind"):
+        yield {
+            "kind": kind,
+            "connections": connections,
+            "message_bytes": message,
+            "per_second": figures([s["per_second"] for s in own]),
+            "latency_us": merged([s["latency_us"] for s in own]),
+        }
+
+
+def _datagrams(samples: Sequence[Sample]) -> Iterator[Row]:
+    for (message, kind), own in _groups(samples, "message_bytes", "kind"):
+        yield {
+            "kind": kind,
+            "message_bytes": message,
+            "per_second": figures([s["per_second"] for s in own]),
+            "loss": mean(s["loss"] for s in own),
+        }
+
+
+def summarize_wire(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the figures to the samples of connections and traffic; keep the errors."""
+    found: dict[str, Any] = {"errors": data["errors"]}
+    if "connect" in data:
+        found["connect"] = {**data["connect"], "summary": list(_connect(data["connect"]["samples"]))}
+    if "traffic" in data:
+        traffic = data["traffic"]
+        found["traffic"] = {
+            **traffic,
+            "throughput": list(_throughput(traffic["throughput_samples"])),
+            "latency": list(_latency(traffic["latency_samples"])),
+            "datagrams": list(_datagrams(traffic["datagram_samples"])),
+        }
+    return found
+
+
+def summarize_loopback(data: Mapping[str, Any]) -> list[Row]:
+    """Return Gbit/s and the ratio to iperf3, for each number of streams and kind."""
+    rows = []
+    for (streams, kind), own in _groups(data["samples"], "streams", "kind"):
+        base = [s for s in _of_kind(data["samples"], "iperf3") if s["streams"] == streams]
+        rows.append(
+            {
+                "kind": kind,
+                "streams": streams,
+                "message_bytes": own[0]["message_bytes"],
+                "gbit_per_second": figures([s["gbit_per_second"] for s in own]),
+                "ratio_to_iperf3": _ratio(own, base, "gbit_per_second"),
+            }
+        )
+    return rows
