@@ -70,14 +70,14 @@ $(VENV)/.installed: $(SOURCES) | packages $(BIN)/python
 
 $(VENV)/.test: $(SOURCES) | packages $(BIN)/python
 	@echo 'Building wsasec and installing it into $(VENV), with rich and what the tests need:'
-	@sed -n '/^locust = /p; /^test = /,/^]/p' pyproject.toml
+	@sed -n '/^bench = /p; /^locust = /p; /^test = /,/^]/p' pyproject.toml
 	rm -rf build
 	$(PIP) install --quiet '.[test]'
 	touch $(VENV)/.installed $@
 
 $(VENV)/.dev: $(SOURCES) | packages $(BIN)/python
 	@echo 'Building wsasec and installing it into $(VENV), with rich and what development needs:'
-	@sed -n '/^locust = /p; /^test = /,/^]/p; /^dev = /p' pyproject.toml
+	@sed -n '/^bench = /p; /^locust = /p; /^test = /,/^]/p; /^dev = /p' pyproject.toml
 	rm -rf build
 	$(PIP) install --quiet '.[dev]'
 	touch $(VENV)/.installed $(VENV)/.test $@
