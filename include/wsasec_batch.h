@@ -31,8 +31,8 @@ enum wsasec_kind { WSASEC_KIND_SECURE = 0, WSASEC_KIND_CREATE, WSASEC_KIND_COUNT
 int32_t wsasec_method_status(unsigned method, wsasec_status *status);
 
 /*
- * What a method costs in this process: nanoseconds a socket, as measured by the first large job of the kind that
- * left the method open; 0 where it was not measured.
+ * What a method costs in this process: nanoseconds a socket, as measured by the last job of the kind that left the
+ * method open and measured: the first large one, and then each that is much larger; 0 where it was not measured.
  */
 uint32_t wsasec_method_cost(unsigned kind, unsigned method);
 
@@ -59,12 +59,16 @@ typedef struct wsasec_batch_spec {
 /* TCP_NODELAY; stream sockets only. */
 #define WSASEC_BATCH_NODELAY UINT32_C(0x2)
 
+/* In place of a code, none of which is above 0. */
+#define WSASEC_NOT_TRIED INT32_C(1)
+
 typedef struct wsasec_job wsasec_job;
 
 /*
  * A job that secures sockets as wsasec_secure_many() does; the arrays and the settings must live as long as it.
  * method: enum wsasec_method; threads: for WSASEC_METHOD_THREADS and _AUTO, 0 for one a processor. Where a socket is
  * there twice, either may be the one that is found secured already if several threads are at it, else the second.
+ * codes: as there; of a socket that was not tried yet WSASEC_NOT_TRIED.
  * Returns NULL, with the status filled in: WSAENOBUFS (no memory), or as wsasec_method_status().
  */
 wsasec_job *wsasec_job_secure(const int32_t *sockets, size_t count, const void *settings, uint32_t settings_len,
@@ -74,7 +78,7 @@ wsasec_job *wsasec_job_secure(const int32_t *sockets, size_t count, const void *
  * A job that makes sockets, secures and binds them; non-blocking, and closed when another program is started.
  * sockets: room for count descriptors; those that could not be made are -1. codes: NULL, or count results, each
  * 0 or a Winsock code made negative. stop: whether the first failure ends the job (the rest is then -1, with
- * code 0). Returns NULL as above, or WSAEINVAL (specification, settings).
+ * code 0). Returns NULL as above, or with WSAEINVAL, WSAEFAULT or WSAEMSGSIZE (specification, settings).
  */
 wsasec_job *wsasec_job_create(int32_t *sockets, size_t count, const wsasec_batch_spec *spec, int32_t *codes,
                               int stop, unsigned method, unsigned threads, wsasec_status *status);

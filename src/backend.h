@@ -116,6 +116,12 @@ void wsasec_backend_parallel(unsigned count, void (*work)(void *context, unsigne
 /* Nanoseconds of a clock that only goes forward. */
 uint64_t wsasec_backend_clock(void);
 
+/* So many nanoseconds after a time, or the last time that there is. */
+static inline uint64_t wsasec_after(uint64_t time, uint64_t nanoseconds)
+{
+    return nanoseconds < UINT64_MAX - time ? time + nanoseconds : UINT64_MAX;
+}
+
 /*
  * Takes a connection from a listener; identity: of the accepted socket, NULL where nobody wants to know it. address: room
  * for *address_len bytes of sockaddr, or NULL.

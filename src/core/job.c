@@ -21,7 +21,12 @@ static unsigned lanes_for(size_t count, unsigned method, unsigned threads)
         return 1;
     if (!threads)
         threads = processors;
-    return threads < WSASEC_THREADS_MAX ? threads : WSASEC_THREADS_MAX;
+    if (threads > WSASEC_THREADS_MAX)
+        threads = WSASEC_THREADS_MAX;
+    /* More would find nothing to do. */
+    if (count < (size_t)threads * SOCKETS_A_LOOK)
+        threads = (unsigned)((count + SOCKETS_A_LOOK - 1) / SOCKETS_A_LOOK);
+    return threads ? threads : 1;
 }
 
 static wsasec_job *make(const void *settings, uint32_t settings_len, int32_t *codes, size_t count, unsigned method,
@@ -78,7 +83,8 @@ static wsasec_job *equip(wsasec_job *job, unsigned method, wsasec_status *status
         wsasec_trial_without(&job->trial, WSASEC_METHOD_IO_URING);
         return job;
     }
-    *status = own;
+    if (status)
+        *status = own;
     drop(job);
     return NULL;
 }
@@ -91,6 +97,8 @@ wsasec_job *wsasec_job_secure(const int32_t *sockets, size_t count, const void *
     if (!job)
         return NULL;
     job->sockets = sockets;
+    for (size_t i = 0; codes && i < count; i++)
+        codes[i] = WSASEC_NOT_TRIED;
     return equip(job, method, status);
 }
 
@@ -238,14 +246,16 @@ void wsasec_job_stretch(wsasec_job *job, unsigned method, size_t to, uint64_t en
 
 int wsasec_job_run(wsasec_job *job, uint64_t nanoseconds)
 {
-    const uint64_t end = wsasec_backend_clock() + nanoseconds;
+    const uint64_t end = wsasec_after(wsasec_backend_clock(), nanoseconds);
 
-    /* Between two slices the thread, and so what it makes, may have moved to another realm. */
-    for (unsigned i = 0; i < job->lane_count; i++)
+    /* Between two slices any time may pass: the thread may have moved to another realm, and what is in force changed. */
+    for (unsigned i = 0; i < job->lane_count; i++) {
         job->lanes[i].realm = 0;
+        job->lanes[i].readiness.left = 0;
+    }
     while (job->next < atomic_load(&job->limit)) {
         if (job->trial.running)
-            wsasec_trial_step(&job->trial, job);
+            wsasec_trial_step(&job->trial, job, end);
         else
             wsasec_job_stretch(job, job->method, job->count, end);
         if (wsasec_backend_clock() >= end)

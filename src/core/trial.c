@@ -2,6 +2,8 @@
 /* Without locks: two jobs may try at the same time, and the later one to end is the one that is remembered. */
 #include "trial.h"
 
+#include <string.h>
+
 #include "errors.h"
 #include "job.h"
 
@@ -37,7 +39,11 @@ unsigned wsasec_method_best(unsigned kind)
 int32_t wsasec_method_status(unsigned method, wsasec_status *status)
 {
     struct wsasec_ring *ring;
+    wsasec_status own;
 
+    if (!status)
+        status = &own;
+    memset(status, 0, sizeof *status);
     switch (method) {
     case WSASEC_METHOD_AUTO:
     case WSASEC_METHOD_PLAIN:
@@ -138,7 +144,7 @@ static void decide(struct wsasec_trial *trial, struct wsasec_job *job)
     atomic_store(&samples[trial->kind], (uint32_t)trial->sample);
 }
 
-void wsasec_trial_step(struct wsasec_trial *trial, struct wsasec_job *job)
+void wsasec_trial_step(struct wsasec_trial *trial, struct wsasec_job *job, uint64_t end)
 {
     const unsigned round = trial->step / trial->count;
     /* Another one begins each round. */
@@ -147,15 +153,20 @@ void wsasec_trial_step(struct wsasec_trial *trial, struct wsasec_job *job)
     const size_t failed = job->failed;
     const uint64_t begin = wsasec_backend_clock();
 
-    if (trial->sample > job->count - from) {
+    if (!trial->left && trial->sample > job->count - from) {
         trial->running = 0;
         return;
     }
-    wsasec_job_stretch(job, trial->methods[turn], from + trial->sample, UINT64_MAX);
-    trial->ns[turn][round] = wsasec_backend_clock() - begin;
+    if (!trial->left)
+        trial->left = trial->sample;
+    wsasec_job_stretch(job, trial->methods[turn], from + trial->left, end);
+    trial->ns[turn][round] += wsasec_backend_clock() - begin;
     /* What fails takes another time: nothing can be learned from it. */
-    if (job->failed != failed || job->next != from + trial->sample)
+    if (job->failed != failed) {
         trial->running = 0;
-    else if (++trial->step == trial->count * WSASEC_TRIAL_ROUNDS)
+        return;
+    }
+    trial->left -= job->next - from;
+    if (!trial->left && ++trial->step == trial->count * WSASEC_TRIAL_ROUNDS)
         decide(trial, job);
 }

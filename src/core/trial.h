@@ -25,6 +25,7 @@ struct wsasec_trial {
     unsigned methods[WSASEC_METHOD_COUNT];
     unsigned step;
     size_t sample; /* sockets */
+    size_t left;   /* of the sample that the last slice of time broke off */
     uint64_t ns[WSASEC_METHOD_COUNT][WSASEC_TRIAL_ROUNDS];
 };
 
@@ -37,7 +38,7 @@ int wsasec_trial_has(const struct wsasec_trial *trial, unsigned method);
 /* Goes on without a method. */
 void wsasec_trial_without(struct wsasec_trial *trial, unsigned method);
 
-/* Runs one sample; after the last one the job has its method. */
-void wsasec_trial_step(struct wsasec_trial *trial, struct wsasec_job *job);
+/* Runs one sample, or as much of it as there is time for; after the last one the job has its method. */
+void wsasec_trial_step(struct wsasec_trial *trial, struct wsasec_job *job, uint64_t end);
 
 #endif

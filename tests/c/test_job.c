@@ -221,6 +221,54 @@ static void test_a_job_that_is_given_up(void)
     }
 }
 
+/* The longest time there is: to the end, in one go. */
+static void test_a_job_in_one_go(void)
+{
+    EACH_METHOD(method) {
+        wsasec_status first;
+        wsasec_job *job;
+
+        fresh();
+        job = wsasec_job_secure(sockets, MANY, NULL, 0, codes, method, 0, &first);
+        CHECK(codes[0] == WSASEC_NOT_TRIED && codes[MANY - 1] == WSASEC_NOT_TRIED);
+        CHECK(wsasec_job_run(job, UINT64_MAX) == 1 && wsasec_job_done(job) == MANY);
+        CHECK(wsasec_job_end(job, &first) == 0);
+        for (int i = 0; i < MANY; i++)
+            CHECK(codes[i] == 0);
+    }
+}
+
+/* Any time may pass between two slices: what must be in force is looked at again in each. */
+static void test_a_job_that_pauses(void)
+{
+    EACH_METHOD(method) {
+        wsasec_status first;
+        wsasec_job *job;
+        size_t done;
+
+        fresh();
+        job = wsasec_job_secure(sockets, MANY, NULL, 0, codes, method, 2, &first);
+        CHECK(wsasec_job_run(job, 0) == 0);
+        done = wsasec_job_done(job);
+        the_double.ready_fails = WSASEC_REASON_GUARD_SYSCTL4;
+        while (!wsasec_job_run(job, UINT64_MAX))
+            continue;
+        CHECK(wsasec_job_end(job, &first) == MANY - done && first.step == WSASEC_STEP_GUARD);
+    }
+}
+
+static void test_threads_have_something_to_do(void)
+{
+    wsasec_status first;
+
+    fresh();
+    CHECK(finish(wsasec_job_secure(sockets, 100, NULL, 0, codes, WSASEC_METHOD_THREADS, 64, &first), &first) == 0);
+    CHECK(counted('T') == 1);
+    fresh();
+    CHECK(finish(wsasec_job_secure(sockets, 0, NULL, 0, codes, WSASEC_METHOD_THREADS, 64, &first), &first) == 0);
+    CHECK(counted('T') == 0);
+}
+
 static void test_methods(void)
 {
     wsasec_status status;
@@ -232,6 +280,8 @@ static void test_methods(void)
     the_double.ring_fails = WSASEC_REASON_URING_DISABLED;
     CHECK(wsasec_method_status(WSASEC_METHOD_IO_URING, &status) == -WSASEC_WSAEOPNOTSUPP);
     CHECK(status.reason == WSASEC_REASON_URING_DISABLED && status.os_error == 11);
+    CHECK(wsasec_method_status(WSASEC_METHOD_IO_URING, NULL) == -WSASEC_WSAEOPNOTSUPP);
+    CHECK(!wsasec_job_secure(sockets, MANY, NULL, 0, codes, WSASEC_METHOD_IO_URING, 0, NULL));
     CHECK(!wsasec_job_secure(sockets, MANY, NULL, 0, codes, WSASEC_METHOD_IO_URING, 0, &status));
     CHECK(status.reason == WSASEC_REASON_URING_DISABLED);
     CHECK(!wsasec_job_create(sockets, MANY, &spec, codes, 0, WSASEC_METHOD_IO_URING, 0, &status));
@@ -299,6 +349,9 @@ int main(void)
     test_a_batch_stops_at_its_first_failure();
     test_a_batch_that_keeps_what_it_can();
     test_a_job_that_is_given_up();
+    test_a_job_in_one_go();
+    test_a_job_that_pauses();
+    test_threads_have_something_to_do();
     test_methods();
     return failures != 0;
 }
