@@ -23,9 +23,10 @@ extern "C" {
  * room for *address_len bytes of sockaddr, which is then set.
  *
  * Returns 0, or an error with status->step WSASEC_STEP_ACCEPT: WSAEWOULDBLOCK (nothing waits), WSAEINVAL (not
- * listening), WSAECONNRESET (the connection is gone again: try the next), WSAEMFILE, WSAENOBUFS; status->os_error is
- * accept()'s errno, also EINTR. With another step it was the protection that failed: the connection was closed
- * without a packet, and the listener is good for more.
+ * listening, or securing the listener failed before), WSAENOTSOCK, WSAEFAULT (arguments), WSAECONNRESET (the
+ * connection is gone again: try the next), WSAEMFILE, WSAENOBUFS; status->os_error is accept()'s errno, also EINTR,
+ * or 0. With another step it was the protection that failed: the connection was closed without a packet, and the
+ * listener is good for more.
  */
 int32_t wsasec_accept(wsasec_socket listener, uint32_t flags, wsasec_socket *accepted, void *address,
                       uint32_t *address_len, wsasec_status *status);

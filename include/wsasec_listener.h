@@ -20,7 +20,7 @@ enum wsasec_listener_mode {
     WSASEC_LISTENER_MODES
 };
 
-/* The socket must be secured. */
+/* The socket must be secured: by this process, or, by another one, with the mark of a profile in use. */
 #define WSASEC_LISTENER_SECURED UINT32_C(0x1)
 /* TCP_NODELAY on accepted sockets. */
 #define WSASEC_LISTENER_NODELAY UINT32_C(0x2)
@@ -58,7 +58,7 @@ typedef struct wsasec_listener wsasec_listener;
  * made by fork() there is no listener: its descriptors are closed there, and the functions below do nothing.
  *
  * Returns NULL with the status filled in: WSAENOTSOCK; WSAEINVAL (specification, not listening or bound, not secured
- * but to be so, secured with SO_REUSEPORT set), WSAENOBUFS, WSAEMFILE.
+ * but to be so, secured with SO_REUSEPORT set, or, for datagrams, SO_REUSEADDR), WSAENOBUFS, WSAEMFILE.
  */
 wsasec_listener *wsasec_listener_start(const wsasec_listener_spec *spec, wsasec_status *status);
 

@@ -31,6 +31,8 @@ enum wsasec_traffic_phase {
 #define WSASEC_TRAFFIC_MESSAGE_MAX (UINT32_C(1) << 24)
 #define WSASEC_TRAFFIC_DATAGRAM_MAX UINT32_C(65507)
 #define WSASEC_TRAFFIC_THREADS_MAX 1024
+#define WSASEC_TRAFFIC_RATE_MIN 1e-3
+#define WSASEC_TRAFFIC_RATE_MAX 1e12
 
 typedef struct wsasec_traffic_spec {
     uint32_t kind;          /* enum wsasec_traffic_kind */
@@ -41,7 +43,8 @@ typedef struct wsasec_traffic_spec {
     uint64_t run;     /* nanoseconds that are measured */
     uint64_t drain;   /* nanoseconds at most for what is still on its way then */
     /*
-     * Of all sockets together, a second: bytes of streams, requests, or datagrams; 0: no limit. Requests then have
+     * Of all sockets together, a second: bytes of streams, requests, or datagrams, from WSASEC_TRAFFIC_RATE_MIN to
+     * WSASEC_TRAFFIC_RATE_MAX; 0: no limit. Requests then have
      * a schedule: each socket its own, evenly spread, and a latency counts from the time at which the request
      * should have been sent, also where an earlier one held it up.
      */

@@ -5,6 +5,7 @@
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.bytes cimport PyBytes_AsStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
+cimport cython
 from libc.stdint cimport int32_t, intptr_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -50,12 +51,9 @@ cdef extern from "wsasec.h" nogil:
         WSASEC_STATUS_STILL_OPEN
         WSASEC_PROFILES_MAX
         WSASEC_OPTIONS_MAX
-        WSASEC_REASON_NOT_A_SOCKET
-        WSASEC_WSAENOTSOCK
         WSASEC_STEP_ACCEPT
 
     int32_t wsasec_set_socket_security(wsasec_socket, const void *, uint32_t, void *, void *, wsasec_status *)
-    size_t wsasec_secure_many(const int32_t *, size_t, const void *, uint32_t, int32_t *, wsasec_status *)
     int32_t wsasec_profiles_set(const wsasec_profile *, size_t, size_t)
     const wsasec_profile *wsasec_profile_at(uint16_t)
     const wsasec_profile *wsasec_profile_builtin()

@@ -97,14 +97,18 @@ cdef unsigned thread_number(object threads) except? 0:
     return threads
 
 
-cdef int run_job(wsasec_job *job, size_t count, object progress) except -1:
-    """Run a job to its end; an exception (a signal's, or the callback's) leaves it where it is."""
+cdef int run_job(wsasec_job *job, size_t count, object progress, Descriptors batch) except -1:
+    """Run a job to its end; an exception (a signal's, or the callback's) leaves it where it is.
+
+    batch: what begin_use() returned for the sockets.
+    """
     cdef int finished = 0
     cdef double told = monotonic()
     while True:
         with nogil:
             finished = wsasec_job_run(job, SLICE)
         PyErr_CheckSignals()
+        check_use(batch)
         if finished:
             return 0
         if progress is not None and monotonic() - told >= BETWEEN_REPORTS:
@@ -115,6 +119,9 @@ cdef int run_job(wsasec_job *job, size_t count, object progress) except -1:
 cdef const char *INT_FORMAT = b"i"
 
 
+# Its reference to the owner is part of no cycle that cannot be broken elsewhere; and a view that the garbage collector
+# had cleared would look like an owner.
+@cython.no_gc_clear
 cdef class Descriptors:
     """Sockets made in one C call; a read-only buffer of C ints, shape (n,), -1 where there is none.
 
@@ -125,6 +132,10 @@ cdef class Descriptors:
     cdef Py_ssize_t count
     cdef Py_ssize_t shape
     cdef bint given_away
+    cdef Py_ssize_t users
+    """Calls that use the sockets without the GIL."""
+    cdef bint to_be_closed
+    """When the last of them has ended."""
     cdef readonly Descriptors owner
     """The batch of which this is a view; None for the owner of the sockets."""
 
@@ -190,7 +201,7 @@ cdef class Descriptors:
         if job is NULL:
             raise failure(&first, None)
         try:
-            run_job(job, <size_t>count, progress)
+            run_job(job, <size_t>count, progress, None)
         except BaseException:
             wsasec_job_end(job, NULL)
             self._close()
@@ -215,11 +226,13 @@ cdef class Descriptors:
         """Give all descriptors away, as an array('i'); they are -1 here from now on.
 
         Raises:
-            ValueError: they are closed, or given away already.
+            ValueError: they are closed, or given away already, or in use by a call.
         """
         cdef Py_ssize_t i
         if self.given_away:
             raise ValueError("the batch is closed")
+        if self.users:
+            raise ValueError("the sockets are in use by a call that has not ended")
         taken = array.array("i", (<char *>self.numbers)[:4 * self.count] if self.count else b"")
         self.given_away = True
         for i in range(self.count):
@@ -227,11 +240,19 @@ cdef class Descriptors:
         return taken
 
     def _close(self):
-        """Close the sockets; descriptors in a row by one system call."""
-        if self.numbers is not NULL and not self.given_away:
-            self.given_away = True  # another thread, which may run now, must not close them again
-            with nogil:
-                wsasec_close_many(self.numbers, <size_t>self.count)
+        """Close the sockets; descriptors in a row by one system call.
+
+        A call that uses them is ended first, within about 50 ms: their numbers may be those of other sockets
+        as soon as they are closed.
+        """
+        if self.numbers is NULL or self.given_away:
+            return
+        self.given_away = True  # another thread, which may run now, must not close them again
+        if self.users:
+            self.to_be_closed = True
+            return
+        with nogil:
+            wsasec_close_many(self.numbers, <size_t>self.count)
 
     def __len__(self):
         return self.count
@@ -267,8 +288,41 @@ cdef class Descriptors:
         pass
 
 
+cdef Descriptors begin_use(object sockets):
+    """Keep the sockets of a batch, or of a view of one, open during a call; return the batch, None for what is none."""
+    cdef Descriptors batch
+    if isinstance(sockets, memoryview):
+        sockets = sockets.obj
+    if not isinstance(sockets, Descriptors):
+        return None
+    batch = sockets
+    if batch.owner is not None:
+        batch = batch.owner
+    batch.users += 1
+    return batch
+
+
+cdef int check_use(Descriptors batch) except -1:
+    """Find out that the batch was closed meanwhile, by another thread or a callback."""
+    if batch is not None and batch.to_be_closed:
+        raise ValueError("the batch was closed")
+    return 0
+
+
+cdef int end_use(Descriptors batch) except -1:
+    """Take back begin_use(), and close what was to be closed meanwhile."""
+    if batch is None:
+        return 0
+    batch.users -= 1
+    if batch.to_be_closed and not batch.users:
+        batch.to_be_closed = False
+        with nogil:
+            wsasec_close_many(batch.numbers, <size_t>batch.count)
+    return 0
+
+
 cdef object codes_of(const int32_t[::1] fds, const void *data, uint32_t length, unsigned method, unsigned threads,
-                     object progress, wsasec_status *first, size_t *failed):
+                     object progress, Descriptors batch, wsasec_status *first, size_t *failed):
     """Secure them all; the codes are Winsock's, positive."""
     cdef Py_ssize_t count = fds.shape[0]
     cdef Py_ssize_t i
@@ -284,7 +338,7 @@ cdef object codes_of(const int32_t[::1] fds, const void *data, uint32_t length, 
     if job is NULL:
         raise failure(first, None)
     try:
-        run_job(job, <size_t>count, progress)
+        run_job(job, <size_t>count, progress, batch)
     finally:
         failed[0] = wsasec_job_end(job, first)
     if failed[0]:
@@ -293,17 +347,18 @@ cdef object codes_of(const int32_t[::1] fds, const void *data, uint32_t length, 
     return codes
 
 
-cdef object numbers_of(object sockets):
-    """Return a buffer of C ints: the one that was given, or one made of sockets."""
+cdef tuple numbers_of(object sockets):
+    """Return a buffer of C ints, the one that was given or one made of sockets, and what keeps those open."""
     if isinstance(sockets, (str, bytes, bytearray)):
         raise TypeError(f"sockets, or a buffer of C ints, are wanted, not {type(sockets).__name__}")
     try:
         view = memoryview(sockets)
     except TypeError:
-        return descriptors(sockets)
+        sockets = list(sockets)
+        return descriptors(sockets), sockets
     if view.format != "i" or view.ndim != 1 or not view.c_contiguous:
         raise TypeError("a buffer of sockets is one contiguous row of C ints (format 'i')")
-    return view
+    return view, sockets
 
 
 def secure_many(sockets, settings=None, *, errors="raise", method="auto", threads=0, progress=None):
@@ -330,8 +385,10 @@ def secure_many(sockets, settings=None, *, errors="raise", method="auto", thread
         SecurityError: the method is not to be had here, and why; ``winsock`` is WSAEOPNOTSUPP, or WSAENOBUFS or
             WSAEMFILE where it lacks memory or a descriptor.
         TypeError, ValueError: as `secure`, before any socket is touched.
+        ValueError: the batch that has the sockets was closed meanwhile.
     """
     cdef const int32_t[::1] fds
+    cdef Descriptors batch
     cdef wsasec_status first
     cdef const void *data
     cdef uint32_t length
@@ -341,9 +398,13 @@ def secure_many(sockets, settings=None, *, errors="raise", method="auto", thread
     if errors not in ("raise", "return"):
         raise ValueError(f"errors is 'raise' or 'return', not {errors!r}")
     buffer_of(settings, &data, &length)
-    fds = numbers_of(sockets)
+    fds, kept = numbers_of(sockets)
     get_ready()
-    codes = codes_of(fds, data, length, number, lanes, progress, &first, &failed)
+    batch = begin_use(kept)
+    try:
+        codes = codes_of(fds, data, length, number, lanes, progress, batch, &first, &failed)
+    finally:
+        end_use(batch)
     if errors == "return":
         return codes
     if failed:

@@ -32,7 +32,7 @@ cdef extern from "wsasec_connect.h" nogil:
 cdef double MOST_SECONDS = 1e9
 
 
-cdef int run_connector(wsasec_connector *connector, size_t count, object progress) except -1:
+cdef int run_connector(wsasec_connector *connector, size_t count, object progress, Descriptors batch) except -1:
     """Run it to its end; an exception (a signal's, or the callback's) leaves it where it is."""
     cdef wsasec_connect_counts counts
     cdef int finished = 0
@@ -41,6 +41,7 @@ cdef int run_connector(wsasec_connector *connector, size_t count, object progres
         with nogil:
             finished = wsasec_connect_run(connector, SLICE)
         PyErr_CheckSignals()
+        check_use(batch)
         if finished:
             return 0
         if progress is not None and monotonic() - told >= BETWEEN_REPORTS:
@@ -67,6 +68,7 @@ def connect_many(sockets, bytes addresses not None, size_t address_count, double
 
     Raises:
         SecurityError: no descriptor left (WSAEMFILE), no memory, or wrong addresses (WSAEINVAL).
+        ValueError: the batch that has the sockets was closed meanwhile.
     """
     cdef const int32_t[::1] fds = sockets
     cdef Py_ssize_t count = fds.shape[0]
@@ -75,6 +77,7 @@ def connect_many(sockets, bytes addresses not None, size_t address_count, double
     cdef wsasec_connect_counts counts
     cdef wsasec_status status
     cdef wsasec_connector *connector
+    cdef Descriptors batch
     cdef Histogram latency = Histogram()
     cdef Histogram wait = Histogram()
     cdef char *text
@@ -95,9 +98,11 @@ def connect_many(sockets, bytes addresses not None, size_t address_count, double
     connector = wsasec_connect_begin(&fds[0], <size_t>count, &spec, &errnos_view[0], &status)
     if connector is NULL:
         raise failure(&status, None)
+    batch = begin_use(sockets)
     try:
-        run_connector(connector, <size_t>count, progress)
+        run_connector(connector, <size_t>count, progress, batch)
         wsasec_connect_look(connector, &counts)
     finally:
         wsasec_connect_end(connector)
+        end_use(batch)
     return errnos, counts.connected, counts.waited, counts.nanoseconds / 1e9, latency, wait

@@ -77,11 +77,12 @@ cdef class ListenerEngine:
     cdef wsasec_listener *listener
 
     def __dealloc__(self):
-        wsasec_listener_free(self.listener)
+        with nogil:  # it waits for its threads
+            wsasec_listener_free(self.listener)
 
     def _start(self, socket, unsigned mode, bint secured, bint nodelay, unsigned threads, unsigned read_size,
                uint64_t discard_after):
-        """Start it on a socket, whose descriptor is its own then."""
+        """Start it on a socket, whose descriptor is its own then: the object is detached."""
         cdef wsasec_listener_spec spec
         cdef wsasec_status status
         if self.listener is not NULL:
@@ -102,6 +103,7 @@ cdef class ListenerEngine:
             self.listener = wsasec_listener_start(&spec, &status)
         if self.listener is NULL:
             raise failure(&status, spec.socket)
+        socket.detach()  # here, where no signal's exception can come between the two
 
     def _counts(self):
         """Return the members of wsasec_listener_counts by name."""

@@ -65,13 +65,14 @@ cdef dict counts_of(const wsasec_traffic *traffic):
     }
 
 
-cdef int await_traffic(wsasec_traffic *traffic, object progress) except -1:
+cdef int await_traffic(wsasec_traffic *traffic, object progress, Descriptors batch) except -1:
     cdef int over = 0
     cdef double told = monotonic()
     while True:
         with nogil:
             over = wsasec_traffic_wait(traffic, SLICE)
         PyErr_CheckSignals()
+        check_use(batch)
         if over < 0:
             raise RuntimeError("the process was forked while traffic ran: its threads are the parent's")
         if over:
@@ -141,12 +142,14 @@ def run_traffic(sockets, unsigned kind, *, unsigned threads, unsigned message_by
 
     Raises:
         SecurityError: a value is out of range, or the system has no room for threads.
+        ValueError: no sockets; the batch that has them was closed meanwhile.
     """
     cdef const int32_t[::1] fds
     cdef wsasec_traffic_spec spec
     cdef wsasec_status status
     cdef wsasec_traffic *traffic
-    fds = numbers_of(sockets)
+    cdef Descriptors batch
+    fds, kept = numbers_of(sockets)
     if fds.shape[0] == 0:
         raise ValueError("no sockets")
     memset(&spec, 0, sizeof(spec))
@@ -157,13 +160,17 @@ def run_traffic(sockets, unsigned kind, *, unsigned threads, unsigned message_by
     spec.run = run
     spec.drain = drain
     spec.rate = rate
-    with nogil:
-        traffic = wsasec_traffic_start(&fds[0], <size_t>fds.shape[0], &spec, &status)
-    if traffic is NULL:
-        raise failure(&status, None)
+    batch = begin_use(kept)
     try:
-        await_traffic(traffic, progress)
-        return counts_of(traffic), traffic_results(traffic, fds.shape[0])
-    finally:
         with nogil:
-            wsasec_traffic_end(traffic)
+            traffic = wsasec_traffic_start(&fds[0], <size_t>fds.shape[0], &spec, &status)
+        if traffic is NULL:
+            raise failure(&status, None)
+        try:
+            await_traffic(traffic, progress, batch)
+            return counts_of(traffic), traffic_results(traffic, fds.shape[0])
+        finally:
+            with nogil:
+                wsasec_traffic_end(traffic)
+    finally:
+        end_use(batch)

@@ -113,9 +113,14 @@ int32_t wsasec_accept(wsasec_socket listener, uint32_t flags, wsasec_socket *acc
         status = &own;
     memset(status, 0, sizeof *status);
     if (!accepted || (address && !address_len))
-        return wsasec_fail(status, WSASEC_STEP_BUFFER, WSASEC_REASON_NULL_POINTER, 0);
+        return wsasec_fail(status, WSASEC_STEP_ACCEPT, WSASEC_REASON_NULL_POINTER, 0);
     if (flags & ~WSASEC_ACCEPT_NONBLOCKING)
-        return wsasec_fail(status, WSASEC_STEP_BUFFER, WSASEC_REASON_SPECIFICATION, 0);
+        return wsasec_fail(status, WSASEC_STEP_ACCEPT, WSASEC_REASON_SPECIFICATION, 0);
     code = wsasec_acceptor_prepare(&acceptor, listener, status);
-    return code ? code : wsasec_acceptor_next(&acceptor, flags, accepted, address, address_len, status);
+    if (code) {
+        /* Another step would say that the listener is good for more. */
+        status->step = WSASEC_STEP_ACCEPT;
+        return code;
+    }
+    return wsasec_acceptor_next(&acceptor, flags, accepted, address, address_len, status);
 }

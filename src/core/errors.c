@@ -105,8 +105,8 @@ static const struct {
                                        "accept the next one"},
     [WSASEC_REASON_NOT_SECURED] = {WSASEC_WSAEINVAL, "the socket is not secured",
                                    "secure it before bind(), or say that it is to be plain"},
-    [WSASEC_REASON_PORT_SHARED] = {WSASEC_WSAEINVAL, "the socket shares its port (SO_REUSEPORT)",
-                                   "leave SO_REUSEPORT off: another socket on the port would take connections in clear"},
+    [WSASEC_REASON_PORT_SHARED] = {WSASEC_WSAEINVAL, "the socket shares its port (SO_REUSEPORT, or SO_REUSEADDR for datagrams)",
+                                   "leave the option off: another socket on the port would take a part in clear"},
 };
 
 static const char *const steps[WSASEC_STEP_COUNT] = {

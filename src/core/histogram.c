@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+static const double ROUNDING = 1e-12;
+
 enum { EXACT = 256, PARTS = 128, PART_BITS = 7 };
 
 /* The number of bits a value has above the eight that a bucket can tell. */
@@ -69,13 +71,16 @@ void wsasec_histogram_add(wsasec_histogram *histogram, const wsasec_histogram *o
 
 uint32_t wsasec_histogram_quantile(const wsasec_histogram *histogram, double fraction)
 {
+    double exact;
     uint64_t wanted;
     uint64_t seen = 0;
 
     if (!histogram->count)
         return 0;
-    wanted = (uint64_t)(fraction * (double)histogram->count);
-    if ((double)wanted < fraction * (double)histogram->count || !wanted)
+    /* 0.999 of 1,000 are 999, though the product is a little more. */
+    exact = fraction * (double)histogram->count * (1 - ROUNDING);
+    wanted = (uint64_t)exact;
+    if ((double)wanted < exact || !wanted)
         wanted++;
     for (unsigned i = 0; i < WSASEC_HISTOGRAM_BUCKETS; i++) {
         seen += histogram->buckets[i];

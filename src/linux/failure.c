@@ -53,7 +53,8 @@ static unsigned reason_of_ordinary(unsigned step, int error)
 
 static int is_ordinary(unsigned step)
 {
-    return step == WSASEC_STEP_CREATE || step == WSASEC_STEP_OPTIONS || step == WSASEC_STEP_BIND;
+    return step == WSASEC_STEP_CREATE || step == WSASEC_STEP_OPTIONS || step == WSASEC_STEP_BIND ||
+           step == WSASEC_STEP_ACCEPT;
 }
 
 int32_t wsasec_fail_errno(wsasec_status *status, unsigned step, int error)

@@ -282,10 +282,14 @@ class SocketBatch(_wsasec.Descriptors):
         Returns:
             An ``array('i')``, -1 where there is no socket.
 
+        Raises:
+            ValueError: the batch is closed, is a view, or is in use by a call of another thread.
+
         """
         self._own()
+        taken = self._take()
         self._closed = True
-        return self._take()
+        return taken
 
     def sockets(self) -> list[_socket.socket]:
         """Turn the batch into socket objects that own their descriptors; the batch is closed then.
@@ -313,7 +317,11 @@ class SocketBatch(_wsasec.Descriptors):
         return made
 
     def close(self) -> None:
-        """Close all sockets; twice is no error. A view cannot be closed."""
+        """Close all sockets; twice is no error. A view cannot be closed.
+
+        A call that uses them, in another thread or the one from whose callback this is called, ends with a
+        ValueError first; the sockets are closed when it has.
+        """
         if self.owner is not None:
             raise ValueError("a view does not own its sockets: close the batch")
         self._closed = True

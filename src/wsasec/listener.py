@@ -70,12 +70,16 @@ def _widen(sock: _socket.socket, size: int) -> None:
 
 
 def _shares_port(sock: _socket.socket) -> bool:
-    return bool(sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT))
+    options = [_socket.SO_REUSEPORT]
+    if sock.type == _socket.SOCK_DGRAM:
+        options.append(_socket.SO_REUSEADDR)
+    return any(sock.getsockopt(_socket.SOL_SOCKET, option) for option in options)
 
 
 _NOT_SHARED = (
-    "a secured socket has its port to itself: with SO_REUSEPORT another socket on the port would be dealt a "
-    "part of its connections, and would take them in clear; take threads= for more speed"
+    "a secured socket has its port to itself: with SO_REUSEPORT (or SO_REUSEADDR, for datagrams) another socket "
+    "on the port would be dealt some of the connections or datagrams, and would take them in clear; take "
+    "threads= for more speed"
 )
 
 
@@ -157,7 +161,6 @@ class Listener(_wsasec.ListenerEngine):
             self._family = sock.family
             self._type = kind
             self._start(sock, _MODES[mode], secure, nodelay, threads, read_size, discard_after)
-            sock.detach()
             self._process = os.getpid()
             self._closed = False
             _live.add(self)

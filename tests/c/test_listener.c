@@ -271,6 +271,8 @@ static void test_refused(void)
     int datagrams = bound(SOCK_DGRAM);
     int fresh = socket(AF_INET, SOCK_STREAM, 0);
     int shared = socket(AF_INET, SOCK_STREAM, 0);
+    int shared_port = socket(AF_INET, SOCK_DGRAM, 0);
+    const struct sockaddr_in loopback = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     const wsasec_listener_spec good = {.socket = listening, .threads = 1};
     wsasec_listener_spec spec = good;
 
@@ -297,6 +299,13 @@ static void test_refused(void)
     CHECK(listen(shared, 1) == 0);
     spec.socket = shared;
     refuse(spec, WSASEC_WSAEINVAL);
+    CHECK(wsasec_set_socket_security(shared_port, NULL, 0, NULL, NULL, NULL) == 0);
+    CHECK(setsockopt(shared_port, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0);
+    CHECK(bind(shared_port, (const struct sockaddr *)&loopback, sizeof loopback) == 0);
+    spec.socket = shared_port;
+    spec.mode = WSASEC_LISTENER_SINK;
+    refuse(spec, WSASEC_WSAEINVAL);
+    close(shared_port);
     wsasec_listener_free(NULL);
     close(listening);
     close(datagrams);

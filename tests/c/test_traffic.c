@@ -368,14 +368,55 @@ static void test_no_answer(void)
     close(far);
 }
 
+/* Far more than can be: it ends in time, and what was not begun is told. */
+static void test_extreme_rates(void)
+{
+    const double rates[] = {WSASEC_TRAFFIC_RATE_MIN, 1e9, WSASEC_TRAFFIC_RATE_MAX};
+
+    for (uint32_t kind = WSASEC_TRAFFIC_STREAM; kind <= WSASEC_TRAFFIC_DATAGRAMS; kind++)
+        for (int i = 0; i < 3; i++) {
+            struct peers peers;
+            struct outcome outcome;
+            wsasec_traffic_spec spec = spec_of(kind, 100, 2, rates[i]);
+
+            spec.drain = 100 * MILLISECOND;
+            open_peers(&peers, kind == WSASEC_TRAFFIC_DATAGRAMS ? SOCK_DGRAM : SOCK_STREAM,
+                       kind == WSASEC_TRAFFIC_REQUESTS);
+            run(&peers, &spec, &outcome);
+            if (i && kind == WSASEC_TRAFFIC_REQUESTS) {
+                CHECK(outcome.result.messages > 0 && outcome.result.unsent > 0);
+                for (int j = 0; j < PAIRS; j++)
+                    CHECK(outcome.sockets[j].messages > 0);
+            }
+            close_peers(&peers);
+        }
+}
+
+/* The longest time there is. */
+static void test_wait_for_ever(void)
+{
+    const wsasec_traffic_spec spec = spec_of(WSASEC_TRAFFIC_DATAGRAMS, 100, 1, 100);
+    wsasec_status status;
+    wsasec_traffic *traffic;
+    int32_t near;
+    int far;
+
+    loopback_pair(SOCK_DGRAM, &near, &far);
+    traffic = wsasec_traffic_start(&near, 1, &spec, &status);
+    CHECK(wsasec_traffic_wait(traffic, UINT64_MAX) == 1);
+    wsasec_traffic_end(traffic);
+    close(near);
+    close(far);
+}
+
 static void test_wrong_specifications(void)
 {
     const wsasec_traffic_spec good = spec_of(WSASEC_TRAFFIC_DATAGRAMS, 100, 1, 0);
-    wsasec_traffic_spec bad[10];
+    wsasec_traffic_spec bad[13];
     const int32_t none = -1;
     wsasec_status status;
 
-    for (int i = 0; i < 10; i++)
+    for (int i = 0; i < 13; i++)
         bad[i] = good;
     bad[0].kind = 0;
     bad[1].kind = WSASEC_TRAFFIC_DATAGRAMS + 1;
@@ -387,7 +428,10 @@ static void test_wrong_specifications(void)
     bad[7].rate = -1;
     bad[8].rate = 1e308 * 10;
     bad[9].reserved = 1;
-    for (int i = 0; i < 10; i++) {
+    bad[10].rate = WSASEC_TRAFFIC_RATE_MIN / 2;
+    bad[11].rate = WSASEC_TRAFFIC_RATE_MAX * 2;
+    bad[12].rate = bad[8].rate - bad[8].rate; /* not a number */
+    for (int i = 0; i < 13; i++) {
         CHECK(wsasec_traffic_start(&none, 1, &bad[i], &status) == NULL);
         CHECK(status.code == -WSASEC_WSAEINVAL);
     }
@@ -413,6 +457,8 @@ int main(void)
     test_all_fail();
     test_given_up();
     test_no_answer();
+    test_extreme_rates();
+    test_wait_for_ever();
     test_wrong_specifications();
     return atomic_load(&failures) ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -239,6 +239,28 @@ def test_a_view_keeps_its_batch() -> None:
     assert view[0] == -1
 
 
+@pytest.mark.parametrize("part", [slice(0, 4), slice(2, 6)], ids=["first", "later"])
+def test_a_view_in_a_cycle_closes_nothing(part: slice) -> None:
+    """The garbage collector takes its reference to the batch from it before it is gone."""
+    with SocketBatch(8) as batch:
+        cycle: list[object] = [batch[part]]
+        cycle.append(cycle)
+        del cycle
+        gc.collect()
+        assert all(map(is_open, batch))
+
+
+def test_a_batch_in_a_cycle_is_closed() -> None:
+    batch = SocketBatch(8)
+    fds = list(batch)
+    cycle: list[object] = [batch[2:6]]
+    cycle.append(cycle)
+    del cycle, batch
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        gc.collect()
+    assert not any(map(is_open, fds))
+
+
 def test_sockets_own_their_descriptors() -> None:
     batch = SocketBatch(5, type=socket.SOCK_DGRAM)
     fds = list(batch)

@@ -522,6 +522,18 @@ def test_shared_port_is_refused_on_secured_sockets() -> None:
             engine._start(sock, 0, False, False, 1, 0, 0)
 
 
+def test_shared_port_of_secured_datagram_sockets_is_refused() -> None:
+    """By either option: a plain socket on the port would get all that comes."""
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        wsasec.secure(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", 0))
+        with pytest.raises(ValueError, match="SO_REUSEADDR"):
+            Listener(sock=sock)
+        with pytest.raises(wsasec.SecurityError, match="SO_REUSEADDR"):
+            _wsasec.ListenerEngine()._start(sock, 0, False, False, 1, 0, 0)
+
+
 def test_shared_port_of_plain_sockets() -> None:
     with plain(reuse_port=True) as one, Listener(one.address, secure=False, reuse_port=True) as other:
         assert one.address == other.address

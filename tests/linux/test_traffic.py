@@ -466,6 +466,30 @@ def test_an_exception_of_the_callback(run, kind, mode):
 
 
 @RUNS
+def test_closed_meanwhile(run, kind, mode):
+    """The sockets live until the last byte was sent: their numbers may be others' afterwards."""
+    with served(5, mode, kind) as (listener, batch):
+        numbers = list(batch)
+        told: list[traffic.TrafficCounts] = []
+
+        def close_batch(counts: traffic.TrafficCounts) -> None:
+            told.append(counts)
+            with pytest.raises(ValueError, match="in use"):
+                batch.sockets()
+            batch.close()
+            for number in numbers:
+                os.fstat(number)
+
+        with pytest.raises(ValueError, match="the batch was closed"):
+            run(batch[1:4], seconds=FOREVER, threads=2, progress=close_batch)
+        assert len(told) == 1
+        assert set(batch) == {-1}
+        for number in numbers:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(number)
+
+
+@RUNS
 def test_ctrl_c(run, kind, mode):
     with served(5, mode, kind) as (_, batch):
         timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))

@@ -24,6 +24,7 @@ enum {
 
 static const uint64_t MILLISECOND = UINT64_C(1000000);
 static const uint64_t LONGEST_PAUSE = 50 * UINT64_C(1000000);
+static const uint64_t LONGEST_WAIT = UINT64_C(1000000000);
 
 /* AF_UNSPEC would disconnect a socket. */
 static int are_addresses(const wsasec_connect_spec *spec)
@@ -91,8 +92,7 @@ wsasec_connector *wsasec_connect_begin(const int32_t *sockets, size_t count, con
         errnos[i] = WSASEC_PENDING;
     connector->luck = 1;
     connector->start = wsasec_backend_clock();
-    connector->deadline =
-        spec->timeout > UINT64_MAX - connector->start ? UINT64_MAX : connector->start + spec->timeout;
+    connector->deadline = wsasec_after(connector->start, spec->timeout);
     return connector;
 }
 
@@ -200,7 +200,10 @@ static void probe_some(struct wsasec_connector *connector, uint64_t now)
     connector->round = next;
 }
 
-/* How long there is nothing to do but to wait for answers, in epoll's milliseconds, rounded up: it is not to spin. */
+/*
+ * How long there is nothing to do but to wait for answers, in epoll's milliseconds, rounded up: it is not to spin. A
+ * second at the most, as an int has no room for some weeks.
+ */
 static int patience(const struct wsasec_connector *connector, uint64_t now, uint64_t slice_end)
 {
     uint64_t until = slice_end < connector->deadline ? slice_end : connector->deadline;
@@ -209,6 +212,8 @@ static int patience(const struct wsasec_connector *connector, uint64_t now, uint
         return 0;
     if (connector->destinations.waiting.length && connector->round < until)
         until = connector->round;
+    if (until > now + LONGEST_WAIT)
+        until = now + LONGEST_WAIT;
     return until <= now ? 0 : (int)((until - now + MILLISECOND - 1) / MILLISECOND);
 }
 
@@ -247,7 +252,7 @@ static void give_up(struct wsasec_connector *connector)
 int wsasec_connect_run(wsasec_connector *connector, uint64_t nanoseconds)
 {
     uint64_t now = wsasec_backend_clock();
-    const uint64_t slice_end = now + nanoseconds;
+    const uint64_t slice_end = wsasec_after(now, nanoseconds);
 
     if (connector->end)
         return 1;

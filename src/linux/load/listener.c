@@ -26,8 +26,16 @@ static wsasec_listener *all;
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+static atomic_int forked;
+
+int wsasec_listener_forked(void)
+{
+    return atomic_load(&forked);
+}
+
 static void lock_for_fork(void)
 {
+    atomic_store(&forked, 1);
     pthread_mutex_lock(&all_lock);
 }
 
@@ -108,6 +116,13 @@ static int get(int fd, int name)
     return getsockopt(fd, SOL_SOCKET, name, &value, &length) ? -1 : value;
 }
 
+/* Whether another socket may come to the same port. Datagram sockets may by either option. */
+static int shares_port(const wsasec_listener *listener)
+{
+    return get(listener->fd, SO_REUSEPORT) != 0 ||
+           (listener->workers[0].acceptor.type == WSASEC_TYPE_DGRAM && get(listener->fd, SO_REUSEADDR) != 0);
+}
+
 static int32_t check_socket(const wsasec_listener *listener, wsasec_status *status)
 {
     const struct wsasec_acceptor *acceptor = &listener->workers[0].acceptor;
@@ -115,7 +130,7 @@ static int32_t check_socket(const wsasec_listener *listener, wsasec_status *stat
 
     if (acceptor->type == WSASEC_TYPE_OTHER)
         return wsasec_fail(status, WSASEC_STEP_KIND, WSASEC_REASON_TYPE, 0);
-    if (acceptor->secured && get(listener->fd, SO_REUSEPORT) != 0)
+    if (acceptor->secured && shares_port(listener))
         return wsasec_fail(status, WSASEC_STEP_EXCLUSIVE, WSASEC_REASON_PORT_SHARED, 0);
     if (!acceptor->secured && listener->spec.flags & WSASEC_LISTENER_SECURED)
         return wsasec_fail(status, WSASEC_STEP_STATE, WSASEC_REASON_NOT_SECURED, 0);
@@ -166,9 +181,10 @@ static int32_t make(wsasec_listener *listener, const wsasec_listener_spec *spec,
     listener->wake = -1;
     listener->connections = wsasec_connections_new();
     listener->workers = aligned_alloc(_Alignof(struct wsasec_worker), spec->threads * sizeof *listener->workers);
+    if (listener->workers)
+        memset(listener->workers, 0, spec->threads * sizeof *listener->workers);
     if (!listener->connections || !listener->workers)
         return wsasec_fail(status, WSASEC_STEP_LISTENER, WSASEC_REASON_NO_MEMORY, ENOMEM);
-    memset(listener->workers, 0, spec->threads * sizeof *listener->workers);
     for (unsigned i = 0; i < spec->threads; i++) {
         listener->workers[i].listener = listener;
         listener->workers[i].epoll = -1;
@@ -306,33 +322,29 @@ static void look_at_drops(wsasec_listener *listener)
     listener->kernel_drops += (uint32_t)(values[MEMINFO_DROPS] - (uint32_t)listener->kernel_drops);
 }
 
-static uint64_t read_count(const _Atomic uint64_t *counter)
-{
-    return atomic_load_explicit(counter, memory_order_relaxed);
-}
-
 void wsasec_listener_look(wsasec_listener *listener, wsasec_listener_counts *counts)
 {
     memset(counts, 0, sizeof *counts);
+    /* The other way round than they are counted: never more resets than closed, nor closed than accepted. */
     for (unsigned i = 0; i < listener->spec.threads; i++) {
         const struct wsasec_tally *tally = &listener->workers[i].tally;
 
-        /* Before what was accepted: more were never closed than that. */
-        counts->closed += read_count(&tally->closed);
-        counts->resets += read_count(&tally->resets);
+        counts->resets += wsasec_counted(&tally->resets);
     }
+    for (unsigned i = 0; i < listener->spec.threads; i++)
+        counts->closed += wsasec_counted(&listener->workers[i].tally.closed);
     for (unsigned i = 0; i < listener->spec.threads; i++) {
         const struct wsasec_tally *tally = &listener->workers[i].tally;
 
         counts->accepted += atomic_load(&tally->accepted);
-        counts->refused += read_count(&tally->refused);
-        counts->accept_errors += read_count(&tally->accept_errors);
-        counts->received_bytes += read_count(&tally->received_bytes);
-        counts->sent_bytes += read_count(&tally->sent_bytes);
-        counts->received_datagrams += read_count(&tally->received_datagrams);
-        counts->sent_datagrams += read_count(&tally->sent_datagrams);
-        counts->unsent_datagrams += read_count(&tally->unsent_datagrams);
-        counts->receive_errors += read_count(&tally->receive_errors);
+        counts->refused += wsasec_counted(&tally->refused);
+        counts->accept_errors += wsasec_counted(&tally->accept_errors);
+        counts->received_bytes += wsasec_counted(&tally->received_bytes);
+        counts->sent_bytes += wsasec_counted(&tally->sent_bytes);
+        counts->received_datagrams += wsasec_counted(&tally->received_datagrams);
+        counts->sent_datagrams += wsasec_counted(&tally->sent_datagrams);
+        counts->unsent_datagrams += wsasec_counted(&tally->unsent_datagrams);
+        counts->receive_errors += wsasec_counted(&tally->receive_errors);
     }
     if (listener->gone)
         return;
@@ -353,7 +365,7 @@ static uint64_t accepted(const wsasec_listener *listener)
 
 int wsasec_listener_wait_accepted(wsasec_listener *listener, uint64_t connections, uint64_t nanoseconds)
 {
-    const uint64_t end = wsasec_backend_clock() + nanoseconds;
+    const uint64_t end = wsasec_after(wsasec_backend_clock(), nanoseconds);
     int enough;
 
     if (listener->gone)

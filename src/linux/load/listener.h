@@ -8,6 +8,7 @@
 
 #include "../../core/accept.h"
 #include "connections.h"
+#include "tally.h"
 #include "wsasec_listener.h"
 
 /* Written by one thread each, read by anyone; the same members as of wsasec_listener_counts. */
@@ -59,11 +60,6 @@ struct wsasec_listener {
     pthread_cond_t changed;
 };
 
-static inline void wsasec_count(_Atomic uint64_t *counter, uint64_t more)
-{
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
-}
-
 /* The events that are not of connections, whose descriptors have 31 bits. */
 #define WSASEC_EVENT_WAKE UINT64_MAX
 #define WSASEC_EVENT_LISTENER (UINT64_MAX - 1)
@@ -77,7 +73,10 @@ void *wsasec_worker_main(void *worker);
 void wsasec_accept_some(struct wsasec_worker *worker);
 
 /* What a connection's events ask for. */
-void wsasec_connection_serve(struct wsasec_worker *worker, int fd, uint32_t events);
+void wsasec_connection_serve(struct wsasec_worker *worker, int fd);
+
+/* Whether the process has forked, or is about to. */
+int wsasec_listener_forked(void);
 
 struct wsasec_datagrams *wsasec_datagrams_new(void);
 void wsasec_datagrams_serve(struct wsasec_worker *worker);

@@ -37,14 +37,14 @@ static void deal(struct wsasec_worker *worker, int fd)
     connection->received = 0;
     connection->pending = NULL;
     atomic_store_explicit(&connection->open, 1, memory_order_release);
-    /* With this it is the other thread's. */
-    if (epoll_ctl(listener->workers[turn % listener->spec.threads].epoll, EPOLL_CTL_ADD, fd, &event)) {
-        atomic_store_explicit(&connection->open, 0, memory_order_release);
-        give_up(worker, fd);
-        return;
-    }
     /* In one order with the look at who waits: see wsasec_listener_wait_accepted(). */
     atomic_store(&worker->tally.accepted, atomic_load_explicit(&worker->tally.accepted, memory_order_relaxed) + 1);
+    /* With this it is the other thread's, which may have closed it before this one goes on. */
+    if (epoll_ctl(listener->workers[turn % listener->spec.threads].epoll, EPOLL_CTL_ADD, fd, &event)) {
+        atomic_store_explicit(&connection->open, 0, memory_order_release);
+        wsasec_count(&worker->tally.closed, 1);
+        give_up(worker, fd);
+    }
 }
 
 /* The connection stays in the queue, and would be told of at once again. */

@@ -3,18 +3,18 @@
 #define _GNU_SOURCE /* recvmmsg */
 #include <errno.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
 #include "listener.h"
+#include "room.h"
 
 enum {
     MANY = 64,           /* in one call */
     CALLS = 8,           /* before the thread looks whether it is to end */
     LARGEST = 65536,
     APART = LARGEST + 17 * 64, /* no power of two: the beginnings would all share a few lines of the cache */
-    PATIENCE_MS = 10     /* for room in the send buffer */
+    PATIENCE_MS = 10     /* for room in the send buffer, for all of a call */
 };
 
 struct wsasec_datagrams {
@@ -61,33 +61,30 @@ static int receive(struct wsasec_worker *worker)
     return count;
 }
 
-/* Waits a little where the send buffer is full; without a security association there is room, and yet EAGAIN. */
-static int patience(int fd)
-{
-    struct pollfd writable = {.fd = fd, .events = POLLOUT};
-
-    return poll(&writable, 1, 0) == 0 && poll(&writable, 1, PATIENCE_MS) == 1;
-}
-
 static void give_back(struct wsasec_worker *worker, int count)
 {
     struct wsasec_datagrams *datagrams = worker->datagrams;
     uint64_t bytes = 0;
+    int patience = PATIENCE_MS;
     int sent = 0;
     int lost = 0;
 
     for (int i = 0; i < count; i++)
         datagrams->vectors[i].iov_len = datagrams->messages[i].msg_len;
     while (sent + lost < count) {
+        const int fd = worker->listener->fd;
         const int from = sent + lost;
-        const int done = sendmmsg(worker->listener->fd, datagrams->messages + from, (unsigned)(count - from),
+        const int done = sendmmsg(fd, datagrams->messages + from, (unsigned)(count - from),
                                   MSG_DONTWAIT | MSG_NOSIGNAL);
 
         if (done > 0) {
             for (int i = from; i < from + done; i++)
                 bytes += datagrams->messages[i].msg_len;
             sent += done;
-        } else if (errno != EINTR && !(errno == EAGAIN && patience(worker->listener->fd))) {
+        } else if (errno == EAGAIN && !wsasec_has_room(fd, 0) && wsasec_has_room(fd, patience)) {
+            patience = 0;
+        } else if (errno != EINTR) {
+            patience = errno == EAGAIN ? 0 : patience;
             lost++; /* this one; the next may have another peer */
         }
     }

@@ -13,13 +13,16 @@ enum { READS = 4 }; /* from one connection, before the next has its turn */
 
 static void end(struct wsasec_worker *worker, int fd, struct wsasec_connection *connection, int error)
 {
-    /* Taken out by hand: a child of fork() may keep the socket alive for a moment. */
+    /* Taken out by hand: a child of fork() may keep the socket alive. */
     (void)epoll_ctl(worker->epoll, EPOLL_CTL_DEL, fd, NULL);
     free(connection->pending);
     connection->pending = NULL;
+    wsasec_count(&worker->tally.closed, 1);
     if (error)
         wsasec_count(&worker->tally.resets, 1);
-    wsasec_count(&worker->tally.closed, 1);
+    /* A child that is being made may have got the descriptor, but not that it is to close it. */
+    if (wsasec_listener_forked())
+        (void)shutdown(fd, SHUT_RDWR);
     atomic_store_explicit(&connection->open, 0, memory_order_release);
     close(fd); /* from now on the descriptor and its place may be another thread's */
 }
@@ -137,11 +140,11 @@ static void sink(struct wsasec_worker *worker, int fd, struct wsasec_connection 
     }
 }
 
-void wsasec_connection_serve(struct wsasec_worker *worker, int fd, uint32_t events)
+/* Errors and ends are told by the call that meets them. */
+void wsasec_connection_serve(struct wsasec_worker *worker, int fd)
 {
     struct wsasec_connection *connection = wsasec_connection_at(worker->listener->connections, fd);
 
-    (void)events; /* errors and ends are told by the call that meets them */
     if (!atomic_load_explicit(&connection->open, memory_order_acquire))
         return;
     if (connection->pending)

@@ -34,7 +34,7 @@ static void serve(struct wsasec_worker *worker, const struct epoll_event *event)
     if (event->data.u64 == WSASEC_EVENT_WAKE)
         return;
     if (event->data.u64 != WSASEC_EVENT_LISTENER)
-        wsasec_connection_serve(worker, (int)event->data.u64, event->events);
+        wsasec_connection_serve(worker, (int)event->data.u64);
     else if (worker->listener->stream)
         wsasec_accept_some(worker);
     else

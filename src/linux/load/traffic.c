@@ -7,7 +7,6 @@
 #include "../threads.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -41,7 +40,7 @@ void traffic_fail(struct traffic_thread *thread, uint32_t slot, int error)
     thread->live--;
     if (sock->busy)
         thread->outstanding--;
-    traffic_count(&thread->counters.failed, 1);
+    wsasec_count(&thread->counters.failed, 1);
     epoll_ctl(thread->epoll, EPOLL_CTL_DEL, sock->fd, NULL);
 }
 
@@ -115,7 +114,7 @@ static void set_up(struct traffic_thread *thread)
         if (error) {
             thread->sockets[i].error = error;
             thread->live--;
-            traffic_count(&thread->counters.failed, 1);
+            wsasec_count(&thread->counters.failed, 1);
         }
     }
 }
@@ -184,6 +183,12 @@ static int is_time(uint64_t time)
     return time <= TIME_MAX;
 }
 
+/* Neither is a number that is none. */
+static int is_rate(double rate)
+{
+    return rate == 0 || (rate >= WSASEC_TRAFFIC_RATE_MIN && rate <= WSASEC_TRAFFIC_RATE_MAX);
+}
+
 static int is_valid(const wsasec_traffic_spec *spec, size_t count)
 {
     const uint32_t most =
@@ -192,7 +197,7 @@ static int is_valid(const wsasec_traffic_spec *spec, size_t count)
     return count && count <= INT32_MAX && spec->kind >= WSASEC_TRAFFIC_STREAM &&
            spec->kind <= WSASEC_TRAFFIC_DATAGRAMS && spec->threads && spec->threads <= WSASEC_TRAFFIC_THREADS_MAX &&
            spec->message_bytes && spec->message_bytes <= most && !spec->reserved && is_time(spec->warm_up) &&
-           is_time(spec->run) && is_time(spec->drain) && isfinite(spec->rate) && spec->rate >= 0;
+           is_time(spec->run) && is_time(spec->drain) && is_rate(spec->rate);
 }
 
 /* Frees everything; there are no threads any more, or none in this process. */
@@ -326,7 +331,7 @@ wsasec_traffic *wsasec_traffic_start(const int32_t *sockets, size_t count, const
 
 int wsasec_traffic_wait(wsasec_traffic *traffic, uint64_t nanoseconds)
 {
-    const uint64_t until = wsasec_backend_clock() + nanoseconds;
+    const uint64_t until = wsasec_after(wsasec_backend_clock(), nanoseconds);
     int error = 0;
     int done;
 
@@ -340,11 +345,6 @@ int wsasec_traffic_wait(wsasec_traffic *traffic, uint64_t nanoseconds)
     return done;
 }
 
-static uint64_t read_counter(const _Atomic uint64_t *counter)
-{
-    return atomic_load_explicit(counter, memory_order_relaxed);
-}
-
 void wsasec_traffic_look(const wsasec_traffic *traffic, wsasec_traffic_counts *counts)
 {
     const uint64_t begin = atomic_load_explicit(&traffic->begin, memory_order_acquire);
@@ -356,13 +356,13 @@ void wsasec_traffic_look(const wsasec_traffic *traffic, wsasec_traffic_counts *c
         const struct traffic_counters *from = &traffic->thread[i].counters;
         const uint32_t phase = atomic_load_explicit(&from->phase, memory_order_relaxed);
 
-        counts->sent_bytes += read_counter(&from->sent_bytes);
-        counts->received_bytes += read_counter(&from->received_bytes);
-        counts->sent_messages += read_counter(&from->sent_messages);
-        counts->received_messages += read_counter(&from->received_messages);
-        counts->without_sa += read_counter(&from->without_sa);
-        counts->stale += read_counter(&from->stale);
-        counts->failed += (uint32_t)read_counter(&from->failed);
+        counts->sent_bytes += wsasec_counted(&from->sent_bytes);
+        counts->received_bytes += wsasec_counted(&from->received_bytes);
+        counts->sent_messages += wsasec_counted(&from->sent_messages);
+        counts->received_messages += wsasec_counted(&from->received_messages);
+        counts->without_sa += wsasec_counted(&from->without_sa);
+        counts->stale += wsasec_counted(&from->stale);
+        counts->failed += (uint32_t)wsasec_counted(&from->failed);
         if (phase < counts->phase)
             counts->phase = phase;
     }

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "../../backend.h"
+#include "tally.h"
 #include "wsasec_traffic.h"
 
 #define TRAFFIC_SECOND UINT64_C(1000000000)
@@ -100,19 +101,12 @@ struct wsasec_traffic {
     pthread_cond_t changed;
     uint32_t ready; /* under the lock: threads that are set up; and that are done */
     uint32_t done;
-    int go;
     _Atomic uint64_t begin; /* the same for all threads; 0: not yet */
     uint64_t warm; /* end of the warm-up, of the run, of the drain */
     uint64_t end;
     uint64_t last;
     struct traffic_thread *thread;
 };
-
-/* A counter that only its thread writes, and others may read. */
-static inline void traffic_count(_Atomic uint64_t *counter, uint64_t more)
-{
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
-}
 
 /* Looks at the clock and changes the phase. Returns whether sending goes on. */
 int traffic_goes_on(struct traffic_thread *thread);

@@ -4,13 +4,12 @@
  * the time at which it was made (CLOCK_MONOTONIC, nanoseconds), both 8 bytes, the highest first.
  */
 #define _GNU_SOURCE /* sendmmsg */
+#include "room.h"
 #include "traffic.h"
 
 #include <endian.h>
 #include <errno.h>
-#include <linux/sockios.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 enum {
@@ -55,19 +54,12 @@ static void prepare(const struct traffic_thread *thread, struct packets *packets
     }
 }
 
-static int has_unsent(int fd)
-{
-    int bytes = 0;
-
-    return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0;
-}
-
 static void sent(struct traffic_thread *thread, struct traffic_socket *sock, unsigned count)
 {
     const uint64_t bytes = (uint64_t)count * thread->run->spec.message_bytes;
 
-    traffic_count(&thread->counters.sent_messages, count);
-    traffic_count(&thread->counters.sent_bytes, bytes);
+    wsasec_count(&thread->counters.sent_messages, count);
+    wsasec_count(&thread->counters.sent_bytes, bytes);
     if (thread->measuring) {
         sock->messages += count;
         sock->bytes += bytes;
@@ -79,12 +71,12 @@ static void sent(struct traffic_thread *thread, struct traffic_socket *sock, uns
 
 /*
  * EAGAIN means that the socket's buffer is full, of which epoll tells the end, or that there is no security
- * association, of which nobody tells. With nothing in the buffer before the attempt, it was not the buffer.
+ * association, of which nobody tells. With room in the buffer before the attempt, it was not the buffer.
  */
 static void serve(struct traffic_thread *thread, uint32_t slot, struct packets *packets, uint32_t count)
 {
     struct traffic_socket *sock = &thread->sockets[slot];
-    int was_empty = 0;
+    int had_room = 0;
 
     if (sock->alone) {
         sock->alone--;
@@ -111,16 +103,16 @@ static void serve(struct traffic_thread *thread, uint32_t slot, struct packets *
             traffic_fail(thread, slot, errno);
             return;
         }
-        if (was_empty) {
-            traffic_count(&thread->counters.without_sa, 1);
+        if (had_room) {
+            wsasec_count(&thread->counters.without_sa, 1);
             traffic_hold_back(thread, slot);
             return;
         }
-        if (has_unsent(sock->fd)) {
+        if (!wsasec_has_room(sock->fd, 0)) {
             traffic_watch(thread, slot, EPOLLIN | EPOLLOUT);
             return;
         }
-        was_empty = 1;
+        had_room = 1;
         count = 1;
     }
 }
@@ -134,11 +126,11 @@ static void count_echo(struct traffic_thread *thread, const struct traffic_socke
 
     if (length != run->spec.message_bytes ||
         (length >= HEADER && (made < begin || made > thread->now || be64toh(header->number) >= sock->sequence))) {
-        traffic_count(&thread->counters.stale, 1);
+        wsasec_count(&thread->counters.stale, 1);
         return;
     }
-    traffic_count(&thread->counters.received_messages, 1);
-    traffic_count(&thread->counters.received_bytes, length);
+    wsasec_count(&thread->counters.received_messages, 1);
+    wsasec_count(&thread->counters.received_bytes, length);
     if (length >= HEADER && made >= run->warm && made < run->end)
         wsasec_histogram_record(&thread->latency, (thread->now - made) / 1000);
 }
@@ -182,12 +174,16 @@ static void look(struct traffic_thread *thread, uint64_t until, struct echoes *e
             traffic_queue(thread, i);
 }
 
-/* Whether echoes came, so that more may come. */
+/* Whether echoes came, by any thread, and this one lacks some: then more may come. */
 static int is_echoed(const struct traffic_thread *thread)
 {
-    const uint64_t echoes = atomic_load_explicit(&thread->counters.received_messages, memory_order_relaxed);
+    const struct wsasec_traffic *run = thread->run;
+    uint64_t echoes = 0;
 
-    return echoes && echoes < atomic_load_explicit(&thread->counters.sent_messages, memory_order_relaxed);
+    for (uint32_t i = 0; i < run->threads && !echoes; i++)
+        echoes = wsasec_counted(&run->thread[i].counters.received_messages);
+    return echoes && wsasec_counted(&thread->counters.received_messages) <
+                         wsasec_counted(&thread->counters.sent_messages);
 }
 
 void traffic_datagrams(struct traffic_thread *thread)

@@ -41,9 +41,9 @@ static void push(struct traffic_thread *thread, uint32_t slot)
             return;
         }
         sock->to_send -= (uint32_t)sent;
-        traffic_count(&thread->counters.sent_bytes, (uint64_t)sent);
+        wsasec_count(&thread->counters.sent_bytes, (uint64_t)sent);
         if (!sock->to_send)
-            traffic_count(&thread->counters.sent_messages, 1);
+            wsasec_count(&thread->counters.sent_messages, 1);
     }
 }
 
@@ -75,7 +75,7 @@ static void complete(struct traffic_thread *thread, uint32_t slot)
     thread->now = wsasec_backend_clock();
     sock->busy = 0;
     thread->outstanding--;
-    traffic_count(&thread->counters.received_messages, 1);
+    wsasec_count(&thread->counters.received_messages, 1);
     if (is_measured(thread, thread->now)) {
         sock->messages++;
         sock->bytes += thread->run->spec.message_bytes;
@@ -101,7 +101,7 @@ static void pull(struct traffic_thread *thread, uint32_t slot)
             return;
         }
         sock->to_receive -= (uint32_t)received;
-        traffic_count(&thread->counters.received_bytes, (uint64_t)received);
+        wsasec_count(&thread->counters.received_bytes, (uint64_t)received);
         if ((size_t)received < wanted)
             return;
     }
@@ -151,9 +151,16 @@ static void look(struct traffic_thread *thread, uint64_t until)
                 push(thread, i);
 }
 
-/* Visits the sockets whose time has come. Returns when the next one comes. */
+/*
+ * Visits the sockets whose time has come, each once at the most: one that has missed several of its turns catches up
+ * by itself. Returns when the next one comes.
+ */
 static uint64_t keep_schedule(struct traffic_thread *thread)
 {
+    const double passed = ((double)thread->now - thread->pace) / thread->interval;
+
+    if (passed > (double)(thread->visits + thread->count))
+        thread->visits = (uint64_t)passed - thread->count;
     while (visit_time(thread, thread->visits) <= thread->now) {
         const uint32_t slot = (uint32_t)(thread->visits++ % thread->count);
 

@@ -50,8 +50,8 @@ static void serve(struct traffic_thread *thread, uint32_t slot)
     const ssize_t sent = send(sock->fd, thread->run->message, length, MSG_DONTWAIT | MSG_NOSIGNAL);
 
     if (sent > 0) {
-        traffic_count(&thread->counters.sent_bytes, (uint64_t)sent);
-        traffic_count(&thread->counters.sent_messages, 1);
+        wsasec_count(&thread->counters.sent_bytes, (uint64_t)sent);
+        wsasec_count(&thread->counters.sent_messages, 1);
         if (thread->measuring)
             sock->bytes += (uint64_t)sent;
         sock->backoff = 0;
@@ -73,7 +73,7 @@ static void throw_away(struct traffic_thread *thread, uint32_t slot)
     for (unsigned i = 0; i < READS_A_TURN && received == TRAFFIC_TRASH; i++) {
         received = recv(fd, thread->trash, TRAFFIC_TRASH, MSG_DONTWAIT | MSG_TRUNC);
         if (received > 0)
-            traffic_count(&thread->counters.received_bytes, (uint64_t)received);
+            wsasec_count(&thread->counters.received_bytes, (uint64_t)received);
     }
     if (received == TRAFFIC_TRASH)
         traffic_watch(thread, slot, interest);
