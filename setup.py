@@ -44,8 +44,20 @@ def sources(*folders: str) -> list[str]:
     return sorted(path.as_posix() for folder in folders for path in Path(folder).glob("*.c"))
 
 
+# What older ones lack.
+NEEDED_OF_LIBURING = """\
+#include <liburing.h>
+static int flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_OP_URING_CMD;
+void use(struct io_uring_sqe *entry)
+{
+    io_uring_prep_socket(entry, 0, 0, 0, flags);
+    io_uring_sqe_set_data64(entry, 0);
+}
+"""
+
+
 def found_liburing() -> list[str] | None:
-    """Name what to link for io_uring; None without liburing.
+    """Name what to link for io_uring; None without liburing, or with one that is older than 2.3.
 
     The static library, so that the wheel needs no other package, or else the shared one. With WSASEC_URING=0
     in the environment it is not looked for; with WSASEC_URING=1 it must be there.
@@ -55,7 +67,11 @@ def found_liburing() -> list[str] | None:
         return None
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     header = subprocess.run(
-        [*compiler, "-E", "-include", "liburing.h", "-x", "c", os.devnull], capture_output=True, check=False
+        [*compiler, "-fsyntax-only", "-Werror", "-x", "c", "-"],
+        input=NEEDED_OF_LIBURING,
+        text=True,
+        capture_output=True,
+        check=False,
     )
     for name in ("liburing.a", "liburing.so"):
         path = subprocess.run(
@@ -64,7 +80,7 @@ def found_liburing() -> list[str] | None:
         if header.returncode == 0 and Path(path.stdout.strip()).is_absolute():
             return [path.stdout.strip()]
     if wanted == "1":
-        sys.exit("WSASEC_URING=1, but there is no liburing: apt-get install liburing-dev")
+        sys.exit(f"WSASEC_URING=1, but liburing is missing or too old: apt-get install liburing-dev\n{header.stderr}")
     return None
 
 
