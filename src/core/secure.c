@@ -14,8 +14,11 @@
 #include "settings.h"
 #include "sockets.h"
 
-/* A batch asks about its realm once for so many sockets: some milliseconds, within which nothing is noticed. */
-enum { SOCKETS_A_CHECK = 256 };
+/*
+ * A batch asks about its realm once for so many sockets: some milliseconds, within which nothing is noticed. Where
+ * something is missing, finding that out takes as long as many sockets do, and it may be mended soon.
+ */
+enum { SOCKETS_A_CHECK = 256, SOCKETS_A_FAILURE = 64 };
 
 int32_t wsasec_check_kind(const struct wsasec_facts *facts, wsasec_status *status)
 {
@@ -63,12 +66,17 @@ int32_t wsasec_ready(const struct wsasec_request *request, struct wsasec_readine
 
     if (readiness->left && readiness->realm == facts->realm && readiness->family == facts->family) {
         readiness->left--;
-        return 0;
+        if (readiness->code)
+            *status = readiness->status;
+        return readiness->code;
     }
     code = wsasec_backend_ready(request, facts, socket, status);
     readiness->realm = facts->realm;
     readiness->family = facts->family;
-    readiness->left = code ? 0 : SOCKETS_A_CHECK - 1;
+    readiness->left = (code ? SOCKETS_A_FAILURE : SOCKETS_A_CHECK) - 1;
+    readiness->code = code;
+    if (code)
+        readiness->status = *status;
     return code;
 }
 

@@ -8,11 +8,13 @@
 /* Checks that a socket's family and type can be secured. */
 int32_t wsasec_check_kind(const struct wsasec_facts *facts, wsasec_status *status);
 
-/* Where wsasec_backend_ready() was asked last, and for how many more sockets its answer is taken. */
+/* Where wsasec_backend_ready() was asked last, what it answered, and for how many more sockets that is taken. */
 struct wsasec_readiness {
     uint64_t realm;
     uint32_t left;
     uint8_t family;
+    int32_t code;
+    wsasec_status status; /* where code is not 0 */
 };
 
 /* Sees that what must be in force in the socket's realm is, unless that was found out a few sockets before. */
