@@ -26,6 +26,7 @@ struct wsasec_trial {
     unsigned step;
     size_t sample; /* sockets */
     size_t left;   /* of the sample that the last slice of time broke off */
+    uint64_t start; /* nanoseconds that it takes to start the threads, and to end them */
     uint64_t ns[WSASEC_METHOD_COUNT][WSASEC_TRIAL_ROUNDS];
 };
 
