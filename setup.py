@@ -80,7 +80,7 @@ def found_liburing() -> list[str] | None:
         if header.returncode == 0 and Path(path.stdout.strip()).is_absolute():
             return [path.stdout.strip()]
     if wanted == "1":
-        sys.exit(f"WSASEC_URING=1, but liburing is missing or too old: apt-get install liburing-dev\n{header.stderr}")
+        sys.exit(f"WSASEC_URING=1, but liburing-dev is missing, or older than 2.3\n{header.stderr}")
     return None
 
 

@@ -77,9 +77,9 @@ def _shares_port(sock: _socket.socket) -> bool:
 
 
 _NOT_SHARED = (
-    "a secured socket has its port to itself: with SO_REUSEPORT (or SO_REUSEADDR, for datagrams) another socket "
-    "on the port would be dealt some of the connections or datagrams, and would take them in clear; take "
-    "threads= for more speed"
+    "a secured socket has its port to itself: with SO_REUSEPORT (or SO_REUSEADDR, for datagrams) another "
+    "socket on the port would be dealt some of the connections or datagrams, and would take them in clear; "
+    "take threads= for more speed"
 )
 
 

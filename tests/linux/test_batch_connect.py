@@ -268,7 +268,7 @@ def test_a_descriptor_that_was_closed_behind_its_back() -> None:
 
 
 def test_closed_meanwhile() -> None:
-    """By another thread: it ends, and only then are the sockets closed, as their numbers may be others' at once."""
+    """By another thread. It ends before they are closed: their numbers may be other sockets' at once."""
     batch = SocketBatch(100)
     told = threading.Event()
 

@@ -468,7 +468,7 @@ def test_an_exception_of_the_callback(run, kind, mode):
 @RUNS
 def test_closed_meanwhile(run, kind, mode):
     """The sockets live until the last byte was sent: their numbers may be others' afterwards."""
-    with served(5, mode, kind) as (listener, batch):
+    with served(5, mode, kind) as (_, batch):
         numbers = list(batch)
         told: list[traffic.TrafficCounts] = []
 
