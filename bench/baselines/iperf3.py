@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from wsasec.lab import Namespace
@@ -74,20 +76,34 @@ def run(
         address: of the receiver.
         streams: up to MAX_STREAMS.
         message_bytes: what is handed to the kernel at a time.
-        warm: seconds left out at the beginning; iperf3 takes whole ones.
-        seconds: that are measured; whole ones again.
+        warm: seconds left out at the beginning, at least: iperf3 takes whole ones.
+        seconds: that are measured, rounded to whole ones, at least one.
 
     Raises:
-        Iperf3Error: it is missing, or failed.
+        Iperf3Error: it is missing, failed, or did not end.
     """
-    length = max(1, round(seconds))
-    omit = max(0, round(warm))
+    length, omit = _whole_seconds(warm, seconds)
     argv = ["iperf3", "-c", address, "-p", str(_PORT), "-J", "-P", str(streams), "-l", str(message_bytes)]
     sender_on, receiver_on = processor(SENDER), processor(RECEIVER)
     if sender_on is not None:
         argv += ["-A", f"{sender_on},{receiver_on}"]
     if not available():
         raise Iperf3Error("iperf3 is missing: apt-get install iperf3")
+    command = [*argv, "-t", str(length), "-O", str(omit)]
+    try:
+        text = _both(server, client, command, length + omit + _GRACE)
+    except (subprocess.TimeoutExpired, OSError) as error:
+        raise Iperf3Error(f"iperf3 failed: {error}") from error
+    return _received(text) / 1e9
+
+
+def _whole_seconds(warm: float, seconds: float) -> tuple[int, int]:
+    """Return what is measured, and what is left out: never less of a warm-up than the others have."""
+    return max(1, round(seconds)), math.ceil(warm)
+
+
+def _both(server: Namespace, client: Namespace, command: Sequence[str], timeout: float) -> str:
+    """Run a client and the server that it needs; return what the client said."""
     receiver = server.popen(
         ["iperf3", "-s", "-1", "-p", str(_PORT), "--forceflush"],
         stdin=subprocess.DEVNULL,
@@ -97,9 +113,6 @@ def run(
     with receiver:
         try:
             _wait_until_it_listens(receiver)
-            done = client.run(
-                [*argv, "-t", str(length), "-O", str(omit)], check=False, timeout=length + omit + _GRACE
-            )
+            return client.run(command, check=False, timeout=timeout).stdout
         finally:
             receiver.kill()
-    return _received(done.stdout) / 1e9
