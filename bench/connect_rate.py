@@ -69,15 +69,22 @@ def tls_rate(pair: TlsPair, kind: str, connections: int) -> Sample:
 
 
 def _round(lab: Lab, pairs: dict[str, TlsPair], plan: ConnectPlan, repeat: int) -> Iterator[Sample]:
-    turn = repeat % len(_KINDS)
-    kinds = (*_KINDS[turn:], *_KINDS[:turn])
     for connections in plan.connections:
-        for kind in kinds:
-            yield connect_rate(lab, kind, connections)
-        for kind in kinds:
+        # TLS among those that it is compared with, not after thousands of other connections.
+        tls = _TLS if connections == plan.tls_connections else ()
+        for kind in _rotated((*_KINDS, *tls), repeat):
+            if kind in _TLS:
+                yield tls_rate(pairs[kind], kind, connections)
+            else:
+                yield connect_rate(lab, kind, connections)
+        for kind in _rotated(_KINDS, repeat):
             yield accept_rate(lab, kind, min(connections, _somaxconn()))
-    for kind in _TLS:
-        yield tls_rate(pairs[kind], kind, plan.tls_connections)
+
+
+def _rotated(kinds: tuple[str, ...], repeat: int) -> tuple[str, ...]:
+    """Return the kinds in the order of a repeat: each is the first in turn."""
+    turn = repeat % len(kinds)
+    return (*kinds[turn:], *kinds[:turn])
 
 
 def _somaxconn() -> int:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from wsasec import traffic
 from wsasec.lab import Lab
 
-from .clock import SENDER, pinned
+from .clock import SENDER, pinned, quiet
 from .ends import ENGINE_KINDS, connected, protected
 from .plans import TrafficPlan
 
@@ -23,6 +23,7 @@ Sample = dict[str, Any]
 def datagram_rate(lab: Lab, kind: str, *, datagram_bytes: int, warm: float, seconds: float) -> Sample:
     """Send from a few sockets to one; return what arrived in a second, and the part that was lost."""
     with (
+        quiet(),
         protected(lab, kind),
         connected(lab.b, lab.a, kind, _SOCKETS, "sink", socket.SOCK_DGRAM) as ends,
         pinned(SENDER),

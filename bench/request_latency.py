@@ -8,7 +8,7 @@ from typing import Any
 from wsasec import traffic
 from wsasec.lab import Lab
 
-from .clock import SENDER, pinned
+from .clock import SENDER, pinned, quiet
 from .ends import ENGINE_KINDS, connected, protected
 from .plans import TrafficPlan
 
@@ -22,6 +22,7 @@ def request_latency(
 ) -> Sample:
     """Let each connection send a request when the last one is answered."""
     with (
+        quiet(),
         protected(lab, kind),
         connected(lab.b, lab.a, kind, connections, "echo", nodelay=True) as ends,
         pinned(SENDER),

@@ -13,7 +13,7 @@ from wsasec.lab import Lab, Namespace
 
 from .baselines import iperf3
 from .baselines.tls_pair import TlsPair
-from .clock import SENDER, pinned
+from .clock import SENDER, pinned, quiet
 from .ends import ENGINE_KINDS, connected, protected
 from .events import emit
 from .plans import Throughput, TrafficPlan
@@ -122,11 +122,12 @@ def measure_throughput(
         Iperf3Error: iperf3 failed.
         LeakError: a packet of secured sockets was in clear, or nothing was proved.
     """
-    if kind in ENGINE_KINDS:
-        return _by_engine(lab, kind, case, plan)
-    if kind == "iperf3":
-        return _by_iperf3(lab, case, plan)
-    return _by_tls(pairs[kind], case, plan)
+    with quiet():
+        if kind in ENGINE_KINDS:
+            return _by_engine(lab, kind, case, plan)
+        if kind == "iperf3":
+            return _by_iperf3(lab, case, plan)
+        return _by_tls(pairs[kind], case, plan)
 
 
 def run_throughput(lab: Lab, pairs: dict[str, TlsPair], plan: TrafficPlan) -> Iterator[Sample]:
