@@ -99,7 +99,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A ratio or size, and what it should be."""
+    """A ratio or size, and what it should be: over all cases, and in the worst of them."""
 
     name: str
     value: float | None
@@ -107,6 +107,10 @@ class Target:
     sense: str
     met: bool | None
     unstable: bool
+    worst: float | None
+    worst_case: str
+    cases: int
+    cases_met: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +367,10 @@ def _target(row: Mapping[str, Any]) -> Target:
         _text(row.get("sense")),
         met if isinstance(met, bool) else None,
         row.get("unstable") is True,
+        _number(row.get("worst")),
+        _text(row.get("worst_case")),
+        _count(row.get("cases")) or 0,
+        _count(row.get("cases_met")) or 0,
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from .methods import BASES, METHODS, Method
 from .stats import figures, paired_ratios
+from .wording import cell_title
 
-__all__ = ["clock_of", "pooled_ratios", "summarize_setup"]
-
+__all__ = ["clock_of", "ratios_by_cell", "summarize_setup"]
 
 _BY_KEY: Final = {method.key: method for method in METHODS}
 
@@ -34,7 +34,7 @@ def _row(cell: Mapping[str, Any], method: Method) -> dict[str, Any]:
     samples = cell["samples"]
     cost = figures([sample["ns"] / count / 1000 for sample in samples[method.key]])
     bases = {name: base for name, base in BASES[method.group].items() if base in samples}
-    ratios = {name: _ratios(cell, method.key, base) for name, base in bases.items()}
+    ratios = {name: found for name, base in bases.items() if (found := _ratios(cell, method.key, base))}
     return {
         "sockets": count,
         "family": cell["family"],
@@ -44,10 +44,10 @@ def _row(cell: Mapping[str, Any], method: Method) -> dict[str, Any]:
         "group": method.group,
         "us": cost,
         "cpu_us": figures([sample["cpu_ns"] / count / 1000 for sample in samples[method.key]]),
-        "sockets_per_second": 1e6 / cost["median"],
+        "sockets_per_second": 1e6 / cost["median"] if cost["median"] else None,
         "ratio": {name: median(found) for name, found in ratios.items()},
         "ratios": ratios,
-        "ratio_clock": {name: clock_of(method.key, base) for name, base in bases.items()},
+        "ratio_clock": {name: clock_of(method.key, bases[name]) for name in ratios},
     }
 
 
@@ -61,8 +61,10 @@ def summarize_setup(setup: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def pooled_ratios(setup: Mapping[str, Any], method: str, base: str, *, wanted: int = 0) -> list[float]:
-    """Return the ratios of a method to a base in all repeats of all cells that have both.
+def ratios_by_cell(
+    setup: Mapping[str, Any], method: str, base: str, *, wanted: int = 0
+) -> dict[str, list[float]]:
+    """Return the ratios of a method to a base in all repeats, by the names of the cells that have both.
 
     Args:
         setup: with the samples.
@@ -70,9 +72,9 @@ def pooled_ratios(setup: Mapping[str, Any], method: str, base: str, *, wanted: i
         base: another's.
         wanted: only cells that were to have so many sockets or more.
     """
-    return [
-        ratio
-        for cell in setup["cells"]
+    found = {
+        cell_title(cell["sockets"], cell["family"], cell["type"]): _ratios(cell, method, base)
+        for cell in setup.get("cells", ())
         if cell["wanted"] >= wanted and {method, base} <= cell["samples"].keys()
-        for ratio in _ratios(cell, method, base)
-    ]
+    }
+    return {title: ratios for title, ratios in found.items() if ratios}

@@ -64,11 +64,10 @@ def figures(samples: Sequence[float]) -> dict[str, Any]:
 def paired_ratios(samples: Sequence[float], base: Sequence[float]) -> list[float]:
     """Divide each sample by the one of the base that was taken in the same repeat.
 
-    What slows a whole repeat down, a busy machine for instance, slows both and cancels out.
+    What slows a whole repeat down, a busy machine for instance, slows both and cancels out. A pair whose
+    base is zero is left out: there is nothing to say of it.
 
     Raises:
-        ValueError: they are not equally many, or the base has a zero.
+        ValueError: they are not equally many.
     """
-    if 0 in base:
-        raise ValueError("a sample of the base is zero")
-    return [sample / under for sample, under in zip(samples, base, strict=True)]
+    return [sample / under for sample, under in zip(samples, base, strict=True) if under]

@@ -91,11 +91,20 @@ def _has_tls(name: str) -> bool:
 def _state(target: Target) -> Cell:
     if target.value is None:
         return Cell("not measured", "warn")
-    words = ("✓ " if target.met else "✗ " if target.met is False else "") + SIGNS[target.met]
+    words = SIGNS[target.met]
+    if target.met is False and target.cases > 1:
+        words = f"met in {target.cases_met} of {target.cases} cases"
+    words = ("✓ " if target.met else "✗ " if target.met is False else "") + words
     tone = "good" if target.met else "bad" if target.met is False else "warn"
     return Cell(
         f"{words}, unstable" if target.unstable else words, "warn" if target.unstable and target.met else tone
     )
+
+
+def _worst(target: Target) -> Cell:
+    if target.worst is None or target.cases < 2:
+        return Cell(NOTHING)
+    return Cell(f"{number(target.worst)}: {target.worst_case}")
 
 
 def target_table(results: Results) -> Table | None:
@@ -112,14 +121,20 @@ def target_table(results: Results) -> Table | None:
                 Cell(target.name + (_TLS_SIGN if tls else "")),
                 _number(target.value),
                 Cell(f"{sense} {target.target:g}" if target.target is not None else NOTHING),
+                _worst(target),
                 _state(target),
             ]
         )
     tls_named = any(_has_tls(target.name) for target in results.targets)
     notes = [f"† {warning}"] if warning and tls_named else []
     if any(target.unstable for target in results.targets):
-        notes.append("Unstable: the samples spread too far to rely on their median.")
-    return Table("", ("measure, same run", "value", "target", ""), rows, notes)
+        notes.append("Unstable: in a case at least, the samples spread too far to rely on their median.")
+    if any(target.cases > 1 for target in results.targets):
+        notes.append(
+            "A case is a size and a kind of sockets, or a number of connections or streams. The value is the "
+            "median over all; the target is met where the median of every case meets it."
+        )
+    return Table("", ("measure, same run", "value", "target", "worst case", ""), rows, notes)
 
 
 def _bases(rows: Sequence[SetupRow]) -> list[tuple[str, str]]:

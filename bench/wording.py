@@ -15,12 +15,15 @@ __all__ = [
     "UNSTABLE",
     "aes_warning",
     "base_title",
+    "cell_title",
+    "connections_title",
     "group_title",
     "kind_title",
     "machine_lines",
     "message_title",
     "number",
     "setup_title",
+    "streams_title",
     "when",
 ]
 
@@ -114,6 +117,26 @@ def base_title(base: str) -> str:
 def setup_title(family: str, type_: str) -> str:
     """Name a kind of sockets."""
     return f"{_TYPES.get(type_, type_)}, {_FAMILIES.get(family, family)}"
+
+
+def cell_title(sockets: int, family: str, type_: str) -> str:
+    """Name so many sockets of a kind."""
+    return f"{sockets:,} {setup_title(family, type_)}"
+
+
+def connections_title(count: int, message_bytes: int | None = None) -> str:
+    """Name so many connections, and the size of what they carry."""
+    return _counted(count, "connection", message_bytes)
+
+
+def streams_title(count: int, message_bytes: int | None = None) -> str:
+    """Name so many streams, and the size of their messages."""
+    return _counted(count, "stream", message_bytes)
+
+
+def _counted(count: int, thing: str, message_bytes: int | None) -> str:
+    words = (f"{count:,} {thing}{'' if count == 1 else 's'}", message_title(message_bytes))
+    return ", ".join(word for word in words if word)
 
 
 def message_title(size: int | None) -> str:

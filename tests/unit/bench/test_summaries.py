@@ -17,7 +17,7 @@ from bench_samples import (
 from wsasec.bench.memory import summarize_memory
 from wsasec.bench.methods import METHODS
 from wsasec.bench.reading import read
-from wsasec.bench.setup_summary import pooled_ratios, summarize_setup
+from wsasec.bench.setup_summary import ratios_by_cell, summarize_setup
 from wsasec.bench.targets import evaluate
 from wsasec.bench.wire_summary import summarize_loopback, summarize_wire
 
@@ -82,12 +82,33 @@ def test_what_runs_in_one_thread_is_compared_by_the_time_it_was_running() -> Non
     assert rows["secure_many_threads"]["ratio_clock"]["floor"] == "ns"
 
 
-def test_ratios_over_all_cells() -> None:
+def test_ratios_by_cell() -> None:
     data = setup_data()
-    assert pooled_ratios(data, "secure_many", "floor") == [pytest.approx(3 / 2)] * 6
-    assert len(pooled_ratios(data, "query", "query_floor")) == 3
-    assert pooled_ratios(data, "secure_many", "floor", wanted=101) == []
-    assert pooled_ratios(data, "no such method", "floor") == []
+    assert ratios_by_cell(data, "secure_many", "floor") == {
+        "100 TCP, IPv4": [pytest.approx(3 / 2)] * 3,
+        "100 UDP, IPv6": [pytest.approx(3 / 2)] * 3,
+    }
+    assert list(ratios_by_cell(data, "query", "query_floor")) == ["100 TCP, IPv4"]
+    assert ratios_by_cell(data, "secure_many", "floor", wanted=101) == {}
+    assert ratios_by_cell(data, "no such method", "floor") == {}
+    assert ratios_by_cell({}, "secure_many", "floor") == {}
+
+
+def test_a_base_that_took_no_time_is_left_out() -> None:
+    data = setup_data()
+    for sample in data["cells"][0]["samples"]["floor"]:
+        sample["cpu_ns"] = 0
+    data["cells"][1]["samples"]["floor"][0]["cpu_ns"] = 0
+    rows = {(row["family"], row["method"]): row for row in summarize_setup(data)}
+    assert "floor" not in rows["inet", "secure_many"]["ratio"]
+    assert "floor" not in rows["inet", "secure_many"]["ratio_clock"]
+    assert len(rows["inet6", "secure_many"]["ratios"]["floor"]) == 2
+    assert list(ratios_by_cell(data, "secure_many", "floor")) == ["100 UDP, IPv6"]
+    for cell in data["cells"]:
+        for sample in cell["samples"]["floor"]:
+            sample["ns"] = 0
+    found = {row["method"]: row for row in summarize_setup(data)}
+    assert found["floor"]["sockets_per_second"] is None
 
 
 def test_memory() -> None:
@@ -194,6 +215,58 @@ def test_targets() -> None:
         "throughput on loopback, plain / iperf3",
     ]
     assert found["SocketBatch of 15,000, plain loop / C loop"]["met"] is None
+
+
+def test_every_case_must_meet_a_target() -> None:
+    found = parts()
+    found["setup"] = copy.deepcopy(found["setup"])
+    fast, slow = (cell["samples"]["secure_many"] for cell in found["setup"]["cells"])
+    for sample in fast:
+        sample["cpu_ns"] = 100 * COSTS["floor"]
+    for sample in slow:
+        sample["cpu_ns"] = int(106 * COSTS["floor"])
+    target = targets(found)["secure_many, plain loop / C loop"]
+    assert target["value"] == pytest.approx(1.03)
+    assert (target["met"], target["cases"], target["cases_met"]) == (False, 2, 1)
+    assert (target["worst"], target["worst_case"]) == (pytest.approx(1.06), "100 UDP, IPv6")
+    # Each alone is as steady as can be, however far they are from each other.
+    assert not target["unstable"]
+    for sample in slow:
+        sample["cpu_ns"] = int(103 * COSTS["floor"])
+    target = targets(found)["secure_many, plain loop / C loop"]
+    assert (target["met"], target["cases_met"], target["worst"]) == (True, 2, pytest.approx(1.03))
+
+
+def test_a_case_that_spreads_is_pointed_out_among_others_that_do_not() -> None:
+    found = parts()
+    found["setup"] = copy.deepcopy(found["setup"])
+    for sample, part in zip(found["setup"]["cells"][1]["samples"]["secure_many"], (1, 2, 3), strict=True):
+        sample["cpu_ns"] *= part
+    assert targets(found)["secure_many, plain loop / C loop"]["unstable"]
+    assert not targets(found)["ctypes, same checks / secure"]["unstable"]
+
+
+def test_where_more_is_better_the_least_is_the_worst() -> None:
+    found = parts()
+    found["connect"] = connect_data()
+    for sample in found["connect"]["samples"]:
+        if (sample["kind"], sample["connections"]) == ("secured", 500):
+            sample["per_second"] /= 2
+    target = targets(found)["connect rate, secured / plain"]
+    assert (target["worst"], target["worst_case"]) == (pytest.approx(0.4, rel=1e-3), "500 connections")
+    assert (target["met"], target["cases"], target["cases_met"]) == (False, 2, 1)
+
+
+def test_the_best_way_may_be_another_in_each_case() -> None:
+    found = parts()
+    found["setup"] = copy.deepcopy(found["setup"])
+    first, second = (cell["samples"] for cell in found["setup"]["cells"])
+    for samples, method in ((first, "secure_many_io_uring"), (second, "secure_many_threads")):
+        for sample, floor in zip(samples[method], samples["floor"], strict=True):
+            sample["ns"] = floor["ns"] * 0.8
+    target = targets(found)["secure_many, io_uring or threads / C loop"]
+    assert (target["value"], target["worst"]) == (pytest.approx(0.8), pytest.approx(0.8))
+    assert target["met"]
 
 
 def test_the_batch_of_15_000() -> None:
