@@ -11,16 +11,21 @@ from rich.table import Table as Drawn
 from rich.text import Text
 
 from .reading import Results, read
-from .tables import Cell, Table, connect_tables, memory_tables, setup_tables, target_table, traffic_tables
-from .wording import aes_warning, machine_lines
+from .tables import (
+    Cell,
+    Table,
+    connect_tables,
+    loopback_tables,
+    memory_tables,
+    setup_tables,
+    target_table,
+    traffic_tables,
+)
+from .wording import CLOCKS, aes_warning, machine_lines
 
 __all__ = ["render"]
 
 _TONES: Final = {"good": "green", "bad": "bold red", "warn": "yellow"}
-_CLOCKS: Final = (
-    "Microseconds a socket are by the clock. Ratios between methods that run in one thread are of the time "
-    "in which it was running, which other programs leave alone; all others are by the clock."
-)
 
 
 def _cell(cell: Cell) -> Text:
@@ -49,6 +54,7 @@ def _draw(table: Table) -> Drawn:
 def _tables(rows: Results) -> Iterator[Table]:
     yield from setup_tables(rows)
     yield from memory_tables(rows)
+    yield from loopback_tables(rows)
     yield from connect_tables(rows)
     yield from traffic_tables(rows)
     if table := target_table(rows):
@@ -63,7 +69,7 @@ def _parts(results: Mapping[str, Any]) -> Iterator[RenderableType]:
     if (rows.connect or rows.throughput) and (warning := aes_warning(rows)):
         yield Text(f"\nTLS beside secured traffic: {warning}")
     if rows.setup:
-        yield Text(f"\n{_CLOCKS}")
+        yield Text(f"\n{CLOCKS}")
     for table in _tables(rows):
         yield _draw(table)
         yield from (Text(note) for note in table.notes)

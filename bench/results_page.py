@@ -17,8 +17,16 @@ from .html.drawing import standalone
 from .html.markup import Element, clean, to_svg
 from .html.plots import latency_plots, ratio_plots, setup_plots, throughput_plots
 from .reading import FormatError, Machine, Results, load, read
-from .tables import Table, connect_tables, memory_tables, setup_tables, target_table, traffic_tables
-from .wording import READING, aes_warning, machine_lines, when
+from .tables import (
+    Table,
+    connect_tables,
+    loopback_tables,
+    memory_tables,
+    setup_tables,
+    target_table,
+    traffic_tables,
+)
+from .wording import LOOPBACK, READING, aes_warning, machine_lines, when
 
 __all__ = ["main", "make"]
 
@@ -136,6 +144,7 @@ def _markdown(results: Results, command: str, files: dict[str, str]) -> Iterator
         ),
         warning,
     )
+    yield from _section(LOOPBACK, chain(*map(_table, loopback_tables(results))))
     yield from _section(
         "Notes", [*(f"- {_text(note)}" for note in results.notes), ""] if results.notes else ()
     )

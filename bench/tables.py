@@ -25,6 +25,7 @@ __all__ = [
     "Cell",
     "Table",
     "connect_tables",
+    "loopback_tables",
     "memory_tables",
     "setup_tables",
     "target_table",
@@ -348,7 +349,8 @@ def _datagrams(results: Results) -> Iterator[Table]:
     yield Table("Datagrams", ("", "size", "received/s", "lost"), rows, notes)
 
 
-def _loopback(results: Results) -> Iterator[Table]:
+def loopback_tables(results: Results) -> Iterator[Table]:
+    """Return what the engine itself can do; on another kernel than the other traffic, perhaps."""
     if results.loopback:
         rows = [
             [
@@ -363,15 +365,15 @@ def _loopback(results: Results) -> Iterator[Table]:
         columns = ("", "streams", "messages", "Gbit/s", "of iperf3")
         notes = _notes(
             [row.rate for row in results.loopback],
-            "Whether what drives the traffic is itself the bottleneck.",
+            "Measured on this kernel itself, also where all other traffic is in a guest: whether what "
+            "drives the traffic is itself the bottleneck.",
         )
-        yield Table("Plain traffic on a loopback device", columns, rows, notes)
+        yield Table("Plain traffic on this kernel's loopback device", columns, rows, notes)
 
 
 def traffic_tables(results: Results) -> Iterator[Table]:
-    """Return throughput, its proof, latency, datagrams, and what the engine itself can do."""
+    """Return throughput, its proof, latency and datagrams."""
     yield from _throughput(results)
     yield from _proof(results)
     yield from _requests(results)
     yield from _datagrams(results)
-    yield from _loopback(results)

@@ -9,6 +9,8 @@ from .reading import Machine, Results
 
 __all__ = [
     "AES_SHORT",
+    "CLOCKS",
+    "LOOPBACK",
     "MIDDLE",
     "READING",
     "SIGNS",
@@ -51,7 +53,13 @@ UNSTABLE: Final = "* unstable: the middle half of the samples spans more than 10
 AES_SHORT: Final = (
     "† This kernel has no accelerated AES, TLS has its own in user space: see the warning above."
 )
+LOOPBACK: Final = "Loopback of this kernel"
 MIDDLE: Final = "Medians, in brackets the middle half of the samples (first to third quartile)."
+
+CLOCKS: Final = (
+    "Microseconds a socket are by the clock. Ratios of set-up between methods that run in one thread are of "
+    "the time in which it was running, which other programs leave alone; all other ratios are by the clock."
+)
 
 READING: Final = (
     "In plots of set-up, the number at the right of a name is the median with the most sockets.",
@@ -65,6 +73,7 @@ READING: Final = (
         "their median is taken: what slows a whole repeat down cancels out. Ratios to TLS are those of "
         "the medians."
     ),
+    CLOCKS,
     (
         "“All checks made” are the same system calls and decisions in every row, but for a bare loop in "
         "C, which makes the calls and decides nothing. “Only the calls that take effect” are the two "

@@ -46,6 +46,18 @@ def test_tables_have_a_cell_for_each_column() -> None:
     assert sum(line.startswith("|") for line in lines) > 100
 
 
+def test_loopback_is_no_traffic_of_the_guest() -> None:
+    sections = re.split(r"^## ", make(SAMPLE)["results.md"], flags=re.MULTILINE)
+    [loopback] = [section for section in sections if "this kernel's loopback device" in section]
+    assert loopback.startswith("Loopback of this kernel\n")
+    assert "accelerated" not in loopback
+    assert "Measured on this kernel itself" in loopback
+
+
+def test_which_clock_it_is() -> None:
+    assert "- Microseconds a socket are by the clock. Ratios of set-up" in make(SAMPLE)["results.md"]
+
+
 def test_set_up_alone() -> None:
     files = make({name: SAMPLE[name] for name in ("format", "setup", "machine")})
     assert "## Traffic" not in files["results.md"]
