@@ -211,6 +211,7 @@ class Results:
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     errors: Mapping[str, str] = field(default_factory=dict)
+    leaks: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
     setup: tuple[SetupRow, ...] = ()
     memory: tuple[MemoryRow, ...] = ()
@@ -283,6 +284,10 @@ def _needed_text(value: object) -> str:
 
 def _numbers(value: object) -> dict[str, float]:
     return {str(k): n for k, v in _map(value).items() if (n := _number(v)) is not None}
+
+
+def _lines(value: object) -> tuple[str, ...]:
+    return tuple(line for line in _items(value) if isinstance(line, str))
 
 
 def _texts(value: object) -> dict[str, str]:
@@ -485,8 +490,9 @@ def read(results: Mapping[str, Any]) -> Results:
         finished=_text(results.get("finished")),
         machine=_machine(results.get("machine")),
         versions=_texts(results.get("versions")),
-        notes=tuple(note for note in _items(results.get("notes")) if isinstance(note, str)),
+        notes=_lines(results.get("notes")),
         errors=_texts(results.get("errors")),
+        leaks=_lines(results.get("leaks")),
         targets=reader.rows(results.get("targets"), _target),
         setup=reader.rows(setup.get("summary"), _setup),
         memory=reader.rows(setup.get("memory"), _memory),

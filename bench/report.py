@@ -21,7 +21,7 @@ from .tables import (
     target_table,
     traffic_tables,
 )
-from .wording import CLOCKS, aes_warning, machine_lines
+from .wording import CLOCKS, LEAK, aes_warning, machine_lines
 
 __all__ = ["render"]
 
@@ -74,6 +74,8 @@ def _parts(results: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield _draw(table)
         yield from (Text(note) for note in table.notes)
     yield from (Text(f"Note: {note}") for note in rows.notes)
+    yield from (Text(f"{part} could not be measured: {words}", "red") for part, words in rows.errors.items())
+    yield from (Text(f"{LEAK}: {words}", "bold red") for words in rows.leaks)
 
 
 def render(results: Mapping[str, Any], console: Console) -> None:

@@ -26,7 +26,7 @@ from .tables import (
     target_table,
     traffic_tables,
 )
-from .wording import LOOPBACK, READING, aes_warning, machine_lines, when
+from .wording import LEAK, LOOPBACK, READING, aes_warning, machine_lines, when
 
 __all__ = ["main", "make"]
 
@@ -117,6 +117,8 @@ def _markdown(results: Results, command: str, files: dict[str, str]) -> Iterator
     if guest and guest.guest:
         machines.append(("guest, for connections and traffic", guest))
     yield from _about(machines, results.versions)
+    for words in results.leaks:
+        yield f"**{LEAK}:** {_text(words)}\n"
     for part, words in results.errors.items():
         yield f"**{_text(part)} could not be measured:** {_text(words)}\n"
     if results.unreadable:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -19,15 +19,13 @@ from wsasec.lab.signals import ending_signals
 from . import compare
 from .html import write as write_html
 from .machine import describe_machine, describe_versions
-from .memory import summarize_memory
 from .plans import RESULT_NAME, Effort
 from .progress import Monitor
 from .reading import FORMAT, load
 from .report import render
 from .setup_cost import command_words
-from .setup_summary import summarize_setup
-from .targets import evaluate
-from .wire_summary import summarize_loopback, summarize_wire
+from .summary import summarized
+from .wording import LEAK
 from .worker import BenchError, python_command, run_worker
 
 __all__ = ["FORMAT", "PARTS", "Files", "run"]
@@ -81,17 +79,17 @@ def _work(monitor: Monitor, effort: Effort, module: str, *words: str) -> Found:
 
 def _measure_setup(effort: Effort, monitor: Monitor) -> Found:
     monitor.phase("setup", "sockets in a network namespace of their own")
-    data = _work(monitor, effort, "setup_cost", *command_words(effort.setup))
+    return _work(monitor, effort, "setup_cost", *command_words(effort.setup))
+
+
+def _measure_memory(effort: Effort, monitor: Monitor) -> Found:
     monitor.phase("memory", "what sockets take of memory")
-    memory = _work(monitor, effort, "memory", json.dumps(effort.memory))
-    found = {**data, "summary": summarize_setup(data)}
-    return {**found, "memory_samples": memory, "memory": summarize_memory(memory)}
+    return _work(monitor, effort, "memory", json.dumps(effort.memory))
 
 
 def _measure_loopback(effort: Effort, monitor: Monitor) -> Found:
     monitor.phase("loopback", "plain traffic on a loopback device, by the engine and by iperf3")
-    data = _work(monitor, effort, "loopback", json.dumps(asdict(effort.loopback)))
-    return {**data, "summary": summarize_loopback(data)}
+    return _work(monitor, effort, "loopback", json.dumps(asdict(effort.loopback)))
 
 
 def _measure_wire(effort: Effort, parts: Sequence[str], monitor: Monitor) -> Found:
@@ -104,35 +102,39 @@ def _measure_wire(effort: Effort, parts: Sequence[str], monitor: Monitor) -> Fou
         command = python_command("wsasec.lab", "run", *limits, "--", *work)
         run_worker(command, monitor, effort.deadline + _BOOT)
         try:
-            data: Found = json.loads(Path(folder, RESULT_NAME).read_text())
+            return dict(json.loads(Path(folder, RESULT_NAME).read_text()))
         except FileNotFoundError:
             raise BenchError("the processes on the wire ended without results") from None
-    return summarize_wire(data)
 
 
-def _measure(parts: Sequence[str], effort: Effort, monitor: Monitor) -> tuple[Found, dict[str, str]]:
-    """Measure all that can be; return results by part, and errors."""
-    found: Found = {}
-    errors: dict[str, str] = {}
+def _measure(parts: Sequence[str], effort: Effort, monitor: Monitor) -> Found:
+    """Measure all that can be.
 
-    def attempt(name: str, work: Any, *arguments: Any) -> Found:
+    Returns:
+        Samples by part; "errors", what could not be measured; "leaks", what was not protected.
+    """
+    found: Found = {"errors": {}, "leaks": []}
+
+    def attempt(name: str, work: Callable[..., Found], *arguments: Any) -> Found:
         try:
-            return dict(work(*arguments))
+            return work(*arguments)
         except BenchError as error:
-            errors[name] = str(error)
+            found["errors"][name] = str(error)
             return {}
 
     if "setup" in parts:
-        found |= {"setup": data} if (data := attempt("setup", _measure_setup, effort, monitor)) else {}
-    if "traffic" in parts:
-        found |= (
-            {"loopback": data} if (data := attempt("loopback", _measure_loopback, effort, monitor)) else {}
-        )
+        setup = dict(attempt("setup", _measure_setup, effort, monitor))
+        if memory := attempt("memory", _measure_memory, effort, monitor):
+            setup["memory_samples"] = memory
+        found |= {"setup": setup} if setup else {}
+    if "traffic" in parts and (loopback := attempt("loopback", _measure_loopback, effort, monitor)):
+        found["loopback"] = loopback
     if wire := [part for part in WIRE_PARTS if part in parts]:
-        data = attempt(" and ".join(wire), _measure_wire, effort, wire, monitor)
-        errors |= data.pop("errors", {})
+        data = dict(attempt(" and ".join(wire), _measure_wire, effort, wire, monitor))
+        found["errors"] |= data.pop("errors", {})
+        found["leaks"] += data.pop("leaks", [])
         found |= data
-    return found, errors
+    return found
 
 
 def _console() -> Console:
@@ -149,8 +151,8 @@ def run(parts: Sequence[str], effort: Effort, files: Files) -> int:
         files: where the results go.
 
     Returns:
-        0; 1 if a part failed (what the others measured is written and printed all the same), or if something
-        is worse than in the old results by more than the noise; 2 if there was nothing to compare.
+        0; 1 if something failed (what else was measured is written and printed all the same), was not
+        protected, or is worse than in the old results by more than the noise; 2 if nothing could be compared.
 
     Raises:
         OSError: the results cannot be written.
@@ -164,23 +166,33 @@ def run(parts: Sequence[str], effort: Effort, files: Files) -> int:
         "versions": describe_versions(),
     }
     with ending_signals(), Monitor(Console(stderr=True)) as monitor:
-        found, errors = _measure(parts, effort, monitor)
-    results |= found
+        results |= _measure(parts, effort, monitor)
     results["finished"] = datetime.now().astimezone().isoformat(timespec="seconds")
     results["notes"] = monitor.notes
-    results["errors"] = errors
-    results["targets"] = evaluate(results)
-    files.json.write_text(json.dumps(results, indent=1) + "\n")
+    # Before anything is made of them: minutes of samples are not lost to a mistake there.
+    _write(results, files.json)
+    try:
+        results = summarized(results)
+    except Exception:
+        sys.stderr.write(f"wsasec bench: every sample is in {files.json}\n")
+        raise
+    _write(results, files.json)
     out = _console()
     render(results, out)
     out.print(f"\nEvery sample: {files.json}", highlight=False, soft_wrap=True)
     if files.html is not None:
         write_html(results, files.html)
         out.print(f"Report: {files.html}", highlight=False, soft_wrap=True)
-    for part, text in errors.items():
-        sys.stderr.write(f"wsasec bench {part}: {text}\n")
     judgement = _judge(results, files.old, out)
-    return 1 if errors else judgement
+    for part, text in results["errors"].items():
+        sys.stderr.write(f"wsasec bench {part}: {text}\n")
+    for text in results["leaks"]:
+        sys.stderr.write(f"wsasec bench: {LEAK}: {text}\n")
+    return 1 if results["errors"] or results["leaks"] else judgement
+
+
+def _write(results: Mapping[str, Any], file: Path) -> None:
+    file.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def _judge(results: Mapping[str, Any], old: Mapping[str, Any] | None, out: Console) -> int:

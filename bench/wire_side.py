@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any, Final
 
 import wsasec
@@ -36,6 +37,9 @@ _TEXTS: Final = {
     "traffic": "streams, requests and datagrams between two hosts",
 }
 
+# Of one measurement: what others have measured is kept.
+_FAILURES: Final = (EndedError, LabError, OSError, SubprocessError)
+
 Sample = dict[str, Any]
 
 
@@ -50,71 +54,92 @@ def _aes_driver() -> str | None:
     return found.most_common(1)[0][0] if found else None
 
 
-class _Steps:
-    """Tells the parent how far it is."""
+class _Progress:
+    """Takes samples as they come, and tells the parent how far it is."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, found: dict[str, Any]) -> None:
+        """Begin.
+
+        Args:
+            total: samples to come.
+            found: gets what goes wrong, as "errors" and "leaks".
+        """
         self._total = total
+        self._found = found
         self._done = 0
 
-    def follow(self, samples: Iterable[Sample]) -> list[Sample]:
-        """Take the samples as they come; leave out those of a warm-up."""
+    def take(self, name: str, samples: Iterable[Sample]) -> list[Sample]:
+        """Return samples, but those of a warm-up; up to a failure, which is noted under the name."""
         taken: list[Sample] = []
-        for sample in samples:
-            self._done += 1
-            count = sample.get("streams") or sample.get("connections") or "datagrams"
-            text = f"{count} x {sample['kind']}"
-            emit("step", done=min(self._done, self._total), total=self._total, text=text)
-            if not sample.pop("warm_up", False):
-                taken.append(sample)
+        try:
+            for sample in samples:
+                self._step(sample)
+                if not sample.pop("warm_up", False):
+                    taken.append(sample)
+        except LeakError as error:
+            self._found["leaks"].append(f"{name}: {error}")
+        except _FAILURES as error:
+            self._found["errors"][name] = str(error)
         return taken
 
+    def _step(self, sample: Sample) -> None:
+        self._done += 1
+        count = sample.get("streams") or sample.get("connections") or "datagrams"
+        text = f"{count} x {sample['kind']}"
+        emit("step", done=min(self._done, self._total), total=self._total, text=text)
 
-def _connect(lab: Lab, pairs: dict[str, TlsPair], plan: ConnectPlan) -> Sample:
-    steps = _Steps((plan.repeats + 1) * (4 * len(plan.connections) + len(pairs)))
+
+def _connect(lab: Lab, pairs: dict[str, TlsPair], plan: ConnectPlan, found: dict[str, Any]) -> Sample:
+    progress = _Progress((plan.repeats + 1) * (4 * len(plan.connections) + len(pairs)), found)
     return {
         "machine": describe_machine(),
         "versions": describe_versions(),
-        "samples": steps.follow(run_connect(lab, pairs, plan)),
+        "samples": progress.take("connect", run_connect(lab, pairs, plan)),
     }
 
 
-def _traffic(lab: Lab, pairs: dict[str, TlsPair], plan: TrafficPlan) -> Sample:
+def _traffic(lab: Lab, pairs: dict[str, TlsPair], plan: TrafficPlan, found: dict[str, Any]) -> Sample:
     total = sum(case.repeats * len(case.kinds) for case in plan.throughput)
-    steps = _Steps(total + 3 * plan.repeats * (len(plan.connections) + 1))
+    progress = _Progress(total + 3 * plan.repeats * (len(plan.connections) + 1), found)
     return {
         "machine": describe_machine(),
         "versions": describe_versions(),
         "kernel": os.uname().release,
         "mtu": lab.mtu,
         "sa_algorithm": next(sa.algorithm for sa in lab.b.sas()),
-        "throughput_samples": steps.follow(run_throughput(lab, pairs, plan)),
-        "latency_samples": steps.follow(run_requests(lab, plan)),
-        "datagram_samples": steps.follow(run_datagrams(lab, plan)),
+        "throughput_samples": progress.take("throughput", run_throughput(lab, pairs, plan)),
+        "latency_samples": progress.take("requests", run_requests(lab, plan)),
+        "datagram_samples": progress.take("datagrams", run_datagrams(lab, plan)),
         "aes_driver": _aes_driver(),
     }
 
 
 def run(connect: ConnectPlan | None, traffic: TrafficPlan | None) -> dict[str, Any]:
-    """Make a lab and measure the parts in it; "errors" has what went wrong, by part.
+    """Make a lab and measure the parts in it.
+
+    Returns:
+        The samples by part; "errors", what could not be measured; "leaks", what was not protected, or not
+        proven to be.
 
     Raises:
         LabError, OSError: the lab cannot be made.
     """
-    found: dict[str, Any] = {"errors": {}}
+    found: dict[str, Any] = {"errors": {}, "leaks": []}
 
-    def attempt(part: str, work: Callable[[], Sample]) -> None:
+    def attempt(part: str, work: Callable[[dict[str, TlsPair]], Sample]) -> None:
         emit("phase", title=part, text=_TEXTS[part])
         try:
-            found[part] = work()
-        except (EndedError, LeakError, LabError, OSError) as error:
+            # New ones for each part: one that has failed answers no more.
+            with tls_pairs(lab) as pairs:
+                found[part] = work(pairs)
+        except _FAILURES as error:
             found["errors"][part] = str(error)
 
-    with Lab() as lab, tls_pairs(lab) as pairs:
+    with Lab() as lab:
         if connect is not None:
-            attempt("connect", lambda: _connect(lab, pairs, connect))
+            attempt("connect", lambda pairs: _connect(lab, pairs, connect, found))
         if traffic is not None:
-            attempt("traffic", lambda: _traffic(lab, pairs, traffic))
+            attempt("traffic", lambda pairs: _traffic(lab, pairs, traffic, found))
     return found
 
 

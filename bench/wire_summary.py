@@ -9,7 +9,7 @@ from typing import Any, Final
 from .latencies import merged
 from .stats import figures, paired_ratios
 
-__all__ = ["summarize_loopback", "summarize_wire"]
+__all__ = ["summarize_connect", "summarize_loopback", "summarize_traffic"]
 
 _PROOF: Final = ("esp", "clear", "neighbour", "dropped", "sa_bytes", "sa_bytes_back", "payload_bytes")
 
@@ -88,20 +88,18 @@ def _datagrams(samples: Sequence[Sample]) -> Iterator[Row]:
         }
 
 
-def summarize_wire(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the figures to the samples of connections and traffic; keep the errors."""
-    found: dict[str, Any] = {"errors": data["errors"]}
-    if "connect" in data:
-        found["connect"] = {**data["connect"], "summary": list(_connect(data["connect"]["samples"]))}
-    if "traffic" in data:
-        traffic = data["traffic"]
-        found["traffic"] = {
-            **traffic,
-            "throughput": list(_throughput(traffic["throughput_samples"])),
-            "latency": list(_latency(traffic["latency_samples"])),
-            "datagrams": list(_datagrams(traffic["datagram_samples"])),
-        }
-    return found
+def summarize_connect(data: Mapping[str, Any]) -> list[Row]:
+    """Return rates, ratios and latencies, for each side, number of connections and kind."""
+    return list(_connect(data["samples"]))
+
+
+def summarize_traffic(data: Mapping[str, Any]) -> dict[str, list[Row]]:
+    """Return the figures of streams, requests and datagrams."""
+    return {
+        "throughput": list(_throughput(data["throughput_samples"])),
+        "latency": list(_latency(data["latency_samples"])),
+        "datagrams": list(_datagrams(data["datagram_samples"])),
+    }
 
 
 def summarize_loopback(data: Mapping[str, Any]) -> list[Row]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from wsasec.lab import Lab, Namespace
+from wsasec.lab import Lab, LabError, Namespace
 
 __all__ = ["one_policy_for_all"]
 
@@ -19,13 +20,21 @@ def _rules(lab: Lab, here: Namespace, there: Namespace) -> list[tuple[str, str, 
     ]
 
 
+def _ip(host: Namespace, lines: Sequence[str], *, check: bool = True) -> None:
+    try:
+        host.run(["ip", "-batch", "-"], input="\n".join(lines) + "\n", check=check)
+    except subprocess.CalledProcessError as error:
+        raise LabError(f"ip could not change the policies of the system: {error.stderr.strip()}") from error
+    except (subprocess.TimeoutExpired, OSError) as error:
+        raise LabError(f"ip could not change the policies of the system: {error}") from error
+
+
 @contextmanager
 def one_policy_for_all(lab: Lab) -> Iterator[None]:
     """Let all IPv4 packets between the hosts, of any socket, need the lab's associations.
 
     Raises:
-        subprocess.CalledProcessError: `ip` failed.
-        FileNotFoundError: there is no `ip`.
+        LabError: `ip` failed, or there is none.
     """
     ends = ((lab.a, lab.b), (lab.b, lab.a))
     try:
@@ -33,7 +42,7 @@ def one_policy_for_all(lab: Lab) -> Iterator[None]:
             lines = [
                 f"xfrm policy add src {src} dst {dst} {rest}" for src, dst, rest in _rules(lab, here, there)
             ]
-            here.run(["ip", "-batch", "-"], input="\n".join(lines) + "\n")
+            _ip(here, lines)
         yield
     finally:
         for here, there in ends:
@@ -42,4 +51,4 @@ def one_policy_for_all(lab: Lab) -> Iterator[None]:
                 for src, dst, rest in _rules(lab, here, there)
             ]
             # What was not added cannot be deleted.
-            here.run(["ip", "-batch", "-"], input="\n".join(lines) + "\n", check=False)
+            _ip(here, lines, check=False)

@@ -17,7 +17,7 @@ from ..tables import (
     target_table,
     traffic_tables,
 )
-from ..wording import LOOPBACK, READING, aes_warning, machine_lines, when
+from ..wording import LEAK, LOOPBACK, READING, aes_warning, machine_lines, when
 from .markup import Element, add, element, to_html
 from .palette import plot_css
 from .plots import latency_plots, ratio_plots, setup_plots, throughput_plots
@@ -141,7 +141,8 @@ def _warned(parts: list[Element], warning: str) -> list[Element]:
 
 
 def _problems(results: Results) -> list[Element]:
-    lines = [f"{part} could not be measured: {words}" for part, words in results.errors.items()]
+    lines = [f"{LEAK}: {words}" for words in results.leaks]
+    lines += [f"{part} could not be measured: {words}" for part, words in results.errors.items()]
     clear = sum(row.proof.get("clear", 0) for row in results.throughput if row.proof)
     if clear:
         lines.append(f"{clear:,.0f} packets of secured sockets were in clear.")

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from wsasec.bench.machine import describe_machine, describe_versions
-from wsasec.bench.memory import summarize_memory
 from wsasec.bench.methods import METHODS
-from wsasec.bench.setup_summary import summarize_setup
-from wsasec.bench.targets import evaluate
-from wsasec.bench.wire_summary import summarize_loopback, summarize_wire
+from wsasec.bench.summary import summarized
 
 import wsasec
 
@@ -131,33 +128,34 @@ def loopback_data() -> dict[str, Any]:
     return {"notes": [], "samples": samples}
 
 
-def parts(noise: tuple[float, ...] = NOISE) -> dict[str, Any]:
+def samples(noise: tuple[float, ...] = NOISE) -> dict[str, Any]:
     """What suite._measure() returns for all parts."""
-    setup, memory, loopback = setup_data(noise), memory_data(), loopback_data()
-    wire = summarize_wire({"connect": connect_data(), "traffic": traffic_data(), "errors": {}})
     return {
-        "setup": {
-            **setup,
-            "summary": summarize_setup(setup),
-            "memory_samples": memory,
-            "memory": summarize_memory(memory),
-        },
-        "loopback": {**loopback, "summary": summarize_loopback(loopback)},
-        "connect": wire["connect"],
-        "traffic": wire["traffic"],
+        "setup": {**setup_data(noise), "memory_samples": memory_data()},
+        "loopback": loopback_data(),
+        "connect": connect_data(),
+        "traffic": traffic_data(),
+        "errors": {},
+        "leaks": [],
     }
+
+
+def parts(noise: tuple[float, ...] = NOISE) -> dict[str, Any]:
+    """The same with figures."""
+    found = summarized(samples(noise))
+    return {part: found[part] for part in ("setup", "loopback", "connect", "traffic")}
 
 
 def results(noise: tuple[float, ...] = NOISE) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "format": "wsasec-bench/2",
-        "effort": "quick",
-        "started": "2026-01-01T00:00:00+00:00",
-        "finished": "2026-01-01T00:02:00+00:00",
-        "machine": {**describe_machine(), "aes_instructions": True},
-        "versions": describe_versions(),
-        "notes": ["[not] markup"],
-        "errors": {},
-        **parts(noise),
-    }
-    return {**found, "targets": evaluate(found)}
+    return summarized(
+        {
+            "format": "wsasec-bench/2",
+            "effort": "quick",
+            "started": "2026-01-01T00:00:00+00:00",
+            "finished": "2026-01-01T00:02:00+00:00",
+            "machine": {**describe_machine(), "aes_instructions": True},
+            "versions": describe_versions(),
+            "notes": ["[not] markup"],
+            **samples(noise),
+        }
+    )

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_samples import parts, results
+from bench_samples import results, samples
 from rich.console import Console
 from wsasec.bench import suite
 from wsasec.bench.machine import describe_machine, describe_versions
 from wsasec.bench.plans import FULL, QUICK, ConnectPlan, Effort, Throughput, connect_plan, traffic_plan
 from wsasec.bench.progress import Monitor
 from wsasec.bench.report import render
+from wsasec.bench.results_page import make
+from wsasec.bench.summary import summarized
 from wsasec.bench.worker import BenchError
 
 from wsasec.cli.bench import add
@@ -101,8 +103,9 @@ def test_arguments() -> None:
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """All parts as if they had been measured; a BenchError in place of one is raised."""
-    found = parts()
+    """Samples of all parts as if they had been measured; a BenchError in place of one is raised."""
+    found = samples()
+    found["memory"] = found["setup"].pop("memory_samples")
 
     def give(name: str) -> dict[str, Any]:
         if isinstance(found[name], BenchError):
@@ -112,9 +115,11 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def wire(_effort: Effort, wanted: list[str], monitor: Monitor) -> dict[str, Any]:
         monitor({"event": "note", "text": "noted"})
         errors = {name: str(found[name]) for name in wanted if isinstance(found[name], BenchError)}
-        return {"errors": errors} | {name: found[name] for name in wanted if name not in errors}
+        others = {name: found[name] for name in wanted if name not in errors}
+        return {"errors": errors, "leaks": found["leaks"]} | others
 
     monkeypatch.setattr(suite, "_measure_setup", lambda _effort, _monitor: give("setup"))
+    monkeypatch.setattr(suite, "_measure_memory", lambda _effort, _monitor: give("memory"))
     monkeypatch.setattr(suite, "_measure_loopback", lambda _effort, _monitor: give("loopback"))
     monkeypatch.setattr(suite, "_measure_wire", wire)
     return found
@@ -134,12 +139,36 @@ def test_results_are_written(
     assert written["errors"] == {}
     assert written["notes"] == ["noted"]
     assert {"machine", "versions", "started", "finished"} <= written.keys()
-    assert {part: written[part] for part in measured} == json.loads(json.dumps(measured))
+    setup = {**measured["setup"], "memory_samples": measured["memory"]}
+    found = json.loads(json.dumps(summarized({**measured, "setup": setup})))
+    for part in ("setup", "loopback", "connect", "traffic", "targets"):
+        assert written[part] == found[part]
     assert len(written["targets"]) == 10
     out = capfd.readouterr().out
     assert str(tmp_path / "new" / "r.json") in out
     assert str(tmp_path / "new" / "r.html") in out
     assert "<svg" in (tmp_path / "new" / "r.html").read_text()
+
+
+def test_samples_are_written_before_anything_is_made_of_them(
+    measured: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fail(_results: object) -> dict[str, Any]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(suite, "summarized", fail)
+    with pytest.raises(ZeroDivisionError):
+        suite.run(suite.PARTS, QUICK, files(tmp_path))
+    written = json.loads((tmp_path / "new" / "r.json").read_text())
+    assert written["setup"]["cells"] == json.loads(json.dumps(measured["setup"]["cells"]))
+    assert written["setup"]["memory_samples"] == measured["memory"]
+    assert written["traffic"]["throughput_samples"]
+    assert str(tmp_path / "new" / "r.json") in capfd.readouterr().err
+    # What can read results can read these.
+    assert "Connecting" not in rendered(written)
 
 
 def test_the_default_file(measured: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +198,40 @@ def test_a_part_that_fails(
     assert {"setup", "loopback", "connect"} <= written.keys()
     assert "traffic" not in written
     assert "wsasec bench traffic: packets were in clear" in capfd.readouterr().err
+
+
+def test_memory_that_fails_leaves_set_up_alone(measured: dict[str, Any], tmp_path: Path) -> None:
+    measured["memory"] = BenchError("no room")
+    assert suite.run(("setup",), QUICK, files(tmp_path)) == 1
+    written = json.loads((tmp_path / "new" / "r.json").read_text())
+    assert written["errors"] == {"memory": "no room"}
+    assert written["setup"]["summary"]
+    assert "memory" not in written["setup"]
+
+
+def test_set_up_that_fails_leaves_memory_alone(measured: dict[str, Any], tmp_path: Path) -> None:
+    measured["setup"] = BenchError("no namespace")
+    assert suite.run(("setup",), QUICK, files(tmp_path)) == 1
+    written = json.loads((tmp_path / "new" / "r.json").read_text())
+    assert written["errors"] == {"setup": "no namespace"}
+    assert len(written["setup"]["memory"]) == 5
+
+
+def test_what_was_not_protected_is_said_in_all_reports(
+    measured: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    measured["leaks"] = ["throughput: 3 packets of secured sockets were in clear"]
+    assert suite.run(suite.PARTS, QUICK, files(tmp_path, html=True)) == 1
+    out, err = capfd.readouterr()
+    words = "NOT PROTECTED, or not proven to be: throughput: 3 packets"
+    assert words in out
+    assert words in err
+    page = (tmp_path / "new" / "r.html").read_text()
+    assert page.index(words) < page.index("<main>")
+    written = json.loads((tmp_path / "new" / "r.json").read_text())
+    assert words in make(written)["results.md"].replace("**", "")
+    # What was measured is there all the same.
+    assert written["traffic"]["throughput"]
 
 
 def test_a_lab_that_cannot_be_made(

@@ -18,8 +18,9 @@ from wsasec.bench.memory import summarize_memory
 from wsasec.bench.methods import METHODS
 from wsasec.bench.reading import read
 from wsasec.bench.setup_summary import ratios_by_cell, summarize_setup
+from wsasec.bench.summary import summarized
 from wsasec.bench.targets import evaluate
-from wsasec.bench.wire_summary import summarize_loopback, summarize_wire
+from wsasec.bench.wire_summary import summarize_connect, summarize_loopback, summarize_traffic
 
 
 def setup_rows(**arguments: Any) -> dict[str, dict[str, Any]]:
@@ -123,7 +124,7 @@ def test_memory() -> None:
 
 
 def test_connections() -> None:
-    rows = summarize_wire({"connect": connect_data(), "errors": {}})["connect"]["summary"]
+    rows = summarize_connect(connect_data())
     by_key = {(row["kind"], row["side"], row["connections"]): row for row in rows}
     secured = by_key["secured", "connect", 50]
     assert secured["per_second"]["median"] == pytest.approx(4000.5)
@@ -138,7 +139,7 @@ def test_connections() -> None:
 
 
 def test_traffic() -> None:
-    traffic = summarize_wire({"traffic": traffic_data(), "errors": {}})["traffic"]
+    traffic = summarize_traffic(traffic_data())
     rows = {(row["streams"], row["kind"]): row for row in traffic["throughput"]}
     secured = rows[1_000, "secured"]
     assert secured["gbit_per_second"]["median"] == pytest.approx(0.0804)
@@ -166,14 +167,10 @@ def test_a_repeat_without_its_base_is_left_out_of_the_ratio() -> None:
         for sample in data["throughput_samples"]
         if (sample["kind"], sample["repeat"]) != ("plain", 0) and sample["streams"] == 1
     ]
-    rows = {
-        row["kind"]: row for row in summarize_wire({"traffic": data, "errors": {}})["traffic"]["throughput"]
-    }
+    rows = {row["kind"]: row for row in summarize_traffic(data)["throughput"]}
     assert rows["secured"]["ratio_to_plain"] == pytest.approx(0.01)
     data["throughput_samples"] = [s for s in data["throughput_samples"] if s["kind"] != "plain"]
-    rows = {
-        row["kind"]: row for row in summarize_wire({"traffic": data, "errors": {}})["traffic"]["throughput"]
-    }
+    rows = {row["kind"]: row for row in summarize_traffic(data)["throughput"]}
     assert rows["secured"]["ratio_to_plain"] is None
 
 
@@ -184,8 +181,21 @@ def test_loopback() -> None:
     assert [row["ratio_to_iperf3"] for row in summarize_loopback(alone)] == [None]
 
 
-def test_the_errors_of_parts_are_kept() -> None:
-    assert summarize_wire({"errors": {"traffic": "a leak"}}) == {"errors": {"traffic": "a leak"}}
+def test_what_is_left_of_parts_that_failed() -> None:
+    found = summarized({"errors": {"setup": "x"}, "setup": {"memory_samples": memory_data()}})
+    assert found["errors"] == {"setup": "x"}
+    assert "summary" not in found["setup"]
+    assert len(found["setup"]["memory"]) == 5
+    values = {target["name"]: target["value"] for target in found["targets"]}
+    assert values["user-space bytes a secured socket"] == 24
+    assert values["secure_many, plain loop / C loop"] is None
+    found = summarized({"setup": setup_data()})
+    assert len(found["setup"]["summary"]) > len(METHODS)
+    assert "memory" not in found["setup"]
+    nothing = {"throughput_samples": [], "latency_samples": [], "datagram_samples": []}
+    found = summarized({"connect": {"samples": []}, "traffic": nothing})
+    assert found["connect"]["summary"] == found["traffic"]["latency"] == []
+    assert {target["value"] for target in found["targets"]} == {None}
 
 
 def targets(found: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -137,6 +137,21 @@ def test_what_is_on_the_page(results: Results) -> None:
     assert ("name", "color-scheme") in page.attributes
 
 
+def test_loopback_has_a_section_of_its_own(results: Results) -> None:
+    sections = re.findall(r"<section.*?</section>", render(results), re.DOTALL)
+    [loopback] = [section for section in sections if "this kernel's loopback device" in section]
+    assert loopback.startswith('<section id="loopback"><h2>Loopback of this kernel</h2>')
+    assert "accelerated" not in loopback
+
+
+def test_what_was_not_protected_is_at_the_top(results: Results) -> None:
+    results["leaks"] = ["throughput: 3 packets"]
+    page = render(results)
+    check(page)
+    words = "NOT PROTECTED, or not proven to be: throughput: 3 packets"
+    assert 0 < page.index(words) < page.index("<main>")
+
+
 def test_a_figure_with_its_spread(results: Results) -> None:
     row = results["setup"]["summary"][0]
     row["us"] = {"median": 4.1, "low": 4.0, "high": 4.56, "minimum": 3.9, "maximum": 123.4, "count": 5}
