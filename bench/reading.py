@@ -165,6 +165,8 @@ class ThroughputRow:
     message_bytes: int | None
     rate: Figure
     ratio_to_plain: float | None
+    ratio_to_tls: float | None
+    ratio_to_policy: float | None
     proof: Mapping[str, float] | None
 
 
@@ -176,6 +178,7 @@ class LatencyRow:
     connections: int
     message_bytes: int | None
     per_second: Figure | None
+    ratio_to_plain: float | None
     latency: Latency
 
 
@@ -186,6 +189,7 @@ class DatagramRow:
     kind: str
     message_bytes: int | None
     per_second: Figure
+    ratio_to_plain: float | None
     loss: float | None
 
 
@@ -422,6 +426,8 @@ def _throughput(row: Mapping[str, Any]) -> ThroughputRow:
         _count(row.get("message_bytes")),
         _figure(row.get("gbit_per_second")),
         _number(row.get("ratio_to_plain")),
+        _number(row.get("ratio_to_tls")),
+        _number(row.get("ratio_to_policy")),
         _numbers(row.get("proof")) or None,
     )
 
@@ -433,6 +439,7 @@ def _requests(row: Mapping[str, Any]) -> LatencyRow:
         _needed_count(row.get("connections")),
         _count(row.get("message_bytes")),
         _figure(rate) if rate is not None else None,
+        _number(row.get("ratio_to_plain")),
         _needed_latency(row.get("latency_us")),
     )
 
@@ -442,6 +449,7 @@ def _datagrams(row: Mapping[str, Any]) -> DatagramRow:
         _needed_text(row.get("kind")),
         _count(row.get("message_bytes")),
         _figure(row.get("per_second")),
+        _number(row.get("ratio_to_plain")),
         _number(row.get("loss")),
     )
 

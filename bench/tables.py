@@ -14,11 +14,13 @@ from .wording import (
     UNSTABLE,
     aes_warning,
     base_title,
+    connections_title,
     group_title,
     kind_title,
     message_title,
     number,
     setup_title,
+    streams_title,
 )
 
 __all__ = [
@@ -29,7 +31,6 @@ __all__ = [
     "memory_tables",
     "setup_tables",
     "target_table",
-    "tls_ratio",
     "traffic_tables",
 ]
 
@@ -233,42 +234,29 @@ def _percentiles(rows: Sequence[object]) -> dict[str, str]:
     }
 
 
-def tls_ratio(results: Results, kind: str, streams: int, message_bytes: int | None) -> float | None:
-    """Return a kind's median throughput as a part of TLS's, with AES-128 if that was measured; or None."""
-    medians = {
-        row.kind: row.rate.median
-        for row in results.throughput
-        if (row.streams, row.message_bytes) == (streams, message_bytes)
-    }
-    tls = next((medians[name] for name in ("tls128", "tls256", "tls") if medians.get(name)), None)
-    return medians[kind] / tls if tls and kind in medians else None
-
-
 def _throughput(results: Results) -> Iterator[Table]:
     if not results.throughput:
         return
     warning = aes_warning(results)
     sign = _TLS_SIGN if warning else ""
     rows: list[list[Cell]] = []
-    tls = False
     for message, streams in dict.fromkeys((row.message_bytes, row.streams) for row in results.throughput):
-        size = f", {message_title(message)}" if message else ""
-        rows.append([Cell(f"{streams:,} {'stream' if streams == 1 else 'streams'}{size}")])
-        for row in results.throughput:
-            if (row.message_bytes, row.streams) == (message, streams):
-                ratio = tls_ratio(results, row.kind, streams, message)
-                tls = tls or ratio is not None
-                rows.append(
-                    [
-                        Cell(kind_title(row.kind)),
-                        _figure(row.rate),
-                        _range(row.rate),
-                        _number(row.ratio_to_plain),
-                        _number(ratio),
-                        Cell(str(row.rate.count) if row.rate.count else NOTHING),
-                    ]
-                )
-    columns = ("", "Gbit/s", f"min{_TO}max", "of plain", f"of TLS{sign}", "runs")
+        rows.append([Cell(streams_title(streams, message))])
+        rows += [
+            [
+                Cell(kind_title(row.kind)),
+                _figure(row.rate),
+                _range(row.rate),
+                _number(row.ratio_to_plain),
+                _number(row.ratio_to_policy),
+                _number(row.ratio_to_tls),
+                Cell(str(row.rate.count) if row.rate.count else NOTHING),
+            ]
+            for row in results.throughput
+            if (row.message_bytes, row.streams) == (message, streams)
+        ]
+    columns = ("", "Gbit/s", f"min{_TO}max", "of plain", "of one policy", f"of TLS{sign}", "runs")
+    tls = any(row.ratio_to_tls is not None for row in results.throughput)
     notes = _notes([row.rate for row in results.throughput], AES_SHORT if warning and tls else "")
     yield Table("Throughput", columns, rows, notes)
 
@@ -287,9 +275,7 @@ def _proof(results: Results) -> Iterator[Table]:
         clear = proof.get("clear")
         rows.append(
             [
-                Cell(
-                    ", ".join(p for p in (f"{row.streams:,} streams", message_title(row.message_bytes)) if p)
-                ),
+                Cell(streams_title(row.streams, row.message_bytes)),
                 seen("esp", proof, lambda n: f"{n:,.0f}"),
                 Cell(
                     NOTHING if clear is None else f"{clear:,.0f}",
@@ -317,8 +303,7 @@ def _requests(results: Results) -> Iterator[Table]:
     percentiles = _percentiles(results.latency)
     rows: list[list[Cell]] = []
     for connections, size in dict.fromkeys((row.connections, row.message_bytes) for row in results.latency):
-        message = f", {message_title(size)}" if size else ""
-        rows.append([Cell(f"{connections:,} {'connection' if connections == 1 else 'connections'}{message}")])
+        rows.append([Cell(connections_title(connections, size))])
         for row in results.latency:
             if (row.connections, row.message_bytes) == (connections, size):
                 found = row.latency.percentiles
@@ -326,11 +311,13 @@ def _requests(results: Results) -> Iterator[Table]:
                     [
                         Cell(kind_title(row.kind)),
                         _figure(row.per_second),
+                        _number(row.ratio_to_plain),
                         *(_number(found.get(name)) for name in percentiles),
                     ]
                 )
+    columns = ("", "requests/s", "of plain", *percentiles.values())
     notes = _notes([row.per_second for row in results.latency])
-    yield Table("Requests and their answers", ("", "requests/s", *percentiles.values()), rows, notes)
+    yield Table("Requests and their answers", columns, rows, notes)
 
 
 def _datagrams(results: Results) -> Iterator[Table]:
@@ -341,12 +328,13 @@ def _datagrams(results: Results) -> Iterator[Table]:
             Cell(kind_title(row.kind)),
             Cell(message_title(row.message_bytes) or NOTHING),
             _figure(row.per_second),
+            _number(row.ratio_to_plain),
             Cell(NOTHING if row.loss is None else f"{row.loss * 100:.2g} %"),
         ]
         for row in results.datagrams
     ]
     notes = _notes([row.per_second for row in results.datagrams])
-    yield Table("Datagrams", ("", "size", "received/s", "lost"), rows, notes)
+    yield Table("Datagrams", ("", "size", "received/s", "of plain", "lost"), rows, notes)
 
 
 def loopback_tables(results: Results) -> Iterator[Table]:

@@ -13,6 +13,9 @@ __all__ = ["summarize_connect", "summarize_loopback", "summarize_traffic"]
 
 _PROOF: Final = ("esp", "clear", "neighbour", "dropped", "sa_bytes", "sa_bytes_back", "payload_bytes")
 
+_BASES: Final = {"plain": "plain", "tls": "tls128", "policy": "system_policy"}
+"""The kinds that ratios are to, by the name of the ratio."""
+
 Sample = Mapping[str, Any]
 Row = dict[str, Any]
 
@@ -28,11 +31,19 @@ def _ratio(own: Sequence[Sample], base: Sequence[Sample], figure: str) -> float 
     """Return the median of the ratios in the repeats that have both."""
     under = {sample["repeat"]: sample[figure] for sample in base}
     pairs = [(sample[figure], under[sample["repeat"]]) for sample in own if sample["repeat"] in under]
-    return median(paired_ratios([p[0] for p in pairs], [p[1] for p in pairs])) if pairs else None
+    ratios = paired_ratios([p[0] for p in pairs], [p[1] for p in pairs])
+    return median(ratios) if ratios else None
 
 
 def _of_kind(samples: Sequence[Sample], kind: str) -> list[Sample]:
     return [sample for sample in samples if sample["kind"] == kind]
+
+
+def _ratios(
+    own: Sequence[Sample], alike: Sequence[Sample], figure: str, *names: str
+) -> dict[str, float | None]:
+    """Return the ratios to kinds of _BASES among samples that agree in all but the kind."""
+    return {f"ratio_to_{name}": _ratio(own, _of_kind(alike, _BASES[name]), figure) for name in names}
 
 
 def _connect(samples: Sequence[Sample]) -> Iterator[Row]:
@@ -43,8 +54,7 @@ def _connect(samples: Sequence[Sample]) -> Iterator[Row]:
             "side": side,
             "connections": connections,
             "per_second": figures([s["per_second"] for s in own]),
-            "ratio_to_plain": _ratio(own, _of_kind(alike, "plain"), "per_second"),
-            "ratio_to_tls": _ratio(own, _of_kind(alike, "tls128"), "per_second"),
+            **_ratios(own, alike, "per_second", "plain", "tls"),
             "latency_us": merged([s["latency_us"] for s in own]),
         }
 
@@ -62,28 +72,32 @@ def _throughput(samples: Sequence[Sample]) -> Iterator[Row]:
             "streams": streams,
             "message_bytes": message,
             "gbit_per_second": figures([s["gbit_per_second"] for s in own]),
-            "ratio_to_plain": _ratio(own, _of_kind(alike, "plain"), "gbit_per_second"),
+            **_ratios(own, alike, "gbit_per_second", *_BASES),
             "proof": _proof(own) if kind == "secured" else None,
         }
 
 
 def _latency(samples: Sequence[Sample]) -> Iterator[Row]:
     for (connections, message, kind), own in _groups(samples, "connections", "message_bytes", "kind"):
+        alike = [s for s in samples if (s["connections"], s["message_bytes"]) == (connections, message)]
         yield {
             "kind": kind,
             "connections": connections,
             "message_bytes": message,
             "per_second": figures([s["per_second"] for s in own]),
+            **_ratios(own, alike, "per_second", "plain"),
             "latency_us": merged([s["latency_us"] for s in own]),
         }
 
 
 def _datagrams(samples: Sequence[Sample]) -> Iterator[Row]:
     for (message, kind), own in _groups(samples, "message_bytes", "kind"):
+        alike = [s for s in samples if s["message_bytes"] == message]
         yield {
             "kind": kind,
             "message_bytes": message,
             "per_second": figures([s["per_second"] for s in own]),
+            **_ratios(own, alike, "per_second", "plain"),
             "loss": mean(s["loss"] for s in own),
         }
 

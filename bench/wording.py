@@ -71,9 +71,9 @@ READING: Final = (
         "unstable: trust its median less."
     ),
     (
-        "All ways are measured in turn within each repeat. Ratios of set-up are made per repeat, then "
-        "their median is taken: what slows a whole repeat down cancels out. Ratios to TLS are those of "
-        "the medians."
+        "All ways are measured in turn within each repeat. Ratios, also those to plain, TLS (with AES-128) "
+        "and one policy for all, are made per repeat, then their median is taken: what slows a whole "
+        "repeat down cancels out. So they are not quite the ratios of the medians beside them."
     ),
     CLOCKS,
     (

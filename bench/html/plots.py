@@ -7,8 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from ..reading import Latency, Results, SetupRow, ThroughputRow
-from ..tables import tls_ratio
-from ..wording import aes_warning, group_title, kind_title, message_title, number, setup_title
+from ..wording import (
+    aes_warning,
+    connections_title,
+    group_title,
+    kind_title,
+    message_title,
+    number,
+    setup_title,
+    streams_title,
+)
 from .dotplot import Row, dotplot
 from .drawing import Point, Series
 from .lineplot import lineplot
@@ -209,8 +217,7 @@ def latency_plots(results: Results, *, width: float = 320.0) -> Iterator[Element
             for row in results.latency
             if (row.connections, row.message_bytes) == (count, size)
         ]
-        words = [f"{count:,} {'connection' if count == 1 else 'connections'}", message_title(size)]
-        title = "Latency of requests, " + ", ".join(word for word in words if word)
+        title = f"Latency of requests, {connections_title(count, size)}"
         yield _latency_plot(f"latency-{i}", title, requests, "requests", width)
 
 
@@ -246,18 +253,10 @@ def _ratio_rows(results: Results) -> Iterator[Row]:
         ),
     )
     sizes = len({r.message_bytes for r in results.throughput})
-    medians = {(r.kind, r.streams, r.message_bytes): r.rate.median for r in results.throughput}
 
     def throughput(r: ThroughputRow) -> Row | None:
-        name = f"{r.streams:,} {'stream' if r.streams == 1 else 'streams'}"
-        name += f", {message_title(r.message_bytes)}" if sizes > 1 and r.message_bytes else ""
-        policy = medians.get(("system_policy", r.streams, r.message_bytes))
-        return row(
-            name,
-            r.ratio_to_plain,
-            tls_ratio(results, r.kind, r.streams, r.message_bytes),
-            r.rate.median / policy if policy else None,
-        )
+        name = streams_title(r.streams, r.message_bytes if sizes > 1 else None)
+        return row(name, r.ratio_to_plain, r.ratio_to_tls, r.ratio_to_policy)
 
     yield from named("throughput", (throughput(r) for r in results.throughput if r.kind == "secured"))
 

@@ -145,6 +145,8 @@ def test_traffic() -> None:
     assert secured["gbit_per_second"]["median"] == pytest.approx(0.0804)
     assert secured["gbit_per_second"]["count"] == 2
     assert secured["ratio_to_plain"] == pytest.approx(0.01)
+    assert secured["ratio_to_tls"] == pytest.approx(0.1)
+    assert secured["ratio_to_policy"] == pytest.approx(0.8)
     assert secured["proof"] == {
         "esp": 10,
         "clear": 0,
@@ -157,6 +159,8 @@ def test_traffic() -> None:
     assert rows[1, "system_policy"]["proof"] is None
     latency = {row["kind"]: row for row in traffic["latency"]}
     assert latency["secured"]["latency_us"]["count"] == 4
+    assert latency["secured"]["ratio_to_plain"] == 1
+    assert [row["ratio_to_plain"] for row in traffic["datagrams"]] == [1, 1, 1]
     assert [row["loss"] for row in traffic["datagrams"]] == [pytest.approx(0.05)] * 3
 
 
@@ -172,6 +176,24 @@ def test_a_repeat_without_its_base_is_left_out_of_the_ratio() -> None:
     data["throughput_samples"] = [s for s in data["throughput_samples"] if s["kind"] != "plain"]
     rows = {row["kind"]: row for row in summarize_traffic(data)["throughput"]}
     assert rows["secured"]["ratio_to_plain"] is None
+
+
+def test_ratios_are_of_pairs_and_not_of_medians() -> None:
+    data = traffic_data()
+    data["throughput_samples"] = [
+        {
+            "kind": kind,
+            "streams": 1,
+            "message_bytes": 1,
+            "repeat": repeat,
+            "gbit_per_second": rate,
+            "proof": None,
+        }
+        for kind, rates in {"secured": (1.0, 4.0, 9.0), "system_policy": (2.0, 16.0, 10.0)}.items()
+        for repeat, rate in enumerate(rates)
+    ]
+    rows = {row["kind"]: row for row in summarize_traffic(data)["throughput"]}
+    assert rows["secured"]["ratio_to_policy"] == 0.5  # the ratio of the medians is 0.4
 
 
 def test_loopback() -> None:

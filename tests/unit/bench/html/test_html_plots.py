@@ -4,6 +4,7 @@ import colorsys
 import json
 import math
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -17,6 +18,7 @@ from wsasec.bench.html.palette import DARK, DASHES, LIGHT, MARKS, SERIES, Scheme
 from wsasec.bench.html.plots import latency_plots, ratio_plots, setup_plots, throughput_plots
 from wsasec.bench.html.scale import Linear, Logarithmic, Scale, Steps, Tail, fitting
 from wsasec.bench.reading import read
+from wsasec.bench.tables import traffic_tables
 
 RUN = read(json.loads(Path(__file__).parent.with_name("sample.json").read_text()))
 values = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20)
@@ -186,7 +188,29 @@ def test_ratios() -> None:
     described = str(plot[1].text)
     assert "connecting, 1,000, to plain: 0.776" in described
     assert "to TLS: 18.3" in described
-    assert "1 stream, 256 KiB, to one policy for all: " in described
+    assert "1 stream, 256 KiB, to one policy for all: 1.07" in described
+    assert "1 stream, 256 KiB, to TLS: 0.108" in described
+
+
+def test_a_ratio_is_the_same_in_plot_and_table() -> None:
+    # Of pairs, not what the medians come to.
+    rows = [
+        replace(row, ratio_to_policy=0.625, ratio_to_tls=0.375, ratio_to_plain=0.125)
+        for row in RUN.throughput
+    ]
+    run = replace(RUN, throughput=tuple(rows))
+    [plot] = ratio_plots(run)
+    [table] = [table for table in traffic_tables(run) if table.title == "Throughput"]
+    described = str(plot[1].text)
+    places = {
+        "of plain": "16 streams, 256 KiB, to plain: 0.125",
+        "of one policy": "16 streams, 256 KiB, to one policy for all: 0.625",
+        "of TLS †": "16 streams, 256 KiB, to TLS: 0.375",
+    }
+    for column, words in places.items():
+        at = list(table.columns).index(column)
+        assert words in described
+        assert {row[at].text for row in table.rows if len(row) > 1} == {words.split(": ")[-1]}
 
 
 def test_a_plot_in_a_file_of_its_own_brings_its_style() -> None:
