@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from wsasec.bench.calls import FAMILIES, TYPES, open_watch, prepare
-from wsasec.bench.clock import pinned
+from wsasec.bench.clock import pinned, quiet
 from wsasec.bench.descriptor_limit import raise_descriptor_limit, room_for
 from wsasec.bench.methods import METHODS, Method, missing
 from wsasec.bench.stages import Work
@@ -29,7 +29,7 @@ def test_setup(kind: tuple[str, str], method: Method, sockets: int, rounds: int,
     calls = prepare(*kind)
     benchmark.group = f"{method.group}, {sockets:,} sockets, {'-'.join(kind)}"
     benchmark.extra_info["sockets"] = sockets
-    with open_watch() as watch, ExitStack() as left, pinned(single=not method.parallel):
+    with open_watch() as watch, ExitStack() as left, quiet(), pinned(single=not method.parallel):
         runner = method.make(calls, watch.fileno())
 
         def begin() -> tuple[tuple[Work], dict[str, Any]]:

@@ -59,6 +59,7 @@ def test_memory(tmp_path: Path) -> None:
     _, cases = run(tmp_path, str(CASES / "test_memory.py"))
     [case] = cases.values()
     assert case["extra_info"]["user space, SocketBatch"] > 0
+    assert {len(taken) for taken in case["extra_info"]["samples"].values()} == {2}
 
 
 @pytest.mark.lab
@@ -67,7 +68,9 @@ def test_the_wire(tmp_path: Path) -> None:
     wanted = " or ".join([*words, "(test_throughput and not 1024)"])
     said, cases = run(tmp_path, str(CASES / "test_connect.py"), str(CASES / "test_traffic.py"), "-k", wanted)
     assert len(cases) == 2 + 2 + 2 + 6 + 3 + 3, said
-    assert all(case["extra_info"] for case in cases.values())
+    for case in cases.values():
+        assert {len(taken) for taken in case["extra_info"]["samples"].values()} == {2}
+        assert case["extra_info"]["samples"].keys() < case["extra_info"].keys()
 
 
 @pytest.mark.linux
