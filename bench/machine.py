@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import wsasec
+from wsasec import _wsasec
 
 from .baselines import _floor
 
@@ -69,10 +71,16 @@ def _cython() -> str | None:
     return ".".join(match.groups()) if match else None
 
 
+def _build() -> str:
+    """Return a short hash of the extension that is loaded: it tells builds of one version apart."""
+    return hashlib.sha256(Path(_wsasec.__file__).read_bytes()).hexdigest()[:12]
+
+
 def describe_versions() -> dict[str, str | None]:
     """Name the versions of what took part."""
     return {
         "wsasec": wsasec.__version__,
+        "build": _build(),
         "python": platform.python_version(),
         "implementation": sys.implementation.name,
         "python_compiler": platform.python_compiler(),

@@ -21,14 +21,14 @@ from .html import write as write_html
 from .machine import describe_machine, describe_versions
 from .plans import RESULT_NAME, Effort
 from .progress import Monitor
-from .reading import FORMAT, load
+from .reading import FORMAT, FormatError, load
 from .report import render
 from .setup_cost import command_words
 from .summary import summarized
 from .wording import LEAK
 from .worker import BenchError, python_command, run_worker
 
-__all__ = ["FORMAT", "PARTS", "Files", "run"]
+__all__ = ["FORMAT", "PARTS", "CompareError", "Files", "run"]
 
 WIRE_PARTS: Final = ("connect", "traffic")
 """What needs two hosts and ESP."""
@@ -38,6 +38,10 @@ _GUEST_MEMORY: Final = "1G"
 _BOOT: Final = 120.0
 
 Found = dict[str, Any]
+
+
+class CompareError(Exception):
+    """What the results are to be compared with cannot be read."""
 
 
 class Files:
@@ -53,12 +57,15 @@ class Files:
             now: the time.
 
         Raises:
-            OSError: a folder cannot be made or written to, or the old results cannot be read.
-            ValueError: the old results are none.
+            OSError: a folder cannot be made or written to.
+            CompareError: the old results cannot be read, or are none.
         """
         self.json = _writable(wanted or Path("results", f"bench-{now:%Y%m%d-%H%M%S}.json"))
         self.html = None if html is None else _writable(html)
-        self.old = None if old is None else load(old)
+        try:
+            self.old = None if old is None else load(old)
+        except (OSError, FormatError) as error:
+            raise CompareError(str(error)) from error
 
 
 def _writable(file: Path) -> Path:

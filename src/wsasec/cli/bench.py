@@ -18,7 +18,7 @@ a guest kernel. Root is not needed.
 """
 _EPILOG: Final = """\
 exit code: 0; 1 if something could not be measured, passed the wire in clear, or is worse than in the results
-of --compare by more than the noise; 2 if there was nothing to compare
+of --compare by more than the noise; 2 if those cannot be read, or have nothing that can be compared
 """
 
 
@@ -52,7 +52,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def _run(arguments: argparse.Namespace) -> int:
     # Imported here: the other verbs need not load the benchmark.
     from ..bench.plans import FULL, QUICK
-    from ..bench.suite import PARTS, Files, run
+    from ..bench.suite import PARTS, CompareError, Files, run
 
     parts = PARTS if arguments.part == "all" else (arguments.part,)
     try:
@@ -62,3 +62,6 @@ def _run(arguments: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         print(f"wsasec bench: {error}", file=sys.stderr)
         return 1
+    except CompareError as error:
+        print(f"wsasec bench: {error}", file=sys.stderr)
+        return 2

@@ -1,6 +1,7 @@
 """The suite as a whole: what it prints and writes, and how it ends."""
 
 import argparse
+import hashlib
 import io
 import json
 import re
@@ -20,6 +21,7 @@ from wsasec.bench.results_page import make
 from wsasec.bench.summary import summarized
 from wsasec.bench.worker import BenchError
 
+from wsasec import _wsasec
 from wsasec.cli.bench import add
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -79,6 +81,9 @@ def test_machine_and_versions_are_plain_data() -> None:
     assert machine["memory_kib"] > 0
     assert machine["guest"] is False
     assert re.fullmatch(r"\d+\.\d+\.\d+", str(versions["cython"]))
+    assert re.fullmatch("[0-9a-f]{12}", str(versions["build"]))
+    assert _wsasec.__file__
+    assert hashlib.sha256(Path(_wsasec.__file__).read_bytes()).hexdigest().startswith(str(versions["build"]))
     assert versions["python"]
     assert "OpenSSL" in str(versions["openssl"])
 
@@ -273,8 +278,22 @@ def test_a_comparison(
 def test_a_comparison_with_what_is_no_result_is_refused_at_once(tmp_path: Path) -> None:
     wrong = tmp_path / "old.json"
     wrong.write_text('{"format": "wsasec-bench/1"}')
-    with pytest.raises(ValueError, match="wsasec-bench/1"):
+    with pytest.raises(suite.CompareError, match="wsasec-bench/1"):
         files(tmp_path, old=wrong)
+    with pytest.raises(suite.CompareError, match="none"):
+        files(tmp_path, old=tmp_path / "none")
+
+
+def test_exit_codes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = parse("--compare", "none.json")
+    assert arguments.run(arguments) == 2
+    assert "none.json" in capfd.readouterr().err
+    arguments = parse("--json", str(tmp_path))
+    assert arguments.run(arguments) == 1
+    assert "is a folder" in capfd.readouterr().err
 
 
 def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(tmp_path: Path) -> None:
