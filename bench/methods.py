@@ -38,7 +38,7 @@ class Method:
         group: a key of GROUPS.
         make: given the option values and the descriptor of calls.open_watch(), returns what is timed.
         stage: makes what it starts from.
-        main: whether it is measured for all families, types and sizes, or for the first kind alone.
+        main: whether it is measured for all families, types and sizes, also where only the main ones are.
         engine: what the core must offer for it; None for nothing in particular.
     """
 

@@ -150,12 +150,14 @@ _PAIR: Final = ("secured", "plain")
 _KIB: Final = 1024
 
 
-def _matrix(sizes: tuple[tuple[int, int], ...], others: tuple[tuple[int, int], ...]) -> tuple[Cell, ...]:
-    """Return every method for TCP over IPv4, and the main ones for the other kinds."""
+def _matrix(
+    sizes: tuple[tuple[int, int], ...], others: tuple[tuple[int, int], ...], *, main: bool
+) -> tuple[Cell, ...]:
+    """Return every method for TCP over IPv4, and for the other kinds, or only the main ones for those."""
     return (
         *(Cell("inet", "stream", sockets, repeats, main=False) for sockets, repeats in sizes),
         *(
-            Cell(family, kind, sockets, repeats, main=True)
+            Cell(family, kind, sockets, repeats, main=main)
             for family, kind in (("inet", "dgram"), ("inet6", "stream"), ("inet6", "dgram"))
             for sockets, repeats in others
         ),
@@ -164,7 +166,7 @@ def _matrix(sizes: tuple[tuple[int, int], ...], others: tuple[tuple[int, int], .
 
 QUICK: Final = Effort(
     name="quick",
-    setup=_matrix(((1_000, 9), (5_000, 5), (15_000, 3)), ((5_000, 3),)),
+    setup=_matrix(((1_000, 9), (5_000, 5), (15_000, 3)), ((5_000, 3),), main=True),
     memory=(15_000, 2),
     loopback=LoopbackPlan((1,), 128 * _KIB, 0.2, 1.0, 2),
     connect=ConnectPlan((500, 1_000), 500, 3),
@@ -185,7 +187,7 @@ QUICK: Final = Effort(
 )
 FULL: Final = Effort(
     name="full",
-    setup=_matrix(((1_000, 21), (5_000, 9), (15_000, 7)), ((1_000, 7), (5_000, 5), (15_000, 3))),
+    setup=_matrix(((1_000, 21), (5_000, 9), (15_000, 7)), ((1_000, 7), (5_000, 5), (15_000, 3)), main=False),
     memory=(15_000, 4),
     loopback=LoopbackPlan((1, 16), 128 * _KIB, 0.2, 1.0, 3),
     connect=ConnectPlan((500, 1_000, 4_000), 500, 7),
