@@ -11,7 +11,6 @@ import gc
 import json
 import re
 import socket
-import statistics
 import sys
 import time
 import warnings
@@ -28,6 +27,7 @@ from .calls import Calls, prepare
 from .descriptor_limit import raise_descriptor_limit, room_for
 from .events import emit
 from .stages import Work, plain_batch, secured_batch
+from .stats import figures
 
 __all__ = ["kernel_bytes", "main", "run", "user_bytes"]
 
@@ -150,7 +150,7 @@ def run(sockets: int, repeats: int) -> dict[str, Any]:
 
 
 def summarize_memory(data: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return rows of what, bytes a socket and a note."""
+    """Return rows of what, bytes a socket and a note; with their figures where there are samples."""
     count = data["sockets"]
     titles = {
         "secure_many": ("user space, secure_many", "state for each descriptor"),
@@ -160,13 +160,31 @@ def summarize_memory(data: dict[str, Any]) -> list[dict[str, Any]]:
         {"what": titles[key][0], "bytes": size / count, "note": f"a socket of {count:,}: {titles[key][1]}"}
         for key, size in data["user"].items()
     ]
-    plain = statistics.median(data["kernel"]["plain"]) / count
-    secured = statistics.median(data["kernel"]["secured"]) / count
+    plain, secured = (
+        figures([size / count for size in data["kernel"][name]]) for name in ("plain", "secured")
+    )
+    growth = "growth of all slabs"
     return [
         *rows,
-        {"what": "kernel, a plain TCP socket", "bytes": plain, "note": "growth of all slabs"},
-        {"what": "kernel, a secured TCP socket", "bytes": secured, "note": "growth of all slabs"},
-        {"what": "kernel, for being secured", "bytes": secured - plain, "note": "two policies"},
+        {
+            "what": "kernel, a plain TCP socket",
+            "bytes": plain["median"],
+            "note": growth,
+            "figure": plain,
+            "baseline": True,
+        },
+        {
+            "what": "kernel, a secured TCP socket",
+            "bytes": secured["median"],
+            "note": growth,
+            "figure": secured,
+        },
+        {
+            "what": "kernel, for being secured",
+            "bytes": secured["median"] - plain["median"],
+            "note": "two policies: what the two rows above differ by",
+            "derived": True,
+        },
     ]
 
 

@@ -136,11 +136,23 @@ class SetupRow:
 
 @dataclass(frozen=True, slots=True)
 class MemoryRow:
-    """Bytes that something takes."""
+    """Bytes that something takes.
+
+    Attributes:
+        what: what does.
+        bytes: how many; of samples, the median.
+        note: what else is to be said.
+        figure: the samples; None for what is counted and not sampled.
+        baseline: whether this is what wsasec is compared with.
+        derived: whether this is what two other rows differ by.
+    """
 
     what: str
     bytes: float
     note: str
+    figure: Figure | None
+    baseline: bool
+    derived: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,7 +416,15 @@ def _setup(row: Mapping[str, Any]) -> SetupRow:
 
 
 def _memory(row: Mapping[str, Any]) -> MemoryRow:
-    return MemoryRow(_needed_text(row.get("what")), _needed(row.get("bytes")), _text(row.get("note")))
+    figure = row.get("figure")
+    return MemoryRow(
+        _needed_text(row.get("what")),
+        _needed(row.get("bytes")),
+        _text(row.get("note")),
+        _figure(figure) if figure is not None else None,
+        row.get("baseline") is True,
+        row.get("derived") is True,
+    )
 
 
 def _connect(row: Mapping[str, Any]) -> ConnectRow:

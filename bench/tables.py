@@ -184,8 +184,12 @@ def setup_tables(results: Results) -> Iterator[Table]:
 def memory_tables(results: Results) -> Iterator[Table]:
     """Return what sockets take of memory."""
     if results.memory:
-        rows = [[Cell(row.what), Cell(number(row.bytes)), Cell(row.note)] for row in results.memory]
-        yield Table("Memory", ("what", "bytes", ""), rows)
+        rows = [
+            [Cell(row.what), _figure(row.figure) if row.figure else _number(row.bytes), Cell(row.note)]
+            for row in results.memory
+        ]
+        sampled = [row.figure for row in results.memory if row.figure]
+        yield Table("Memory", ("what", "bytes", ""), rows, _notes(sampled))
 
 
 def connect_tables(results: Results) -> Iterator[Table]:

@@ -113,14 +113,19 @@ def test_a_base_that_took_no_time_is_left_out() -> None:
 
 
 def test_memory() -> None:
-    rows = {row["what"]: row["bytes"] for row in summarize_memory(memory_data())}
-    assert rows == {
+    rows = {row["what"]: row for row in summarize_memory(memory_data())}
+    assert {what: row["bytes"] for what, row in rows.items()} == {
         "user space, secure_many": 16,
         "user space, SocketBatch": 24,
         "kernel, a plain TCP socket": 3_800,
         "kernel, a secured TCP socket": 5_800,
         "kernel, for being secured": 2_000,
     }
+    secured = rows["kernel, a secured TCP socket"]["figure"]
+    assert (secured["median"], secured["low"], secured["high"], secured["count"]) == (5_800, 5_775, 5_825, 3)
+    assert [what for what, row in rows.items() if row.get("baseline")] == ["kernel, a plain TCP socket"]
+    assert [what for what, row in rows.items() if row.get("derived")] == ["kernel, for being secured"]
+    assert not any("figure" in row for what, row in rows.items() if what.startswith("user"))
 
 
 def test_connections() -> None:
