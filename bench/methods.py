@@ -40,6 +40,7 @@ class Method:
         stage: makes what it starts from.
         main: whether it is measured for all families, types and sizes, also where only the main ones are.
         engine: what the core must offer for it; None for nothing in particular.
+        baseline: whether it is what wsasec is compared with, and not wsasec.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Method:
     stage: Stage = stages.fresh
     main: bool = False
     engine: str | None = None
+    baseline: bool = False
 
     @property
     def parallel(self) -> bool:
@@ -162,7 +164,7 @@ _ENGINES: Final = (
 )
 
 METHODS: Final = (
-    Method("floor", "C loop", "checks", _floor_whole, main=True),
+    Method("floor", "C loop", "checks", _floor_whole, main=True, baseline=True),
     *(
         Method(
             f"secure_many{key}",
@@ -175,15 +177,29 @@ METHODS: Final = (
         for engine, key, title in _ENGINES
     ),
     Method("secure", "secure", "one", lambda _calls, _watch: _each(wsasec.secure), main=True),
-    Method("ctypes_checked", "ctypes", "one", lambda c, w: _each(bind_checked(c, w)), main=True),
     Method(
-        "ctypes_untyped", "ctypes, no argtypes", "one", lambda c, w: _each(bind_checked(c, w, typed=False))
+        "ctypes_checked", "ctypes", "one", lambda c, w: _each(bind_checked(c, w)), main=True, baseline=True
     ),
-    Method("floor_effective", "C loop", "effective", _floor_effective),
-    Method("ctypes", "ctypes", "effective", lambda c, _w: _each(bind_effective(c))),
-    Method("ctypes_naive", "ctypes, as first written", "effective", lambda c, _w: _each(bind_naive(c))),
-    Method("setsockopt", "socket.setsockopt", "effective", lambda c, _w: _each(bind_setsockopt(c))),
-    Method("floor_create", "C loop", "create", _floor_create, stages.nothing, main=True),
+    Method(
+        "ctypes_untyped",
+        "ctypes, no argtypes",
+        "one",
+        lambda c, w: _each(bind_checked(c, w, typed=False)),
+        baseline=True,
+    ),
+    Method("floor_effective", "C loop", "effective", _floor_effective, baseline=True),
+    Method("ctypes", "ctypes", "effective", lambda c, _w: _each(bind_effective(c)), baseline=True),
+    Method(
+        "ctypes_naive",
+        "ctypes, as first written",
+        "effective",
+        lambda c, _w: _each(bind_naive(c)),
+        baseline=True,
+    ),
+    Method(
+        "setsockopt", "socket.setsockopt", "effective", lambda c, _w: _each(bind_setsockopt(c)), baseline=True
+    ),
+    Method("floor_create", "C loop", "create", _floor_create, stages.nothing, main=True, baseline=True),
     *(
         Method(
             f"batch{key}",
@@ -197,7 +213,12 @@ METHODS: Final = (
         for engine, key, title in _ENGINES
     ),
     Method(
-        "batch_plain", "SocketBatch, not secured", "create", _batch("plain", secure=False), stages.nothing
+        "batch_plain",
+        "SocketBatch, not secured",
+        "create",
+        _batch("plain", secure=False),
+        stages.nothing,
+        baseline=True,
     ),
     Method("create_python", "socket.socket and secure", "create", _python_create, stages.nothing),
     Method(
@@ -206,25 +227,44 @@ METHODS: Final = (
         "query",
         lambda _c, _w: lambda work: _floor.query(work.numbers),
         stages.secured,
+        baseline=True,
     ),
     Method("query", "profile_of", "query", lambda _c, _w: _each(_wsasec.profile_of), stages.secured),
-    Method("query_ctypes", "ctypes", "query", lambda _c, _w: _each(bind_query()), stages.secured),
-    Method("query_python", "socket.getsockopt", "query", lambda _c, _w: _each(query), stages.secured),
+    Method(
+        "query_ctypes", "ctypes", "query", lambda _c, _w: _each(bind_query()), stages.secured, baseline=True
+    ),
+    Method(
+        "query_python",
+        "socket.getsockopt",
+        "query",
+        lambda _c, _w: _each(query),
+        stages.secured,
+        baseline=True,
+    ),
     Method(
         "close_floor",
         "C loop",
         "teardown",
         _close_numbers(lambda work: _floor.close(work.numbers)),
         stages.secured_batch,
+        baseline=True,
     ),
     Method("close_batch", "SocketBatch.close", "teardown", _close_batch, stages.secured_batch),
-    Method("close_python", "os.close", "teardown", _close_numbers(_close_each), stages.secured_batch),
+    Method(
+        "close_python",
+        "os.close",
+        "teardown",
+        _close_numbers(_close_each),
+        stages.secured_batch,
+        baseline=True,
+    ),
     Method(
         "close_batch_plain",
         "SocketBatch.close, not secured",
         "teardown",
         _close_batch,
         stages.plain_batch,
+        baseline=True,
     ),
 )
 

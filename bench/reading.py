@@ -28,13 +28,11 @@ __all__ = [
     "SetupRow",
     "Target",
     "ThroughputRow",
-    "is_baseline",
     "load",
     "read",
 ]
 
 FORMAT: Final = "wsasec-bench/2"
-_BASELINE_WORDS: Final = frozenset({"floor", "ctypes", "setsockopt", "python", "plain", "naive"})
 _Row = TypeVar("_Row")
 
 
@@ -115,7 +113,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class SetupRow:
-    """What a method needs to secure one of so many sockets, in microseconds."""
+    """What a method needs to secure one of so many sockets, in microseconds.
+
+    A baseline is what wsasec is compared with, and not wsasec.
+    """
 
     sockets: int
     family: str
@@ -127,11 +128,7 @@ class SetupRow:
     per_second: float | None
     ratio: Mapping[str, float]
     ratios: Mapping[str, tuple[float, ...]]
-
-    @property
-    def baseline(self) -> bool:
-        """Whether this is what wsasec is compared with, not wsasec."""
-        return is_baseline(self.method)
+    baseline: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,11 +240,6 @@ class Results:
     datagrams: tuple[DatagramRow, ...] = ()
     loopback: tuple[LoopbackRow, ...] = ()
     unreadable: int = 0
-
-
-def is_baseline(method: str) -> bool:
-    """Tell by its key whether a way to set up sockets is one that wsasec's are compared with."""
-    return not _BASELINE_WORDS.isdisjoint(method.split("_"))
 
 
 def _map(value: object) -> Mapping[str, Any]:
@@ -412,6 +404,7 @@ def _setup(row: Mapping[str, Any]) -> SetupRow:
             for base, values in _map(row.get("ratios")).items()
             if isinstance(values, list)
         },
+        baseline=row.get("baseline") is True,
     )
 
 

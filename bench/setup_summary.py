@@ -42,6 +42,7 @@ def _row(cell: Mapping[str, Any], method: Method) -> dict[str, Any]:
         "method": method.key,
         "title": method.title,
         "group": method.group,
+        "baseline": method.baseline,
         "us": cost,
         "cpu_us": figures([sample["cpu_ns"] / count / 1000 for sample in samples[method.key]]),
         "sockets_per_second": 1e6 / cost["median"] if cost["median"] else None,
