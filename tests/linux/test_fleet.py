@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import resource
 import select
 import signal
 import socket
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,20 @@ def test_the_sockets(realm: Namespace) -> None:
     fleet.close()
     with pytest.raises(ValueError, match="closed"):
         fleet.run(fleet_work.look)
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """So many are open here that new ones have four digits."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with wsasec.SocketBatch(2000, secure=False, raise_limit=True):
+        yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_workers_of_a_process_with_many_descriptors(many_descriptors: None) -> None:
+    with Fleet(4, processes=2) as fleet:
+        assert [row["count"] for row in fleet.run(fleet_work.look).values] == [2, 2]
 
 
 def test_workers_have_the_profiles_of_this_process() -> None:

@@ -49,7 +49,9 @@ def _end_with_parent(life: int) -> None:
     fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(life, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
-    if select.select([life], [], [], 0)[0]:  # it was closed before that was in force
+    closed = select.poll()  # of any number; select() ends at 1,023
+    closed.register(life)
+    if closed.poll(0):  # before that was in force
         os._exit(1)
 
 
