@@ -10,6 +10,7 @@ import struct
 import warnings
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -298,21 +299,25 @@ class SocketBatch(_wsasec.Descriptors):
         out.
         """
         numbers = self.detach()
+        timeout = _socket.getdefaulttimeout()
         made: list[_socket.socket] = []
         try:
-            for i, number in enumerate(numbers):
+            for number in numbers:
                 if number < 0:
                     continue
-                sock = _socket.socket(self._family, self._type, 0, number)
-                numbers[i] = -1
-                sock.settimeout(_socket.getdefaulttimeout())
+                # Listed before it has its descriptor: so it is known who closes that, whenever Ctrl-C comes.
+                sock = _socket.socket.__new__(_socket.socket)
                 made.append(sock)
+                sock.__init__(self._family, self._type, 0, number)  # type: ignore[misc]
+                sock.settimeout(timeout)
         except BaseException:
             for sock in made:
-                sock.close()
+                with suppress(AttributeError, OSError):  # gevent's, where it was not made to its end
+                    sock.detach()
             for number in numbers:
                 if number >= 0:
-                    os.close(number)
+                    with suppress(OSError):
+                        os.close(number)
             raise
         return made
 

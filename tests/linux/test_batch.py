@@ -17,6 +17,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -294,6 +295,55 @@ def test_sockets_that_cannot_be_made_are_all_closed(monkeypatch: pytest.MonkeyPa
     fds = list(batch)
     monkeypatch.setattr(socket, "socket", Failing)
     with pytest.raises(MemoryError):
+        batch.sockets()
+    assert not any(map(is_open, fds))
+
+
+def test_ctrl_c_among_sockets_leaks_none_and_closes_none_twice() -> None:
+    """At each instruction that turns a descriptor into a socket."""
+    code = SocketBatch.sockets.__code__
+    left = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> object:
+        nonlocal left
+        inside = frame.f_code in (code, socket.socket.__init__.__code__)
+        frame.f_trace_opcodes = inside
+        if event == "opcode" and (frame.f_locals | frame.f_back.f_locals).get("number") == fds[0]:
+            left -= 1
+            if not left:
+                raise KeyboardInterrupt
+        return trace if inside else None
+
+    fds: list[int] = []
+    for step in range(1, 1000):
+        batch = SocketBatch(2, secure=False)
+        fds = list(batch)
+        left = step
+        sys.settrace(trace)
+        try:
+            socks = batch.sockets()
+        except KeyboardInterrupt as interrupt:
+            sys.settrace(None)
+            assert not any(map(is_open, fds)), step
+            others = [socket.socket() for _ in fds]  # they have the numbers now
+            assert sorted(sock.fileno() for sock in others) == sorted(fds)
+            interrupt.__traceback__ = None  # the last that knows the objects
+            for sock in others:
+                sock.getsockname()
+                sock.close()
+        else:
+            sys.settrace(None)
+            break
+    for sock in socks:
+        sock.close()
+    assert step > 50
+
+
+def test_a_descriptor_that_was_closed_elsewhere_keeps_none_open() -> None:
+    batch = SocketBatch(3, secure=False)
+    fds = list(batch)
+    os.close(fds[1])
+    with pytest.raises(OSError, match="Bad file descriptor"):
         batch.sockets()
     assert not any(map(is_open, fds))
 
