@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import threading
 import time
@@ -267,6 +268,68 @@ def test_a_protocol_that_cannot_be_made(run: Run, monkeypatch: pytest.MonkeyPatc
         await server.wait_closed()
 
     run(main())
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_loop_that_closes_the_descriptor_behind_its_socket(
+    monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    """As uvloop did: by the time of the clean-up the number is another's, who keeps it."""
+    monkeypatch.setattr(aio.connections, "secure", lambda sock, settings: None)
+    taken: list[socket.socket] = []
+
+    async def main() -> None:
+        async def fail(factory: Any, *, sock: socket.socket) -> None:
+            taken.append(sock)
+            if closed:
+                number = sock.fileno()
+                os.close(number)
+                taken.append(socket.socket())
+                assert taken[1].fileno() == number
+            raise asyncio.CancelledError
+
+        server, port = await plain_server("127.0.0.1")
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", fail, raising=False)
+        with pytest.raises(asyncio.CancelledError):
+            await aio.create_connection(asyncio.Protocol, "127.0.0.1", port)
+        server.close()
+        await server.wait_closed()
+
+    asyncio.run(main())
+    assert taken[0].fileno() == -1
+    for other in taken[1:]:
+        other.getsockname()
+        other.close()
+
+
+def test_cancelled_while_the_losers_end() -> None:
+    """Nobody gets the socket that had won: it is closed."""
+    with socket.socket() as won:
+
+        async def win() -> socket.socket:
+            return won
+
+        async def lose(ending: asyncio.Event, may_end: asyncio.Event) -> socket.socket:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ending.set()
+                await may_end.wait()
+            raise AssertionError
+
+        async def main() -> None:
+            ending, may_end = asyncio.Event(), asyncio.Event()
+            # The loser starts first.
+            race = asyncio.create_task(aio.connections._race([lose(ending, may_end), win()], 0.001))
+            async with asyncio.timeout(20):
+                await ending.wait()
+                race.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await race
+                may_end.set()
+
+        asyncio.run(main())
+        assert won.fileno() == -1
 
 
 def test_no_such_name(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
@@ -96,7 +97,12 @@ async def _race(
                 task.cancel()
                 task.add_done_callback(_close_result)  # it may have connected meanwhile
         if pending:
-            await asyncio.wait(pending)
+            try:
+                await asyncio.wait(pending)
+            except asyncio.CancelledError:
+                if winner is not None:
+                    _close_result(winner)
+                raise
     if winner is not None:
         return winner.result()
     return [error for task in tasks if (error := task.exception()) is not None]
@@ -130,6 +136,15 @@ async def _open_socket(
         outcome[0].add_note(f"and: {other}")
     # Taken out: the traceback holds this frame, which must not hold the exception.
     raise outcome.pop(0)
+
+
+def _identity(sock: socket.socket) -> tuple[int, int] | None:
+    """Return what no other socket has; None where there is none."""
+    try:
+        found = os.fstat(sock.fileno())
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 async def create_connection(
@@ -186,10 +201,15 @@ async def create_connection(
         local_addr=local_addr,
         happy_eyeballs_delay=happy_eyeballs_delay,
     )
+    identity = _identity(sock)
     try:
         return await asyncio.get_running_loop().create_connection(protocol_factory, sock=sock)
     except BaseException:
-        sock.close()
+        # uvloop before 0.23 closes the descriptor and tells nobody: the number may be another's by now.
+        if _identity(sock) == identity:
+            sock.close()
+        else:
+            sock.detach()
         raise
 
 
