@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import select
 import socket as _socket
@@ -11,6 +12,7 @@ import time
 from typing import Any
 
 from . import _wsasec
+from .sockets import wait_for
 
 __all__ = ["accept"]
 
@@ -44,28 +46,26 @@ def accept(sock: _socket.socket) -> tuple[_socket.socket, Any]:
 
     Raises:
         SecurityError: the connection could not be protected, and is closed; the listener is good for more.
+            Where ``winsock`` is WSAENOTSOCK (no socket, or closed; then errno is EBADF) or WSAEINVAL
+            (securing the listener had failed), it is not: the next call would end as this one.
         BlockingIOError: the listener does not block, and no connection waits.
         TimeoutError: no connection within the listener's time-out.
         OSError: what accept() raises otherwise (EMFILE, ...).
 
     """
     timeout = sock.gettimeout()
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
+    # Without a time-out accept() itself waits; but the descriptor may be non-blocking all the same.
+    poll = bool(timeout)
     while True:
-        if deadline is not None and timeout:
-            _wait(sock, deadline)
+        if poll and not wait_for(sock, select.POLLIN, deadline):
+            raise TimeoutError("timed out")
         answer = _wsasec.accept_descriptor(sock)
         if not isinstance(answer, int):
             break
         if answer == errno.EINTR or (answer in (errno.EAGAIN, errno.ECONNABORTED) and timeout != 0.0):
+            poll = poll or answer == errno.EAGAIN
             continue
         raise OSError(answer, os.strerror(answer))
     number, address = answer
     return _socket.socket(sock.family, sock.type, sock.proto, number), unpack_address(address)
-
-
-def _wait(sock: _socket.socket, deadline: float) -> None:
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        raise TimeoutError("timed out")

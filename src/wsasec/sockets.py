@@ -9,7 +9,7 @@ import socket as _socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from . import _wsasec, profiles
 from .constants import SOCKET_ERROR, Winsock
@@ -20,6 +20,9 @@ __all__ = ["WSAGetLastError", "WSASetSocketSecurity", "connect"]
 
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
+
+LONGEST_WAIT: Final = 24 * 86400.0
+"""Seconds that poll() and the time-out of a socket can say: their milliseconds end at 2**31."""
 
 _last_error = threading.local()
 
@@ -53,6 +56,25 @@ def end_connect(sock: _socket.socket) -> None:
     error = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
     if error:
         raise OSError(error, os.strerror(error))
+
+
+def wait_for(sock: _socket.socket, event: int, deadline: float) -> bool:
+    """Wait for an event of poll(), until the deadline (of time.monotonic()) or without end (math.inf).
+
+    Returns:
+        Whether it came. True also for what is not open, as the next call tells.
+
+    """
+    if sock.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(sock, event)
+    while True:
+        left = max(0.0, deadline - time.monotonic())
+        if poll.poll(min(left, LONGEST_WAIT) * 1000):
+            return True
+        if not left:
+            return False
 
 
 def no_association(sock: _socket.socket | int, address: Any) -> SecurityError:
@@ -91,6 +113,28 @@ def check_timeout(timeout: float) -> float:
     return time.monotonic() + timeout
 
 
+def is_number(family: int, host: object) -> bool:
+    """Tell whether a host is an address, and needs no lookup."""
+    try:
+        _socket.inet_pton(family, host)  # type: ignore[arg-type]  # other types are answered below
+    except (OSError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _resolve(sock: _socket.socket, address: Any) -> Any:
+    """Look a host name up, once; whatever else is wrong with an address, connect() tells."""
+    if sock.family not in (_socket.AF_INET, _socket.AF_INET6) or not isinstance(address, tuple):
+        return address
+    host, *rest = address or (None,)
+    if len(rest) not in (1, 2, 3) or not isinstance(host, str) or is_number(sock.family, host):
+        return address
+    if host in ("", "<broadcast>"):  # connect()'s own words for addresses of IPv4
+        return address
+    found = _socket.getaddrinfo(host, None, family=sock.family)[0][4]
+    return (found[0], rest[0], *(rest[1:] or found[2:]))
+
+
 def connect(sock: _socket.socket, address: Any, timeout: float = 30.0) -> None:
     """Connect a secured socket, waiting for its security association.
 
@@ -100,7 +144,8 @@ def connect(sock: _socket.socket, address: Any, timeout: float = 30.0) -> None:
     Args:
         sock: a socket; a plain one is simply connected.
         address: as socket.connect() takes it.
-        timeout: seconds for all of it, the SA and the connection.
+        timeout: seconds for all of it, the SA and the connection; math.inf for no end. Not for the lookup of
+            a name, which blocks as long as it takes.
 
     Raises:
         SecurityError: no security association until the deadline; ``winsock`` is WSAETIMEDOUT.
@@ -111,20 +156,19 @@ def connect(sock: _socket.socket, address: Any, timeout: float = 30.0) -> None:
     """
     deadline = check_timeout(timeout)
     before = sock.gettimeout()
+    resolved = _resolve(sock, address)
     sock.setblocking(False)
     try:
-        state = begin_connect(sock, address)
+        state = begin_connect(sock, resolved)
         for pause in pauses(deadline):
             if state != errno.EAGAIN:
                 break
             time.sleep(pause)
-            state = begin_connect(sock, address)
+            state = begin_connect(sock, resolved)
         if state == errno.EAGAIN:
             raise no_association(sock, address)
         if state == errno.EINPROGRESS:
-            poll = select.poll()
-            poll.register(sock, select.POLLOUT)
-            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            if not wait_for(sock, select.POLLOUT, deadline):
                 raise TimeoutError(errno.ETIMEDOUT, f"no answer from {address}")
             end_connect(sock)
     finally:

@@ -129,8 +129,27 @@ def test_waits(listener: socket.socket, timeout: float | None) -> None:
         assert address == client.getsockname()
 
 
-@pytest.mark.parametrize("timeout", [None, TIMEOUT])
-def test_signals_are_heard(listener: socket.socket, timeout: float | None) -> None:
+def nonblocking_but_for_python(listener: socket.socket) -> None:
+    """Its time-out is None; but of its open file there may be other descriptors, and so another mind."""
+    listener.settimeout(None)
+    os.set_blocking(listener.fileno(), False)
+
+
+def test_waits_where_the_descriptor_does_not_block(listener: socket.socket) -> None:
+    nonblocking_but_for_python(listener)
+    made = []
+    late = threading.Timer(0.5, lambda: made.append(connect(listener)))
+    late.start()
+    before = time.thread_time()
+    server, _ = wsasec.accept(listener)
+    assert time.thread_time() - before < 0.25
+    late.join()
+    with server, made[0]:
+        assert listener.gettimeout() is None
+
+
+@pytest.mark.parametrize(("timeout", "nonblocking"), [(None, False), (None, True), (TIMEOUT, False)])
+def test_signals_are_heard(listener: socket.socket, timeout: float | None, nonblocking: bool) -> None:
     class Interrupted(Exception):
         pass
 
@@ -138,6 +157,8 @@ def test_signals_are_heard(listener: socket.socket, timeout: float | None) -> No
         raise Interrupted
 
     listener.settimeout(timeout)
+    if nonblocking:
+        nonblocking_but_for_python(listener)
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
@@ -212,12 +233,13 @@ def test_not_listening(kind: int) -> None:
     assert caught.value.errno in (errno.EINVAL, errno.EOPNOTSUPP)
 
 
-def test_closed() -> None:
+@pytest.mark.parametrize("timeout", [None, 0.0, TIMEOUT])
+def test_closed(timeout: float | None) -> None:
     with socket.socket() as sock:
-        pass
+        sock.settimeout(timeout)
     with pytest.raises(OSError) as caught:
         wsasec.accept(sock)
-    assert caught.value.errno == errno.EBADF
+    assert (caught.value.errno, caught.value.winsock) == (errno.EBADF, Winsock.WSAENOTSOCK)
 
 
 def test_a_listener_where_securing_failed(without_net_admin: Dropping) -> None:
@@ -226,5 +248,6 @@ def test_a_listener_where_securing_failed(without_net_admin: Dropping) -> None:
             wsasec.secure(sock)
         sock.bind(("127.0.0.1", 0))
         sock.listen()
-        with pytest.raises(wsasec.SecurityError, match="failed before"):
+        with pytest.raises(wsasec.SecurityError, match="failed before") as caught:
             wsasec.accept(sock)
+        assert caught.value.winsock == Winsock.WSAEINVAL

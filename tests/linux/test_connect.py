@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -64,6 +66,96 @@ def test_plain_sockets(connect: Callable[..., None], family: int, host: str) -> 
         listener.listen()
         connect(sock, listener.getsockname(), 5)
         assert sock.getpeername() == listener.getsockname()
+
+
+@both
+@pytest.mark.parametrize("timeout", [math.inf, 30 * 86400])
+def test_as_long_as_it_takes(connect: Callable[..., None], timeout: float) -> None:
+    """Longer than the milliseconds of poll() can say; it does wait."""
+    with socket.socket() as listener, socket.socket() as sock, socket.socket() as other:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        other.connect(address)  # the queue is full: SYNs are dropped until somebody accepts
+        accepted = []
+        late = threading.Timer(0.2, lambda: accepted.extend(listener.accept()[:1]))
+        late.start()
+        connect(sock, address, timeout)
+        late.join()
+        assert sock.getpeername() == address
+        accepted[0].close()
+
+
+def test_a_name_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up = []
+    look_up = socket.getaddrinfo
+
+    def count(host: str, *more: object, **others: object) -> object:
+        looked_up.append(host)
+        return look_up("127.0.0.1" if host == "no.such.name" else host, *more, **others)
+
+    monkeypatch.setattr(socket, "getaddrinfo", count)
+    with socket.socket() as sock:
+        wsasec.secure(sock)
+        with pytest.raises(SecurityError, match=r"no security association with no\.such\.name:9"):
+            wsasec.connect(sock, ("no.such.name", 9), 0.05)
+    assert looked_up == ["no.such.name"]
+
+
+@pytest.mark.parametrize(
+    ("family", "address"),
+    [
+        (socket.AF_INET, ("127.0.0.1",)),
+        (socket.AF_INET, ("localhost", 9)),
+        (socket.AF_INET, ("127.1", 9)),
+        (socket.AF_INET, ("0x7f000001", 9)),
+        (socket.AF_INET, ("", 9)),
+        (socket.AF_INET, ("<broadcast>", 9)),
+        (socket.AF_INET, ("::1", 9)),
+        (socket.AF_INET, (b"127.0.0.1", 9)),
+        (socket.AF_INET, ("127.0.0.1", "9")),
+        (socket.AF_INET, ("127.0.0.1", 70000)),
+        (socket.AF_INET, ("127.0.0.1", 9, 0, 0)),
+        (socket.AF_INET, (None, 9)),
+        (socket.AF_INET, ()),
+        (socket.AF_INET, ["127.0.0.1", 9]),
+        (socket.AF_INET, "127.0.0.1"),
+        (socket.AF_INET, ("no.such.name.invalid", 9)),
+        (socket.AF_INET6, ("::1", 9)),
+        (socket.AF_INET6, ("::1", 9, 0)),
+        (socket.AF_INET6, ("::1", 9, 0, 0)),
+        (socket.AF_INET6, ("::1", 9, 0, 0, 0)),
+        (socket.AF_INET6, ("::1", 9, 1 << 20)),
+        (socket.AF_INET6, ("fe80::1", 9, 0, 1)),
+        (socket.AF_INET6, ("fe80::1%lo", 9, 0, 1)),
+        (socket.AF_INET6, ("127.0.0.1", 9)),
+        (socket.AF_INET6, ("", 9)),
+        (socket.AF_UNIX, "/no/such/socket"),
+        (socket.AF_UNIX, ("::1", 9)),
+    ],
+    ids=repr,
+)
+def test_addresses_are_as_for_the_socket_module(family: int, address: object) -> None:
+    """The same error, of the same class, where nobody listens."""
+    told = []
+    for connect in (socket.socket.connect, wsasec.connect):
+        with socket.socket(family) as sock, pytest.raises(Exception) as caught:
+            connect(sock, address)
+        text = str(caught.value).replace("connect_ex()", "connect()")
+        told.append((caught.type, getattr(caught.value, "errno", text)))
+    assert told[0] == told[1]
+
+
+def test_a_scope_in_the_address(realm: Namespace) -> None:
+    realm.run(["ip", "address", "add", "fe80::7/64", "dev", "lo", "nodad"])
+    with socket.socket(socket.AF_INET6) as listener:
+        listener.bind(("fe80::7", 0, 0, socket.if_nametoindex("lo")))
+        listener.listen()
+        host, port, _, scope = listener.getsockname()
+        for address in ("fe80::7%lo", port), ("fe80::7%1", port), (host, port, 0, scope):
+            with socket.socket(socket.AF_INET6) as sock:
+                wsasec.connect(sock, address)
+                assert sock.getpeername()[1:] == (port, 0, scope)
 
 
 @both

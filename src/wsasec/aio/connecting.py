@@ -10,25 +10,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from ..sockets import begin_connect, check_timeout, end_connect, no_association
+from ..sockets import begin_connect, check_timeout, end_connect, is_number, no_association
 from .waiting import wait_for_association
 
 __all__ = ["connect", "connect_resolved", "in_time"]
-
-
-def _is_number(family: int, host: object) -> bool:
-    try:
-        socket.inet_pton(family, host)  # type: ignore[arg-type]  # other types are answered below
-    except (OSError, TypeError, ValueError):
-        return False
-    return True
 
 
 async def _resolve(sock: socket.socket, address: Any) -> Any:
     """Look a host name up without blocking the loop."""
     host, port, *rest = address
     # Without the threads that lookups run in; thousands may connect at once.
-    if isinstance(port, int) and _is_number(sock.family, host):
+    if isinstance(port, int) and is_number(sock.family, host):
         return address
     found = await asyncio.get_running_loop().getaddrinfo(
         host, port, family=sock.family, type=sock.type, proto=sock.proto
