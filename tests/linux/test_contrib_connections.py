@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import socket
 import time
 from collections.abc import Iterator
@@ -83,6 +84,32 @@ def test_the_next_address(names: dict[str, list[str]], listener: socket.socket) 
         assert sock.getpeername() == listener.getsockname()
         assert sock.gettimeout() == 20
         assert _wsasec.profile_of(sock) == "default"
+
+
+def test_a_system_without_ipv6(
+    names: dict[str, list[str]], listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may find addresses of it all the same: the next one's turn."""
+
+    class Without(socket.socket):
+        def __init__(self, family: int = -1, *more: Any, **others: Any) -> None:
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "no such family")
+            super().__init__(family, *more, **others)
+
+    names["both"] = ["::1", "127.0.0.1"]
+    names["six"] = ["::1"]
+    monkeypatch.setattr(socket, "socket", Without)
+    with create_connection(("both", listener.getsockname()[1]), 20, settings=INSECURE) as sock:
+        assert sock.getpeername() == listener.getsockname()
+    with pytest.raises(OSError, match="no such family"):
+        create_connection(("six", 9), 20)
+
+
+def test_without_end(listener: socket.socket) -> None:
+    """Longer than the time-out of a socket can be."""
+    with create_connection(listener.getsockname(), math.inf, settings=INSECURE) as sock:
+        assert sock.gettimeout() is None
 
 
 def test_source_address_and_options(listener: socket.socket) -> None:

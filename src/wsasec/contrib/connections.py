@@ -5,16 +5,42 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from .._wsasec import secure
 from ..settings import SettingsBase
-from ..sockets import check_timeout, connect
+from ..sockets import LONGEST_WAIT, check_timeout, connect
 
 __all__ = ["TIMEOUT", "create_connection"]
 
 TIMEOUT: Final = 30.0
 """Seconds for a connection where a library has no time-out of its own: no wait is without end."""
+
+
+def _attempt(
+    info: tuple[Any, ...],
+    deadline: float,
+    timeout: float | None,
+    source_address: tuple[str, int] | None,
+    settings: SettingsBase | None,
+    socket_options: Iterable[tuple[int, int, int | bytes]],
+) -> socket.socket:
+    """Make, secure and connect a socket to one address."""
+    family, kind, proto, _, address = info
+    # Looked up at each call: gevent puts its own class there.
+    sock = socket.socket(family, kind, proto)
+    try:
+        for option in socket_options:
+            sock.setsockopt(*option)
+        secure(sock, settings)
+        if source_address is not None:
+            sock.bind(source_address)
+        connect(sock, address, max(0.0, deadline - time.monotonic()))
+        sock.settimeout(None if timeout is None or timeout > LONGEST_WAIT else timeout)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def create_connection(
@@ -31,7 +57,8 @@ def create_connection(
 
     Args:
         address: host and port.
-        timeout: seconds for name, SA and connection; then that of the socket. None: 30 s, then none.
+        timeout: seconds for SA and connection; then that of the socket. None: 30 s, then none. The lookup of
+            the name takes from these seconds, but is not ended by them.
         source_address: host and port to bind to.
         settings: as for `wsasec.secure`.
         socket_options: arguments for setsockopt(), which are set first.
@@ -50,25 +77,13 @@ def create_connection(
     host, port = address
     errors: list[OSError] = []
     infos = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    for number, (found, kind, proto, _, resolved) in enumerate(infos):
-        # Looked up at each call: gevent puts its own class there.
-        sock = socket.socket(found, kind, proto)
+    for number, info in enumerate(infos):
+        now = time.monotonic()
+        share = now + max(0.0, deadline - now) / (len(infos) - number)
         try:
-            for option in socket_options:
-                sock.setsockopt(*option)
-            secure(sock, settings)
-            if source_address is not None:
-                sock.bind(source_address)
-            connect(sock, resolved, max(0.0, deadline - time.monotonic()) / (len(infos) - number))
-            sock.settimeout(timeout)
-        except OSError as error:
-            sock.close()
+            return _attempt(info, share, timeout, source_address, settings, socket_options)
+        except OSError as error:  # also where the system has none of the address's family
             errors.append(error)
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
     for other in errors[1:]:
         errors[0].add_note(f"and: {other}")
     # Taken out: the traceback holds this frame, which must not hold the exception.
