@@ -85,8 +85,34 @@ def fail(batch: SocketBatch, index: int, which: int, how: str) -> Any:
     return WAYS[how]() if index == which else "fine"
 
 
+def start_child(folder: str) -> None:
+    """Leave a process that has all that this one has, and does not end; its number is a file's name."""
+    pid = os.fork()
+    if not pid:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            time.sleep(600)
+    (Path(folder) / str(pid)).touch()
+
+
+def leave_child(batch: SocketBatch, index: int, folder: str, *, die: bool) -> str:
+    start_child(folder)
+    if die and index == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "fine"
+
+
+def sleep(batch: SocketBatch, index: int) -> None:
+    time.sleep(600)
+
+
+def take(batch: SocketBatch, index: int, what: bytes) -> int:
+    return len(what)
+
+
 def spin(batch: SocketBatch, index: int, folder: str) -> None:
-    """Never return; all but the first do not even heed signals."""
+    """Never return; all but the first do not even heed signals. And leave a child each."""
+    start_child(folder)
     if index:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     (Path(folder) / str(os.getpid())).touch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import resource
@@ -14,6 +15,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ import pytest
 import wsasec
 from wsasec import IpsecSettings, Profile, SecurityFlags, Settings, Winsock, profiles
 from wsasec.fleet import Fleet, FleetError, FleetResult
+from wsasec.fleet.process import WorkerProcess
 from wsasec.lab import Namespace
 
 sys.path.insert(0, str(Path(__file__).parent))  # the workers get it, too
@@ -209,6 +212,88 @@ def test_a_worker_that_hangs_before_the_start_breaks_nothing() -> None:
         assert [failure.index for failure in result.failures] == [1]
 
 
+@pytest.mark.parametrize("die", [True, False])
+def test_children_of_the_work_end_with_their_worker(tmp_path: Path, die: bool) -> None:
+    """They hold the worker's end of the connection, and hide nothing by that."""
+    with Fleet(4, processes=2) as fleet:
+        begin = time.monotonic()
+        result = fleet.run(partial(fleet_work.leave_child, die=die), str(tmp_path), errors="return")
+        assert time.monotonic() - begin < 20
+        assert result.values == ["fine"] * (1 if die else 2)
+        assert [failure.signal for failure in result.failures] == [signal.SIGKILL] * die
+        children = [int(file.name) for file in tmp_path.iterdir()]
+        assert len(children) == 2
+    assert all(ended(pid) for pid in children)
+
+
+def test_one_deadline_for_all() -> None:
+    """Workers that stand still while they are spoken to do not each have time of their own."""
+    with Fleet(6, processes=3) as fleet:
+        for row in fleet.made.rows[:2]:
+            os.kill(row.pid, signal.SIGSTOP)
+        begin = time.monotonic()
+        result = fleet.run(fleet_work.take, bytes(10_000_000), timeout=0.5, errors="return")
+        assert time.monotonic() - begin < 8
+        assert result.rows == ()
+        assert {0, 1} <= {failure.index for failure in result.failures}
+        assert all(failure.signal == signal.SIGKILL for failure in result.failures)
+
+
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is done to workers, in order."""
+    done: list[str] = []
+    for name in ("kill", "reap"):
+        real = getattr(WorkerProcess, name)
+
+        def note(worker: WorkerProcess, name: str = name, real: Callable[..., None] = real) -> None:
+            done.append(name)
+            real(worker)
+
+        monkeypatch.setattr(WorkerProcess, name, note)
+    return done
+
+
+def test_at_the_deadline_all_are_killed_before_any_is_waited_for(order: list[str]) -> None:
+    with Fleet(3, processes=3) as fleet:
+        order.clear()
+        result = fleet.run(fleet_work.sleep, timeout=0.3, errors="return")
+        assert len(result.failures) == 3
+        assert order == ["kill"] * 3 + ["reap"] * 3
+
+
+def test_at_ctrl_c_all_are_killed_before_any_is_waited_for(
+    order: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with Fleet(3, processes=3) as fleet:
+        order.clear()
+        monkeypatch.setattr(fleet, "_gather", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            fleet.run(fleet_work.sleep)
+    assert order == ["kill"] * 3 + ["reap"] * 3
+
+
+def test_without_end() -> None:
+    with Fleet(2, processes=2, timeout=math.inf) as fleet:
+        assert len(fleet.run(fleet_work.look).rows) == 2
+        assert len(fleet.run(fleet_work.look, timeout=30 * 86400).rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"), [(-1, ValueError), (math.nan, ValueError), ("1", TypeError), (True, TypeError)]
+)
+def test_wrong_time_outs(timeout: object, error: type[Exception]) -> None:
+    with Fleet(2, processes=2) as fleet:
+        with pytest.raises(error):
+            fleet.run(fleet_work.look, timeout=timeout)
+        assert len(fleet.run(fleet_work.look).rows) == 2
+    with pytest.raises(error):
+        Fleet(2, processes=2, timeout=timeout)
+
+
 def test_work_that_cannot_be_imported() -> None:
     def local(batch: object, index: int) -> None: ...
 
@@ -382,7 +467,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def spinning(tmp_path: Path) -> Callable[[], tuple[subprocess.Popen[str], list[int]]]:
-    """Start a program whose workers never return; give it, and the workers' numbers."""
+    """Start a program whose two workers never return; give it, and their and their children's numbers."""
     folder = tmp_path / "workers"
     folder.mkdir()
     text = f"""
@@ -396,7 +481,7 @@ if __name__ == "__main__":
             [sys.executable, str(program(tmp_path, text))], stderr=subprocess.PIPE, text=True
         )
         deadline = time.monotonic() + 60
-        while len(list(folder.iterdir())) < 2:
+        while len(list(folder.iterdir())) < 4:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -412,7 +497,7 @@ def test_ctrl_c(spinning: Callable[[], tuple[subprocess.Popen[str], list[int]]])
     _, errors = process.communicate(timeout=20)
     assert process.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in errors
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert all(ended(pid) for pid in pids)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -9,6 +9,7 @@ import resource
 import warnings
 from array import array
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from multiprocessing import spawn
 from multiprocessing.connection import wait
@@ -16,6 +17,7 @@ from time import monotonic
 from typing import Any, Final, Literal
 
 from .. import first_use, profiles
+from ..sockets import LONGEST_WAIT, check_timeout
 from .process import WorkerProcess
 from .results import FleetError, FleetResult, WorkerFailure, WorkerResult
 from .worker import GO, PROGRESS, RAISED, importing_main
@@ -51,7 +53,8 @@ class Fleet:
     Use it in a `with` block. The processes are fresh interpreters ("spawn"): a script that makes a Fleet does
     so under ``if __name__ == "__main__":``, and what it lets the workers do (`run`) are functions at the top
     of a module. The workers have the profiles and the network namespace of the thread that makes the Fleet.
-    They end with it: when it is closed, on Ctrl-C within about a second, and when this process dies.
+    They end with it, and with them what the work has started in their process groups: when it is closed, on
+    Ctrl-C within about a second, and when this process dies.
 
     Attributes:
         made: how the sockets were made, a `FleetResult`: the rows say how many by which worker, and how long
@@ -75,14 +78,17 @@ class Fleet:
             n: how many sockets in all; the workers' parts differ by one at most.
             processes: how many workers; 0 for one a processor, or as many more as RLIMIT_NOFILE's hard limit
                 makes necessary.
-            timeout: seconds until all sockets are made; also for `run`, where it has no other.
+            timeout: seconds until all sockets are made; also for `run`, where it has no other. math.inf for
+                no end.
             progress: called as progress(done, n) in this process, at most 10 times a second for each worker.
             options: as for `SocketBatch`, but for raise_limit (the workers raise theirs).
 
         Raises:
-            FleetError: a worker failed, or was not done in time; no socket is left.
+            FleetError: a worker failed, or was not done in time; no socket is left. Wrong options of
+                SocketBatch are among that: it is the workers that find out.
             OSError: a process could not be started.
-            RuntimeError: the main module has no guard, and this is a worker that imports it.
+            RuntimeError: the main module has no guard, and this is a worker that imports it; or the program
+                is frozen, and so has no interpreter for workers.
             TypeError, ValueError: wrong arguments.
 
         """
@@ -92,6 +98,7 @@ class Fleet:
             raise RuntimeError(_GUARD)
         if n < 0 or processes < 0 or not timeout > 0:
             raise ValueError("n and processes are not below 0, and the timeout is above")
+        deadline = check_timeout(timeout)
         self._n = n
         self._pid = os.getpid()
         self._timeout = timeout
@@ -99,7 +106,6 @@ class Fleet:
         if options.get("secure", True):
             first_use.prepare()
         self._closed = False
-        deadline = monotonic() + timeout
         try:
             processes = processes or _process_count(n)
             for index in range(processes):
@@ -158,14 +164,14 @@ class Fleet:
 
         Raises:
             FleetError: a worker failed, and errors is "raise"; its ``result`` is what the others did.
-            ValueError: the Fleet is closed.
+            TypeError, ValueError: the Fleet is closed, or wrong arguments.
 
         """
         if self._closed:
             raise ValueError("the fleet is closed")
         if errors not in ("raise", "return"):
             raise ValueError(f"errors is 'raise' or 'return', not {errors!r}")
-        deadline = monotonic() + (self._timeout if timeout is None else timeout)
+        deadline = check_timeout(self._timeout if timeout is None else timeout)
         order = pickle.dumps((work, arguments))
         try:
             result = self._round([order] * len(self._workers), deadline)
@@ -185,7 +191,7 @@ class Fleet:
             start = monotonic()
             for worker in self._workers:
                 worker.busy = True
-                worker.send(GO)
+                worker.send(GO, deadline)
             answers = self._gather(self._workers, deadline, failures)
         failures |= {worker.index: worker.failure for worker in self._workers if worker.failure}
         rows = tuple(
@@ -204,34 +210,37 @@ class Fleet:
         if any(worker.failure for worker in self._workers):
             return False
         for worker, order in zip(self._workers, orders, strict=True):
-            worker.send(order)
+            worker.send(order, deadline)
         ready = self._gather(self._workers, deadline, failures)
         if len(ready) == len(self._workers):
             return True
         for index in ready:
-            self._workers[index].send(_STAY)
+            self._workers[index].send(_STAY, deadline)
         return False
 
     def _gather(
         self, workers: Sequence[WorkerProcess], deadline: float, failures: dict[int, WorkerFailure]
     ) -> dict[int, Any]:
         """Wait until each worker has said that it is ready or done, or has failed; add the failures."""
-        waiting = {worker.connection: worker for worker in workers if not worker.failure}
+        waiting = {worker.index: worker for worker in workers if not worker.failure}
         answers: dict[int, Any] = {}
         done: dict[int, int] = {}
         while waiting:
-            readable = wait(list(waiting), max(0.0, deadline - monotonic()))
-            if not readable:
+            sources: dict[Any, WorkerProcess] = {
+                source: worker for worker in waiting.values() for source in (worker.connection, worker.pidfd)
+            }
+            ready = wait(list(sources), max(0.0, min(deadline - monotonic(), LONGEST_WAIT)))
+            if not ready and deadline <= monotonic():
+                # All first: the kernel may take its time for each.
                 for worker in waiting.values():
                     worker.kill()
                 for worker in waiting.values():
                     worker.write_off("was not done in time, and was killed")
                 break
-            for connection in readable:
-                worker = waiting[connection]  # type: ignore[index]
-                message = worker.receive()
+            for worker in {sources[source].index: sources[source] for source in ready}.values():
+                message = worker.receive(deadline)
                 if message is None:
-                    del waiting[worker.connection]
+                    del waiting[worker.index]
                     continue
                 kind, *rest = _read(message)
                 if kind == PROGRESS:
@@ -239,7 +248,7 @@ class Fleet:
                     if self._progress is not None:
                         self._progress(sum(done.values()), self._n)
                     continue
-                del waiting[worker.connection]
+                del waiting[worker.index]
                 worker.busy = False
                 if kind == RAISED:
                     text, error = rest
@@ -263,16 +272,17 @@ class Fleet:
             return
         deadline = monotonic() + seconds
         living = [worker for worker in self._workers if not worker.failure]
-        for worker in living:
-            worker.begin_end()
-        try:
+        with ExitStack() as last:
+            # Backwards: all are killed, also what those that ended have started, and then all are reaped. A
+            # second Ctrl-C comes to this at once.
             for worker in living:
-                worker.end(deadline)
-        except BaseException:
-            # A second Ctrl-C: no more patience.
+                last.callback(worker.reap)
             for worker in living:
-                worker.end(0.0)
-            raise
+                last.callback(worker.kill)
+            for worker in living:
+                worker.begin_end()
+            for worker in living:
+                worker.await_end(deadline)
 
     def __enter__(self) -> Fleet:
         return self

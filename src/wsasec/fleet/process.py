@@ -8,9 +8,9 @@ import socket
 import struct
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from multiprocessing import spawn
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from time import monotonic
 from typing import Final
 
@@ -44,6 +44,7 @@ class WorkerProcess:
         count: how many sockets it makes.
         pid: of the process.
         connection: to it.
+        pidfd: readable when it ended.
         busy: it was told to work, and has not answered.
         failure: why it is of no more use, or None.
 
@@ -54,104 +55,130 @@ class WorkerProcess:
 
         Raises:
             OSError: it cannot be started.
+            RuntimeError: the program is frozen.
 
         """
         self.index = index
         self.count = count
         self.busy = False
         self.failure: WorkerFailure | None = None
-        ours, theirs = socket.socketpair()
-        with theirs:
-            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _STALLED, 0))
-            self.connection = Connection(ours.detach())
-            self._life = -1
+        self.pidfd = self._life = -1
+        self._socket, theirs = socket.socketpair()
+        with theirs, ExitStack() as undo:
+            undo.enter_context(self._socket)
+            # Two descriptors of one end: that one for options, this one for messages.
+            self.connection = undo.enter_context(Connection(os.dup(self._socket.fileno())))
+            undo.callback(self._let_go)
+            read, self._life = os.pipe()
             try:
-                read, self._life = os.pipe()
-                try:
-                    self._process = subprocess.Popen(
-                        _command(_CODE.format(theirs.fileno(), read, index, path=sys.path)),
-                        stdin=subprocess.DEVNULL,
-                        pass_fds=(theirs.fileno(), read),
-                        # Ctrl-C is for the parent, which ends the workers.
-                        process_group=0,
-                    )
-                finally:
-                    os.close(read)
-            except BaseException:
-                self._let_go()
-                raise
-        self.pid = self._process.pid
+                self._process = subprocess.Popen(
+                    _command(_CODE.format(theirs.fileno(), read, index, path=sys.path)),
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(), read),
+                    # Ctrl-C is for the parent, which ends the workers, and with them what they started.
+                    process_group=0,
+                )
+            finally:
+                os.close(read)
+            self.pid = self._process.pid
+            self.pidfd = self._watch()
+            undo.pop_all()
+
+    def _watch(self) -> int:
+        """Open what tells of its end; the connection does not, where what it started has that, too."""
+        try:
+            return os.pidfd_open(self.pid)
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
 
     def _let_go(self) -> None:
         with suppress(OSError):
             self.connection.close()
-        life, self._life = self._life, -1
-        if life >= 0:
-            os.close(life)
+        self._socket.close()
+        for number in self.pidfd, self._life:
+            if number >= 0:
+                os.close(number)
+        self.pidfd = self._life = -1
 
-    def send(self, message: bytes) -> None:
+    def _limit(self, option: int, deadline: float) -> None:
+        """Have a message that stands still fail at the deadline, or before."""
+        seconds = max(0.001, min(_STALLED, deadline - monotonic()))
+        whole = int(seconds)
+        self._socket.setsockopt(
+            socket.SOL_SOCKET, option, struct.pack("ll", whole, int((seconds - whole) * 1e6))
+        )
+
+    def send(self, message: bytes, deadline: float) -> None:
         """Send a message; if that fails, the worker has failed."""
         try:
+            self._limit(socket.SO_SNDTIMEO, deadline)
             self.connection.send_bytes(message)
         except OSError as error:
-            self.is_gone(str(error))
+            self._is_gone(error, deadline)
 
-    def receive(self) -> bytes | None:
-        """Return the message that there is; None if there will be none, as the worker has failed."""
+    def receive(self, deadline: float) -> bytes | None:
+        """Return the message that there is; None if there will be none, as the worker has failed.
+
+        Call it when `connection` or `pidfd` is readable.
+        """
         try:
+            # What it said before it ended counts. There need be no end of file, but no more will come.
+            if not self.connection.poll():
+                raise EOFError
+            self._limit(socket.SO_RCVTIMEO, deadline)
             return self.connection.recv_bytes()
         except (EOFError, OSError) as error:
-            self.is_gone(str(error))
+            self._is_gone(error, deadline)
             return None
 
-    def is_gone(self, error: str) -> None:
+    def _is_gone(self, error: Exception, deadline: float) -> None:
         """Find out why it can be spoken to no longer: it ended, or hangs."""
-        try:
-            code = self._process.wait(_ENDING)
-        except subprocess.TimeoutExpired:
+        patience = 0.0 if isinstance(error, BlockingIOError) else _ENDING
+        if not self.await_end(min(deadline, monotonic() + patience)):
             self.kill()
             self.write_off(f"hung in a message, and was killed: {error}")
             return
+        self.kill()
+        self.reap()
+        code = self._process.returncode
         name = signal.Signals(-code).name if code < 0 else ""
         self.write_off(f"was killed by {name}" if name else f"ended with exit code {code}")
 
     def kill(self) -> None:
-        """Kill it, and do not wait."""
-        self._process.kill()
+        """Kill it and what it started, and do not wait."""
+        # As long as it is not reaped, even if it has ended, nobody else's group can have its number.
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     def write_off(self, reason: str) -> None:
         """Wait for the end of a process that ended or was killed, and keep why."""
         self.busy = False
-        self._reap()
+        self.reap()
         self.failure = WorkerFailure(self.index, self.pid, reason, self._process.returncode)
-
-    def _reap(self) -> None:
-        try:
-            self._process.wait(_REAPED)
-        finally:
-            self._let_go()
 
     def begin_end(self) -> None:
         """Ask it to end; one that works is interrupted."""
         with suppress(OSError):
-            self.connection.close()
+            # Whoever else has it: a fork of this process.
+            self._socket.shutdown(socket.SHUT_RDWR)
         if self.busy:
             self._process.terminate()
 
-    def end(self, deadline: float) -> None:
-        """Wait for its end; at the deadline (time.monotonic()), kill it. Twice is no error.
+    def await_end(self, deadline: float) -> bool:
+        """Wait until it ended, and do not reap it; return whether it did by the deadline."""
+        return self.pidfd < 0 or bool(wait([self.pidfd], max(0.0, deadline - monotonic())))
+
+    def reap(self) -> None:
+        """Wait for the end of a process that ended or was killed. Twice is no error.
 
         Raises:
             subprocess.TimeoutExpired: the kernel has not ended it 60 s after it was killed.
 
         """
         try:
-            self._process.wait(max(0.0, deadline - monotonic()))
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        except BaseException:
-            self._process.kill()
-            raise
+            self._process.wait(_REAPED)
         finally:
-            self._reap()
+            self._let_go()

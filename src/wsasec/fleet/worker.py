@@ -43,10 +43,11 @@ def importing_main() -> bool:
 def _end_with_parent(life: int) -> None:
     """Have the kernel kill this process when the parent's end of a pipe is closed, so when the parent ends.
 
-    It needs no thread here, and no GIL. PR_SET_PDEATHSIG would mean the thread that made the fleet.
+    With it goes its process group: what the work started. It needs no thread here, and no GIL.
+    PR_SET_PDEATHSIG would mean the thread that made the fleet.
     """
     os.set_inheritable(life, False)
-    fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(life, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(life, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
     closed = select.poll()  # of any number; select() ends at 1,023
