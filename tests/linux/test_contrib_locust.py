@@ -112,6 +112,33 @@ tried(FastVisitor)
     ]
 
 
+def test_settings_of_shared_pools() -> None:
+    """Those of the pool are in force: others would be ignored."""
+    lines = run("""
+from wsasec import SecurityFlags, Settings
+
+def strict():
+    return Settings(SecurityFlags.GUARANTEE_ENCRYPTION)
+
+Visitor.pool_manager = SecuredPoolManager(settings=strict())
+FastVisitor.client_pool = SecuredHTTPClientPool(settings=strict())
+for settings in None, strict(), Settings():
+    for kind in Visitor, FastVisitor:
+        kind.settings = settings
+        try:
+            kind(environment)
+        except ValueError as error:
+            print(error)
+        else:
+            print("made")
+""")
+    assert lines[:4] == ["made"] * 4
+    assert lines[4:] == [
+        f"the settings of the user are not those of {pool}, which would be in force"
+        for pool in ("pool_manager", "client_pool")
+    ]
+
+
 def test_a_pool_of_another_kind() -> None:
     """A later geventhttpclient may make its connections otherwise: then none."""
     assert run("""

@@ -21,6 +21,11 @@ from .urllib3 import SecuredPoolManager
 __all__ = ["SecuredFastHttpUser", "SecuredHttpUser"]
 
 
+def _check(settings: SettingsBase | None, name: str, shared: SettingsBase | None) -> None:
+    if settings is not None and settings != shared:
+        raise ValueError(f"the settings of the user are not those of {name}, which would be in force")
+
+
 class _SecuredAdapter(LocustHttpAdapter):
     def proxy_manager_for(self, proxy: str, **_: Any) -> NoReturn:
         raise ProxyError(f"a secured connection ends at the proxy {proxy}, what follows is in clear")
@@ -34,7 +39,8 @@ class SecuredHttpUser(HttpUser):
     where there is none.
 
     Attributes:
-        settings: as for `wsasec.secure`.
+        settings: as for `wsasec.secure`. With a shared ``pool_manager`` its own are in force; None here, or
+            the same.
     """
 
     abstract = True
@@ -46,6 +52,7 @@ class SecuredHttpUser(HttpUser):
 
         Raises:
             TypeError: ``pool_manager`` is not a `wsasec.contrib.urllib3.SecuredPoolManager`.
+            ValueError: it has other settings than this.
         """
         super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
         manager = self.pool_manager
@@ -53,6 +60,8 @@ class SecuredHttpUser(HttpUser):
             manager = SecuredPoolManager(settings=self.settings)
         elif not isinstance(manager, SecuredPoolManager):
             raise TypeError(f"pool_manager is a {type(manager).__name__}, not a SecuredPoolManager")
+        else:
+            _check(self.settings, "pool_manager", manager.settings)
         self.client.adapters.clear()
         for scheme in ("https://", "http://"):
             self.client.mount(scheme, _SecuredAdapter(pool_manager=manager))
@@ -65,7 +74,8 @@ class SecuredFastHttpUser(FastHttpUser):
     sent. Connections wait for a security association for ``connection_timeout`` seconds.
 
     Attributes:
-        settings: as for `wsasec.secure`.
+        settings: as for `wsasec.secure`. With a shared ``client_pool`` its own are in force; None here, or
+            the same.
     """
 
     abstract = True
@@ -77,7 +87,7 @@ class SecuredFastHttpUser(FastHttpUser):
 
         Raises:
             TypeError: ``client_pool`` is not a `wsasec.contrib.geventhttpclient.SecuredHTTPClientPool`.
-            ValueError: a proxy is set.
+            ValueError: a proxy is set, or the pool has other settings than this.
         """
         super().__init__(environment)
         agent = self.client.client
@@ -87,3 +97,5 @@ class SecuredFastHttpUser(FastHttpUser):
             raise TypeError(
                 f"client_pool is a {type(self.client_pool).__name__}, not a SecuredHTTPClientPool"
             )
+        else:
+            _check(self.settings, "client_pool", self.client_pool.settings)
