@@ -15,7 +15,7 @@ import uvloop
 
 import wsasec
 from wsasec import SecurityError, Winsock, _wsasec, aio, profiles
-from wsasec.settings import Settings
+from wsasec.settings import IpsecSettings, Settings
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -67,6 +67,19 @@ def test_all_interfaces_of_both_families(run: Run) -> None:
             assert server.get_loop() is asyncio.get_running_loop()
         assert not server.sockets
         assert not server.is_serving()
+
+    run(main())
+
+
+def test_all_interfaces_on_one_port(run: Run) -> None:
+    """Also where securing a socket changes nothing, and so leaves IPv4 to those of IPv6."""
+    skip = IpsecSettings(ipsec_flags=wsasec.IpsecFlags.SKIP_FILTER_INSTANTIATION)
+
+    async def main() -> None:
+        for settings in None, skip:
+            async with await aio.start_server(echo, None, 4711, settings=settings) as server:
+                assert {sock.getsockname()[1] for sock in server.sockets} == {4711}
+                assert len(server.sockets) == 2
 
     run(main())
 

@@ -140,6 +140,9 @@ def _listener(info: tuple[Any, ...], settings: SettingsBase | None, *, reuse_add
     try:
         sock.setblocking(False)
         secure(sock, settings)
+        if family == socket.AF_INET6:
+            # SKIP_FILTER_INSTANTIATION changes no socket; IPv4 has one of its own on the same port.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if reuse_address:
             # It lets a stream socket bind where old connections are in TIME_WAIT, never where another socket
             # listens: the port stays exclusive.
