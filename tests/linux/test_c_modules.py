@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -166,3 +167,15 @@ def test_cimport_has_all_functions_of_the_table() -> None:
     for name in names:
         assert f"#define wsasec_{name} (wsasec_api_checked()->{name})\n" in header
         assert f"wsasec_{name}(" in declarations
+
+
+def test_cimport_has_all_constants_of_the_headers() -> None:
+    def constants(text: str) -> set[str]:
+        found = re.findall(r"\bWSASEC_[A-Z0-9_]*[A-Z0-9]\b", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL))
+        return {name for name in found if not name.endswith(("_H", "_COUNT"))}
+
+    include = Path(wsasec.get_include())
+    headers = "".join((include / f"wsasec{name}.h").read_text() for name in ("", "_types", "_batch"))
+    declarations = (Path(wsasec.__file__).parent / "__init__.pxd").read_text()
+    assert "WSASEC_CAPABILITY_ESP4" in constants(headers)
+    assert constants(declarations) == constants(headers)
