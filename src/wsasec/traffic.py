@@ -45,6 +45,7 @@ _MESSAGE_MAX = 1 << 24
 _DATAGRAM_MAX = 65507
 _THREADS_MAX = 1024
 _SECONDS_MAX = 1e8
+_RATE_MIN, _RATE_MAX = 0.001, 1e12
 _DRAIN_REQUESTS = 1.0
 _DRAIN_DATAGRAMS = 0.5
 _RECEIVER_STEP = 0.005
@@ -333,8 +334,8 @@ def _run(
     progress: Progress | None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run it; return what all results have, and the rest."""
-    if rate is not None and not (math.isfinite(rate) and rate > 0):
-        raise ValueError(f"rate is {rate}, not a number above 0; None is for no limit")
+    if rate is not None and not _RATE_MIN <= rate <= _RATE_MAX:
+        raise ValueError(f"rate is {rate}, not from 0.001 to 1e12; None is for no limit")
     size = _within(*message)
     total, found = _wsasec.run_traffic(
         sockets,
@@ -380,14 +381,15 @@ def stream(
         warm_up: seconds before that, which do not count.
         message_bytes: handed to the kernel at once, up to 16 MiB.
         threads: how many; the sockets are dealt out to them in turn.
-        rate: bytes a second of all streams together; None for no limit. What could not be sent for more than
-            100 ms is not made up for.
+        rate: bytes a second of all streams together, from 0.001 to 1e12; None for no limit. What could not be
+            sent for more than 100 ms is not made up for.
         progress: called as progress(TrafficCounts) at most 10 times a second.
 
     Raises:
         ValueError: a number is out of range, or there are no sockets.
         TypeError: not sockets.
         SecurityError: no memory, descriptors or threads left.
+        RuntimeError: the process was forked meanwhile, and this is the child, which has none of the threads.
 
     """
     common, found = _run(
@@ -432,7 +434,7 @@ def requests(
         warm_up: seconds before that, which do not count.
         request_bytes: size of a request, and of a response, up to 16 MiB.
         threads: how many; the sockets are dealt out to them in turn.
-        rate: requests a second of all sockets together; None for as many as can be.
+        rate: requests a second of all sockets together, from 0.001 to 1e12; None for as many as can be.
         drain: seconds at most that responses are waited for at the end. What has none then is in the result's
             `unclean`.
         progress: called as progress(TrafficCounts) at most 10 times a second.
@@ -441,6 +443,7 @@ def requests(
         ValueError: a number is out of range, or there are no sockets.
         TypeError: not sockets.
         SecurityError: no memory, descriptors or threads left.
+        RuntimeError: the process was forked meanwhile, and this is the child, which has none of the threads.
 
     """
     common, found = _run(
@@ -507,8 +510,8 @@ def datagrams(
         warm_up: seconds before that, which do not count.
         datagram_bytes: from 1 to 65507.
         threads: how many; the sockets are dealt out to them in turn.
-        rate: datagrams a second of all sockets together; None for as many as can be. What could not be sent
-            for more than 100 ms is not made up for.
+        rate: datagrams a second of all sockets together, from 0.001 to 1e12; None for as many as can be. What
+            could not be sent for more than 100 ms is not made up for.
         receiver: whose ``counts.received_datagrams`` tells what has arrived: a `wsasec.Listener` that
             nobody else sends to. None: loss is known where the peer echoes.
         drain: seconds at most that echoes, and then the receiver, are waited for at the end.
@@ -518,6 +521,7 @@ def datagrams(
         ValueError: a number is out of range, or there are no sockets.
         TypeError: not sockets.
         SecurityError: no memory, descriptors or threads left.
+        RuntimeError: the process was forked meanwhile, and this is the child, which has none of the threads.
 
     """
     before = 0 if receiver is None else receiver.counts.received_datagrams

@@ -31,13 +31,24 @@ KINDS = pytest.mark.parametrize("run", [traffic.stream, traffic.requests, traffi
         {"seconds": 1, "threads": 1025},
         {"seconds": 1, "rate": 0},
         {"seconds": 1, "rate": -5},
+        {"seconds": 1, "rate": 0.0009},
+        {"seconds": 1, "rate": 1.1e12},
         {"seconds": 1, "rate": math.inf},
+        {"seconds": 1, "rate": math.nan},
     ],
     ids=str,
 )
 def test_wrong_numbers(run, arguments):
     with pytest.raises(ValueError, match=" is "):
         run(NONE, **arguments)
+
+
+@KINDS
+@pytest.mark.parametrize("rate", [0.001, 1e12])
+def test_the_ends_of_the_rates(run, rate):
+    assert run(NONE, seconds=1, rate=rate).rate == rate
+    with pytest.raises(ValueError, match=r"not from 0\.001 to 1e12"):
+        run(NONE, seconds=1, rate=rate * 2 if rate > 1 else rate / 2)
 
 
 @pytest.mark.parametrize("size", [0, -1, 1 << 40])
