@@ -27,7 +27,7 @@ _PLAIN = 1
 _NODELAY = 2
 
 _I32 = 0x7FFFFFFF
-_U32 = 0xFFFFFFFF
+U32 = 0xFFFFFFFF
 
 Source = str | tuple[str, int]
 
@@ -65,7 +65,7 @@ def pack_address(family: int, address: Sequence[Any]) -> bytes:
     for name, number, highest in (
         ("port", port, 0xFFFF),
         ("flow info", flow, 0xFFFFF),
-        ("scope id", scope, _U32),
+        ("scope id", scope, U32),
     ):
         check_range(name, number, 0, highest)
     host, _, zone = host.partition("%")
@@ -108,6 +108,8 @@ class SocketBatch(_wsasec.Descriptors):
 
     codes: array[int]
     """One Winsock code a socket, by index; 0 for success."""
+    error: SecurityError | None = None
+    """The first failure, by index, in words; None if there was none. A view has that of its batch."""
     results: ConnectReport | None = None
     """What came of the last connect()."""
 
@@ -144,7 +146,8 @@ class SocketBatch(_wsasec.Descriptors):
             receive_buffer: SO_RCVBUF in bytes; 0 for the system's default.
             raise_limit: raise RLIMIT_NOFILE's soft limit to the hard one first.
             errors: "raise": all or none, at the first failure every socket is closed again; "return": every
-                socket is tried, what was made is kept, and `codes` says what failed.
+                socket is tried, what was made is kept, `codes` says what failed, and `error` why the first
+                of them did.
             method: as for `secure_many`. Sockets that are not secured are made plainly by "auto".
             threads: as for `secure_many`.
             progress: called as progress(done, n), at most 10 times a second. What it raises ends the call, as
@@ -155,6 +158,7 @@ class SocketBatch(_wsasec.Descriptors):
                 ``winsock`` WSAEMFILE at the descriptor limit, WSAEADDRINUSE or WSAEADDRNOTAVAIL where it
                 could not be bound, else as `secure`.
             SecurityError: nothing could be begun: wrong settings, or the method is not to be had here.
+            OSError: bind names a network interface that there is not ("fe80::1%eth7").
             TypeError, ValueError: wrong arguments.
 
         """
@@ -184,10 +188,13 @@ class SocketBatch(_wsasec.Descriptors):
             progress,
         )
         self._closed = False
-        if error is not None and errors == "raise":
+        if error is None:
+            return
+        self.error = _explained(error, made, n)
+        if errors == "raise":
             self.close()
             index = next(i for i, code in enumerate(self.codes) if code)
-            raise BatchError(_explained(error, made, n), self.codes, index)
+            raise BatchError(self.error, self.codes, index)
 
     @property
     def family(self) -> _socket.AddressFamily:
@@ -220,7 +227,7 @@ class SocketBatch(_wsasec.Descriptors):
         stop = max(start, stop)
         view._view(start, stop, self)
         view._family, view._type, view._secured, view._closed = self._family, self._type, self._secured, False
-        view.codes = self.codes[start:stop]
+        view.codes, view.error = self.codes[start:stop], self.error
         return view
 
     def __iter__(self) -> Iterator[int]:
@@ -250,8 +257,8 @@ class SocketBatch(_wsasec.Descriptors):
             addresses: (host, port) or several, taken in turn by index; a port may be a range, which
                 stands for as many addresses. Numbers, no names.
             timeout: seconds for all of it.
-            concurrency: at most so many in progress, an equal share for each address; 0 for 128 for each
-                address, and at most 4,096: no more than the backlog of most listeners.
+            concurrency: at most so many in progress (up to 2**32-1), an equal share for each address; 0 for
+                128 for each address, and at most 4,096: no more than the backlog of most listeners.
             errors: "raise", or "return" for the report only.
             progress: called as progress(done, n), at most 10 times a second. What it raises ends the call, as
                 Ctrl-C does within 100 ms; the sockets stay as they are then.
@@ -262,6 +269,7 @@ class SocketBatch(_wsasec.Descriptors):
         Raises:
             ConnectError: some failed, or there was no socket (-1), and errors is "raise".
             SecurityError: nothing could be begun: no descriptor is left (it takes one), or no memory.
+            OSError: an address names a network interface that there is not.
             TypeError, ValueError: wrong arguments, or the batch is closed.
 
         """

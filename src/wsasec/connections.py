@@ -207,11 +207,14 @@ def connect_batch(
     progress: Callable[[int, int], object] | None,
 ) -> ConnectReport:
     """Do what `SocketBatch.connect` says."""
+    from .batch import U32, check_range
+
     if errors not in ("raise", "return"):
         raise ValueError(f"errors is 'raise' or 'return', not {errors!r}")
     if batch.closed:
         raise ValueError("the batch is closed")
     check_timeout(timeout)
+    check_range("concurrency", concurrency, 0, U32)
     single = unfold(addresses)
     packed = b"".join(_pack(batch.family, address) for address in single)
     errnos, connected, waited, seconds, latency, wait = _wsasec.connect_many(

@@ -65,6 +65,7 @@ def test_all_are_secured(method: str, family: int, kind: int) -> None:
         assert len(batch) == 100
         assert (batch.family, batch.type, batch.closed) == (family, kind, False)
         assert batch.codes == array.array("i", bytes(400))
+        assert batch.error is None
         for fd in batch:
             assert _wsasec.profile_of(fd) == "default"
             assert not os.get_blocking(fd)
@@ -138,6 +139,7 @@ def test_the_first_failure_is_that_of_the_lowest_index(method: str) -> None:
             assert [i for i, code in enumerate(batch.codes) if code] == [150, 260]
             assert [i for i, fd in enumerate(batch) if fd < 0] == [150, 260]
             assert batch.codes[150] == Winsock.WSAEADDRINUSE
+            assert (batch.error.winsock, batch.error.step) == (Winsock.WSAEADDRINUSE, "bind")
 
 
 def test_they_live_in_the_namespace_of_the_thread(method: str) -> None:
@@ -412,6 +414,10 @@ def test_the_descriptor_limit(few_descriptors: int, method: str) -> None:
         assert 200 < len(kept) < 300
         assert [code != 0 for code in batch.codes] == [fd < 0 for fd in batch]
         assert set(batch.codes) == {0, Winsock.WSAEMFILE}
+        assert isinstance(batch.error, SecurityError)
+        assert str(batch.error).startswith("[WSAEMFILE 10024] no file descriptor left after ")
+        assert "(RLIMIT_NOFILE)" in batch.error.hint
+        assert batch[:1].error is batch.error
         assert all(map(refused, kept))
         codes = wsasec.secure_many(batch, errors="return")
         assert [code == Winsock.WSAENOTSOCK for code in codes] == [fd < 0 for fd in batch]

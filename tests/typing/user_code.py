@@ -138,6 +138,7 @@ def batches() -> None:
         batch.connect([("192.0.2.1", "443")])  # type: ignore[list-item]
         batch.connect(("192.0.2.1", 443), errors="ignore")  # type: ignore[arg-type]
         assert_type(batch.results, wsasec.ConnectReport | None)
+        assert_type(batch.error, SecurityError | None)
         try:
             batch.connect(("fe80::1", 443, 0, 2), progress=lambda done, total: None)
         except wsasec.ConnectError as error:
