@@ -91,9 +91,10 @@ class SecurityError(OSError):
 
 
 class BatchError(SecurityError):
-    """Some sockets of a batch could not be secured; the others are.
+    """Some sockets of many could not be secured, or not be made.
 
-    The attributes of `SecurityError` are those of the first failure.
+    From `secure_many` the others are secured, and stay so. From `SocketBatch` (errors="raise") there is none:
+    all were closed again. The attributes of `SecurityError` are those of the first failure.
 
     Attributes:
         codes: array('i') of one Winsock code a socket, in their order; 0 for success.

@@ -22,10 +22,11 @@ _Options = Sequence[tuple[int, int, bytes]]
 
 
 class _Gate(asyncio.Protocol):
-    """Stands before the protocol of an accepted connection until its socket surely has its policies.
+    """Stands before the protocol of an accepted connection until its socket surely obeys its policies.
 
-    Under SYN cookies the kernel makes accepted IPv4 sockets without their listener's policies (with its
-    mark, so the guard holds what they send). Nothing of the program knows the transport before
+    An IPv4 socket that the kernel made from a SYN cookie has its listener's policies, but keeps the route by
+    which the cookie was answered, which was looked up without them; only the guard holds what it sends.
+    Setting the policies again drops that route. Nothing of the program knows the transport before
     connection_made(), and no loop reads before it: so this is the place, whoever called accept().
     """
 
@@ -174,7 +175,7 @@ def _listeners(
 
 
 def _gate(factory: _Factory, settings: SettingsBase | None, family: int) -> _Factory:
-    if family != socket.AF_INET:  # only IPv4's SYN cookies lose policies
+    if family != socket.AF_INET:  # only IPv4's SYN cookies leave such a route
         return factory
     # The policies alone: accepted sockets have the listener's mark, and its port is theirs.
     options = [option for option in socket_options(settings, family=family) if option[0] != socket.SOL_SOCKET]
