@@ -52,6 +52,7 @@ cdef extern from "wsasec.h" nogil:
         WSASEC_PROFILES_MAX
         WSASEC_OPTIONS_MAX
         WSASEC_STEP_ACCEPT
+        WSASEC_REASON_NOT_A_SOCKET
 
     int32_t wsasec_set_socket_security(wsasec_socket, const void *, uint32_t, void *, void *, wsasec_status *)
     int32_t wsasec_profiles_set(const wsasec_profile *, size_t, size_t)

@@ -52,7 +52,8 @@ def accept_descriptor(socket):
         (descriptor, sockaddr as bytes), or the errno of accept() as an int.
 
     Raises:
-        SecurityError: the connection could not be protected, and was closed; or no socket.
+        SecurityError: the connection could not be protected, and was closed; or no socket, or one whose own
+            securing has failed.
     """
     cdef wsasec_socket fd = descriptor(socket)
     cdef wsasec_socket accepted = -1
@@ -65,7 +66,7 @@ def accept_descriptor(socket):
         code = wsasec_accept(fd, 0, &accepted, address, &length, &status)
     if not code:
         return accepted, address[:length]
-    if status.step == WSASEC_STEP_ACCEPT and status.os_error:
+    if status.step == WSASEC_STEP_ACCEPT and status.os_error and status.reason != WSASEC_REASON_NOT_A_SOCKET:
         PyErr_CheckSignals()
         return status.os_error
     raise failure(&status, fd)

@@ -228,6 +228,7 @@ cdef extern from "wsasec_capi.h" nogil:
         WSASEC_METHOD_IO_URING
         WSASEC_METHOD_THREADS
         WSASEC_THREADS_MAX
+        WSASEC_NOT_TRIED
         WSASEC_BATCH_PLAIN
         WSASEC_BATCH_NODELAY
         WSASEC_KIND_SECURE
