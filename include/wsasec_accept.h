@@ -31,6 +31,23 @@ extern "C" {
 int32_t wsasec_accept(wsasec_socket listener, uint32_t flags, wsasec_socket *accepted, void *address,
                       uint32_t *address_len, wsasec_status *status);
 
+typedef struct wsasec_acceptor wsasec_acceptor;
+
+/*
+ * What protects the connections of a listener that somebody else accepts, an event loop for instance. It does not need
+ * the listener any more. For one thread at a time. Returns NULL with the status filled in: WSAENOTSOCK, WSAEINVAL
+ * (securing the listener failed before), WSAENOBUFS.
+ */
+wsasec_acceptor *wsasec_acceptor_new(wsasec_socket listener, wsasec_status *status);
+
+/*
+ * Does for an accepted socket what wsasec_accept() does; call it before anything is sent. Twice is no error. Returns 0,
+ * or an error: then the socket is blocked, and must be closed.
+ */
+int32_t wsasec_acceptor_protect(wsasec_acceptor *acceptor, wsasec_socket accepted, wsasec_status *status);
+
+void wsasec_acceptor_free(wsasec_acceptor *acceptor); /* NULL is none */
+
 #ifdef __cplusplus
 }
 #endif

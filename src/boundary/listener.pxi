@@ -2,10 +2,13 @@
 # accept() for secured listeners, and listeners that serve by themselves.
 
 cdef extern from "wsasec_accept.h" nogil:
-    enum:
-        WSASEC_ACCEPT_NONBLOCKING
+    ctypedef struct wsasec_acceptor:
+        pass
 
     int32_t wsasec_accept(wsasec_socket, uint32_t, wsasec_socket *, void *, uint32_t *, wsasec_status *)
+    wsasec_acceptor *wsasec_acceptor_new(wsasec_socket, wsasec_status *)
+    int32_t wsasec_acceptor_protect(wsasec_acceptor *, wsasec_socket, wsasec_status *)
+    void wsasec_acceptor_free(wsasec_acceptor *)
 
 
 cdef extern from "wsasec_listener.h" nogil:
@@ -70,6 +73,41 @@ def accept_descriptor(socket):
         PyErr_CheckSignals()
         return status.os_error
     raise failure(&status, fd)
+
+
+cdef class Acceptor:
+    """What protects the connections of a listener that an event loop accepts; it does not keep the listener.
+
+    Raises:
+        SecurityError: no socket, or one whose own securing has failed.
+    """
+
+    cdef wsasec_acceptor *acceptor
+
+    def __cinit__(self, listener):
+        cdef wsasec_socket fd = descriptor(listener)
+        cdef wsasec_status status
+        get_ready()
+        self.acceptor = wsasec_acceptor_new(fd, &status)
+        if self.acceptor is NULL:
+            raise failure(&status, fd)
+
+    def __dealloc__(self):
+        wsasec_acceptor_free(self.acceptor)
+
+    def protect(self, socket):
+        """Do for an accepted socket what `wsasec.accept` does; before anything is sent.
+
+        Raises:
+            SecurityError: it cannot be protected, and can send nothing any more: close it.
+        """
+        cdef wsasec_socket fd = descriptor(socket)
+        cdef wsasec_status status
+        if wsasec_acceptor_protect(self.acceptor, fd, &status):
+            raise failure(&status, fd)
+
+    def __reduce__(self):
+        raise TypeError("an acceptor cannot be pickled: it is its process's own")
 
 
 cdef class ListenerEngine:

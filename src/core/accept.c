@@ -2,13 +2,13 @@
 /* Accepting: what protects the listener protects the connection, or there is no connection. */
 #include "accept.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "errors.h"
 #include "profiles.h"
 #include "secure.h"
 #include "sockets.h"
-#include "wsasec_accept.h"
 
 /* The state of the socket says how it was secured; the mark, that somebody else did. */
 static int32_t find_request(const struct wsasec_facts *facts, struct wsasec_acceptor *acceptor, wsasec_status *status)
@@ -123,4 +123,45 @@ int32_t wsasec_accept(wsasec_socket listener, uint32_t flags, wsasec_socket *acc
         return code;
     }
     return wsasec_acceptor_next(&acceptor, flags, accepted, address, address_len, status);
+}
+
+wsasec_acceptor *wsasec_acceptor_new(wsasec_socket listener, wsasec_status *status)
+{
+    wsasec_acceptor *acceptor = malloc(sizeof *acceptor);
+
+    if (!acceptor) {
+        wsasec_fail(status, WSASEC_STEP_ACCEPT, WSASEC_REASON_NO_MEMORY, 0);
+        return NULL;
+    }
+    if (wsasec_acceptor_prepare(acceptor, listener, status)) {
+        free(acceptor);
+        return NULL;
+    }
+    return acceptor;
+}
+
+int32_t wsasec_acceptor_protect(wsasec_acceptor *acceptor, wsasec_socket accepted, wsasec_status *status)
+{
+    struct wsasec_facts facts;
+    wsasec_status own;
+    int32_t code;
+
+    if (!status)
+        status = &own;
+    memset(status, 0, sizeof *status);
+    if (!acceptor->secured)
+        return 0;
+    if (wsasec_backend_inspect(accepted, &facts, status))
+        return wsasec_uninspected(accepted, status);
+    if (wsasec_socket_profile(accepted, facts.identity) >= 0)
+        return 0;
+    code = protect_and_remember(acceptor, &facts, accepted, status);
+    if (code)
+        status->flags = wsasec_backend_block(accepted) ? WSASEC_STATUS_STILL_OPEN : WSASEC_STATUS_BLOCKED;
+    return code;
+}
+
+void wsasec_acceptor_free(wsasec_acceptor *acceptor)
+{
+    free(acceptor);
 }

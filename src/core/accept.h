@@ -3,6 +3,7 @@
 #define WSASEC_CORE_ACCEPT_H
 
 #include "../backend.h"
+#include "wsasec_accept.h"
 
 /* What a listener's connections are to be; for one thread. It must not be moved: the plan points to the request. */
 struct wsasec_acceptor {

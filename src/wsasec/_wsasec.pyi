@@ -1,6 +1,6 @@
 from array import array
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Literal, TypeAlias, overload
+from typing import Any, Final, Literal, NoReturn, Self, TypeAlias, overload
 
 from _typeshed import HasFileno, ReadableBuffer
 from typing_extensions import disjoint_base
@@ -101,6 +101,12 @@ def connect_many(
 ) -> tuple[array[int], int, int, float, Histogram, Histogram]: ...
 def c_api(version: int, size: int) -> object: ...
 def accept_descriptor(socket: HasFileno | int) -> tuple[int, bytes] | int: ...
+
+@disjoint_base
+class Acceptor:
+    def __new__(cls, listener: HasFileno | int) -> Self: ...
+    def protect(self, socket: HasFileno | int) -> None: ...
+    def __reduce__(self) -> NoReturn: ...
 
 @disjoint_base
 class ListenerEngine:

@@ -422,6 +422,34 @@ static void test_accept(void)
         CALLS("Ila");
     }
 
+    /* What somebody else accepted: once, and blocked if it cannot be. */
+    {
+        wsasec_acceptor *acceptor;
+
+        again();
+        acceptor = wsasec_acceptor_new(5, &status);
+        CHECK(acceptor != NULL);
+        the_double.facts.identity += 500;
+        CHECK(wsasec_acceptor_protect(acceptor, 77, &status) == 0);
+        CHECK(wsasec_acceptor_protect(acceptor, 77, NULL) == 0);
+        CALLS("IIaI");
+        CHECK(wsasec_profile_of(77) == builtin);
+        again();
+        the_double.facts.identity++;
+        the_double.apply_fails = WSASEC_REASON_NO_MEMORY;
+        CHECK(wsasec_acceptor_protect(acceptor, 78, &status) == -WSASEC_WSAENOBUFS);
+        CHECK(status.flags == WSASEC_STATUS_BLOCKED);
+        CALLS("IaX");
+        again();
+        the_double.inspect_fails = WSASEC_REASON_NOT_A_SOCKET;
+        CHECK(wsasec_acceptor_protect(acceptor, 79, &status) == -WSASEC_WSAENOTSOCK);
+        wsasec_acceptor_free(acceptor);
+        CHECK(!wsasec_acceptor_new(5, NULL));
+        again();
+        the_double.facts.identity -= 501;
+    }
+
+    again();
     socket = accepted(&status);
     CALLS("ILa");
     the_double.facts.identity += 1000 + (uint64_t)socket;

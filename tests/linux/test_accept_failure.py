@@ -111,3 +111,22 @@ with wsasec.Listener(("127.0.0.1", 0), settings=may, mode="echo", threads=2) as 
 """,
     )
     assert out == ["True", "True", "5", "0", "0", "5"]
+
+
+def test_aio(shim: Path) -> None:
+    out = run(
+        shim,
+        """
+import asyncio, threading
+from wsasec import aio
+told, log = [], []
+async def main():
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+    async with await aio.start_server(lambda *ends: log.append(ends), "127.0.0.1", settings=may) as server:
+        sock = await asyncio.to_thread(connect, server.sockets[0].getsockname())
+        print(await asyncio.to_thread(nothing_came, sock), len(log))
+        print(told[0].winsock.name, told[0].step.replace(" ", "-"), "close it" in told[0].hint)
+asyncio.run(main())
+""",
+    )
+    assert out == ["True", "0", "WSAENOBUFS", "outbound-policy", "True"]

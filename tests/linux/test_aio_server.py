@@ -8,6 +8,7 @@ import gc
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from wsasec import SecurityError, Winsock, _wsasec, aio, profiles
 from wsasec.settings import IpsecSettings, Settings
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
+Dropping = Callable[[], AbstractContextManager[None]]
 
 # The first of its loops makes a pipe that stays for the life of the process.
 uvloop.new_event_loop().close()
@@ -177,48 +179,46 @@ def test_protocols(run: Run, host: str) -> None:
     assert log == ["made", "data", "eof", "lost"]
 
 
-def test_accepted_sockets_get_their_policies_first(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """IPv4 only; and before there is a protocol that could write."""
-    order: list[Any] = []
-    options = [(socket.IPPROTO_IP, socket.IP_TOS, 0x10), (socket.IPPROTO_IP, socket.IP_TTL, 99)]
-    monkeypatch.setattr(
-        aio.server, "socket_options", lambda settings, family: order.append(family) or options
-    )
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"], ids=["v4", "v6"])
+def test_accepted_sockets_are_protected_first(run: Run, host: str) -> None:
+    """Before there is a protocol that could write; and they are known to be secured then."""
+    found: list[str | None] = []
 
     class Look(Record):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            sock = transport.get_extra_info("socket")
-            order.append([sock.getsockopt(level, name) for level, name, _ in options])
+            found.append(_wsasec.profile_of(transport.get_extra_info("socket")))
             transport.close()
 
     async def main() -> None:
-        async with await aio.create_server(
-            lambda: Look([]), ["127.0.0.1", "::1"], settings=INSECURE
-        ) as server:
-            for sock in server.sockets:
-                assert await ask(sock.getsockname(), b"") == b""
+        async with await aio.create_server(lambda: Look([]), host, settings=INSECURE) as server:
+            assert await ask(server.sockets[0].getsockname(), b"") == b""
 
     run(main())
-    assert order[:2] == [socket.AF_INET, [0x10, 99]]
-    assert order[2] != [0x10, 99]
-    assert len(order) == 3
+    assert found == ["default"]
 
 
-def test_only_policies_are_set_again() -> None:
-    """In their order: nothing may be accepted that could not be answered."""
-    found = aio.server._gate(asyncio.Protocol, None, socket.AF_INET)()._options
-    full = wsasec.socket_options(family=socket.AF_INET)
-    assert found == [option for option in full if option[0] == socket.IPPROTO_IP]
-    assert len(found) == 2
+def test_without_privileges(run: Run, without_net_admin: Dropping) -> None:
+    """A program may give them up when it is listening."""
+
+    async def main() -> None:
+        async with await aio.start_server(echo, "127.0.0.1", settings=INSECURE) as server:
+            with without_net_admin():
+                assert await ask(server.sockets[0].getsockname()) == b"echo"
+
+    run(main())
 
 
 def test_an_accepted_socket_that_cannot_be_secured_is_closed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # An option that there is not.
-    monkeypatch.setattr(
-        aio.server, "socket_options", lambda settings, family: [(socket.IPPROTO_IP, 255, b"\0" * 4)]
-    )
+    class Failing:
+        def __init__(self, listener: socket.socket) -> None:
+            pass
+
+        def protect(self, sock: socket.socket) -> None:
+            raise SecurityError("no", winsock=Winsock.WSAENOBUFS)
+
+    monkeypatch.setattr(aio.server, "Acceptor", Failing)
     log: list[str] = []
     told: list[dict[str, Any]] = []
 
@@ -234,7 +234,7 @@ def test_an_accepted_socket_that_cannot_be_secured_is_closed(
 
     run(main())
     assert log == []
-    assert [context["exception"].errno for context in told] == [errno.ENOPROTOOPT]
+    assert [context["exception"].winsock for context in told] == [Winsock.WSAENOBUFS]
     assert "cannot be secured" in told[0]["message"]
 
 

@@ -7,9 +7,10 @@ import errno
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
-from .._wsasec import secure, socket_options
+from .._wsasec import Acceptor, secure
 from ..settings import SettingsBase
 
 __all__ = ["Server", "create_server", "start_server"]
@@ -18,7 +19,6 @@ _LIMIT: Final = 2**16
 _BACKLOG: Final = 100
 
 _Factory = Callable[[], asyncio.BaseProtocol]
-_Options = Sequence[tuple[int, int, bytes]]
 
 
 class _Gate(asyncio.Protocol):
@@ -30,16 +30,14 @@ class _Gate(asyncio.Protocol):
     connection_made(), and no loop reads before it: so this is the place, whoever called accept().
     """
 
-    def __init__(self, factory: _Factory, options: _Options) -> None:
+    def __init__(self, factory: _Factory, acceptor: Acceptor) -> None:
         self._factory = factory
-        self._options = options
+        self._acceptor = acceptor
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         accepted = cast(asyncio.Transport, transport)  # what uvloop has is no subclass
         try:
-            sock = accepted.get_extra_info("socket")
-            for option in self._options:
-                sock.setsockopt(*option)
+            self._acceptor.protect(accepted.get_extra_info("socket"))
         except OSError as error:
             accepted.abort()
             asyncio.get_running_loop().call_exception_handler(
@@ -174,14 +172,6 @@ def _listeners(
     return made
 
 
-def _gate(factory: _Factory, settings: SettingsBase | None, family: int) -> _Factory:
-    if family != socket.AF_INET:  # only IPv4's SYN cookies leave such a route
-        return factory
-    # The policies alone: accepted sockets have the listener's mark, and its port is theirs.
-    options = [option for option in socket_options(settings, family=family) if option[0] != socket.SOL_SOCKET]
-    return lambda: _Gate(factory, options)
-
-
 async def create_server(
     protocol_factory: _Factory,
     host: str | Sequence[str] | None = None,
@@ -198,8 +188,8 @@ async def create_server(
     """Make a secured server for protocols, as ``loop.create_server()`` makes a plain one.
 
     The sockets are secured before they are bound, and what they accept is protected as they are, also
-    under SYN cookies. That takes CAP_NET_ADMIN at each IPv4 connection: where a program has given it up,
-    the connection is closed, and the loop's exception handler told.
+    under SYN cookies, and by a program that gave its privileges up. Where that fails the connection is
+    closed, and the loop's exception handler told.
 
     Args:
         protocol_factory: makes the protocol of a connection.
@@ -233,8 +223,8 @@ async def create_server(
     servers: list[Any] = []
     try:
         for sock in socks:
-            factory = _gate(protocol_factory, settings, sock.family)
-            servers.append(await loop.create_server(factory, sock=sock, backlog=backlog, start_serving=False))
+            gate = partial(_Gate, protocol_factory, Acceptor(sock))
+            servers.append(await loop.create_server(gate, sock=sock, backlog=backlog, start_serving=False))
         server = Server(servers, loop)
         if start_serving:
             await server.start_serving()
