@@ -9,15 +9,29 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import wsasec
 
 # A shell starts what runs in the background with Ctrl-C ignored, which the tests' own children would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# A fixture is made once for all examples: the tests below it are written for that. How long an example takes
+# depends on what else this machine does.
+hypothesis.settings.register_profile(
+    "wsasec",
+    deadline=None,
+    suppress_health_check=[
+        hypothesis.HealthCheck.too_slow,
+        hypothesis.HealthCheck.function_scoped_fixture,
+    ],
+)
+hypothesis.settings.load_profile("wsasec")
 
 
 def _descriptors() -> dict[str, str]:
@@ -36,9 +50,11 @@ def _threads() -> set[threading.Thread]:
 
 
 def _children() -> set[str]:
-    return {
-        pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
-    }
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            found.update((task / "children").read_text().split())
+    return found
 
 
 def _tasks() -> set[str]:

@@ -41,6 +41,15 @@ struct peers {
     uint64_t datagrams_received;
 };
 
+/* Datagrams that are all sent at once, as by a sender that was kept waiting, are not lost. */
+static void take_much(int fd)
+{
+    const int size = 4 << 20;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size)) /* of no namespace but the first */
+        CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) == 0);
+}
+
 static void loopback_pair(int type, int32_t *near, int *far)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
@@ -58,6 +67,8 @@ static void loopback_pair(int type, int32_t *near, int *far)
         close(first);
         return;
     }
+    take_much(first);
+    take_much(*near);
     CHECK(getsockname(*near, (struct sockaddr *)&address, &length) == 0);
     CHECK(connect(first, (struct sockaddr *)&address, sizeof address) == 0);
     *far = first;
@@ -356,13 +367,14 @@ static void test_no_answer(void)
 
     loopback_pair(SOCK_STREAM, &near, &far);
     spec.warm_up = 0;
+    spec.run = 600 * MILLISECOND;
     spec.drain = 50 * MILLISECOND;
     traffic = wsasec_traffic_start(&near, 1, &spec, &status);
     CHECK(wsasec_traffic_wait(traffic, 20000 * MILLISECOND) == 1);
     wsasec_histogram_clear(&outcome.latency);
     wsasec_traffic_results(traffic, &outcome.result, outcome.sockets, &outcome.latency);
     CHECK(outcome.sockets[0].unclean == 1 && outcome.sockets[0].error == 0);
-    CHECK(outcome.result.unanswered == 1 && outcome.result.unsent == 24 && outcome.result.messages == 0);
+    CHECK(outcome.result.unanswered == 1 && outcome.result.unsent == 59 && outcome.result.messages == 0);
     wsasec_traffic_end(traffic);
     close(near);
     close(far);
@@ -379,6 +391,7 @@ static void test_extreme_rates(void)
             struct outcome outcome;
             wsasec_traffic_spec spec = spec_of(kind, 100, 2, rates[i]);
 
+            spec.run = 600 * MILLISECOND;
             spec.drain = 100 * MILLISECOND;
             open_peers(&peers, kind == WSASEC_TRAFFIC_DATAGRAMS ? SOCK_DGRAM : SOCK_STREAM,
                        kind == WSASEC_TRAFFIC_REQUESTS);
@@ -446,7 +459,7 @@ int main(void)
         test_stream(threads, 1000, 1e6, 0);
         test_requests(threads, 64, 0);
         test_requests(threads, 64, 400);
-        test_requests(threads, 3000000, 0);
+        test_requests(threads, 400000, 0);
         test_datagrams(threads, 1024, 0, 0);
         test_datagrams(threads, 1024, 0, 1);
         test_datagrams(threads, 64, 500, 1);

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.lab
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "locust"
 SECONDS = 75
+DISTRIBUTED_SECONDS = 150
 
 _USERS = """
 import sys
@@ -24,7 +25,7 @@ from locust.env import Environment
 from wsasec.contrib.locust import SecuredFastHttpUser, SecuredHttpUser
 
 class Visitor({kind}):
-    connection_timeout = 1.0
+    connection_timeout = float(sys.argv[3])
 
 url, requests = sys.argv[1], int(sys.argv[2])
 Visitor.host = url
@@ -41,8 +42,9 @@ results = []
 environment.events.request.add_listener(lambda exception, **_: results.append(exception))
 spawn(tick)
 user = Visitor(environment)
+options = {{"timeout": Visitor.connection_timeout}} if "{kind}" == "SecuredHttpUser" else {{}}
 for _ in range(requests):
-    user.client.get("/", **({{"timeout": 1.0}} if "{kind}" == "SecuredHttpUser" else {{}}))
+    user.client.get("/", **options)
 errors = [error for error in results if error is not None]
 print(len(results), len(errors), ticks)
 for error in errors:
@@ -52,9 +54,11 @@ for error in errors:
 KINDS = pytest.mark.parametrize("kind", ["SecuredHttpUser", "SecuredFastHttpUser"])
 
 
-def visit(wire, kind, url, requests=3):
+def visit(wire, kind, url, requests=3, seconds=20.0):
     """Let a user make some requests; return how many were made, failed, the hub's ticks, and the errors."""
-    done = wire.a.run([sys.executable, "-c", _USERS.format(kind=kind), url, str(requests)], timeout=SECONDS)
+    done = wire.a.run(
+        [sys.executable, "-c", _USERS.format(kind=kind), url, str(requests), str(seconds)], timeout=SECONDS
+    )
     numbers, *errors = done.stdout.splitlines()
     return *map(int, numbers.split()), errors
 
@@ -71,7 +75,7 @@ def test_users(make_wire, kind):
 def test_no_association_no_request(make_wire, kind):
     """The request fails and says why; other greenlets run while it waits."""
     with make_wire(keys=False, esp=False) as wire, web_server(wire) as (server, url):
-        made, failed, ticks, errors = visit(wire, kind, url, requests=1)
+        made, failed, ticks, errors = visit(wire, kind, url, requests=1, seconds=1.0)
         assert (made, failed, server.served) == (1, 1, 0)
         assert "no security association" in errors[0]
         assert ticks > 10
@@ -85,7 +89,7 @@ def test_not_secured_no_request(make_wire, kind):
         done = wire.a.run(
             [
                 *("setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"),
-                *(sys.executable, "-c", program, url, "1"),
+                *(sys.executable, "-c", program, url, "1", "20"),
             ],
             timeout=SECONDS,
         )
@@ -95,6 +99,7 @@ def test_not_secured_no_request(make_wire, kind):
         assert server.served == 0
 
 
+@pytest.mark.parametrize("test_seconds", [DISTRIBUTED_SECONDS + 30])
 def test_distributed(make_wire):
     """A master and two workers: both do their share, all of it protected."""
     with make_wire() as wire:
@@ -110,7 +115,7 @@ def test_distributed(make_wire):
             text=True,
         )
         with process:
-            output = process.communicate(timeout=SECONDS)[0]
+            output = process.communicate(timeout=DISTRIBUTED_SECONDS)[0]
         assert process.returncode == 0, output
         workers = re.findall(r"^worker (\S+): (\d+) requests, (\d+) failures$", output, re.MULTILINE)
         assert len({name for name, _, _ in workers}) == 2, output

@@ -126,7 +126,7 @@ def test_lost_handshake(make_wire):
         client.setblocking(False)
         with wire.broken(wire.b):
             client.connect_ex(listener.getsockname())
-            assert wire.capture.wait(lambda counts: counts.inner["SYN"] == 3, TIMEOUT)
+            assert wire.capture.wait(lambda counts: counts.inner["SYN"] >= 3, TIMEOUT)
         client.settimeout(TIMEOUT)
         server = wire.accept(listener)
         server.sendall(b"arrived")

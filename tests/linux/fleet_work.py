@@ -54,10 +54,10 @@ def record(batch: SocketBatch, index: int) -> Report:
     return Report(index, histograms[0], {"first": histograms[1], "sockets": len(batch)})
 
 
-def when(batch: SocketBatch, index: int, seconds: float) -> float:
+def when(batch: SocketBatch, index: int, seconds: float) -> tuple[float, float]:
     began = time.monotonic()
     time.sleep(seconds if index == 0 else 0.0)
-    return began
+    return began, time.monotonic()
 
 
 def connect(batch: SocketBatch, index: int, address: Any) -> Any:

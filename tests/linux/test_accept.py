@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import select
 import signal
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -87,6 +89,8 @@ def test_required_stays_required() -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, DEFAULT.mark)
             server, _ = wsasec.accept(sock)
             with server:
+                # When it is closed, what it could not send is not to keep it.
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 assert _wsasec.profile_of(server) == "default"
                 server.sendall(b"in clear?")
                 client.settimeout(0.3)
@@ -112,6 +116,9 @@ def test_non_blocking(listener: socket.socket) -> None:
     with pytest.raises(BlockingIOError):
         wsasec.accept(listener)
     with connect(listener):
+        poll = select.poll()
+        poll.register(listener, select.POLLIN)
+        assert poll.poll(TIMEOUT * 1000)
         listener.settimeout(0)
         server, _ = wsasec.accept(listener)
         server.close()

@@ -385,4 +385,4 @@ def test_nothing_refers_to_a_closed_server(run: Run) -> None:
 
     run(main())
     gc.collect()
-    assert not [one for one in gc.get_objects() if isinstance(one, aio.Server)]
+    assert not [one for one in gc.get_objects() if type(one) is aio.Server]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -76,7 +75,7 @@ def test_ctrl_c_is_heard(method: str, call: str) -> None:
             process.kill()
     what, when = said.split()
     assert what == "interrupted"
-    assert float(when) - sent < 1.0
+    assert float(when) - sent < 5.0
 
 
 def long_work(batch: SocketBatch) -> array[int]:
@@ -161,12 +160,16 @@ def test_a_progress_callback_may_fork_and_make_batches(method: str) -> None:
 
 
 MEMORY = """
-import gc, os, re, sys, warnings, wsasec
+import ctypes, gc, os, re, sys, warnings, wsasec
 from wsasec.lab import enter_private_namespaces, missing_privileges, private
+
+PR_SET_THP_DISABLE = 41
+assert ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0
 
 def anonymous():
     gc.collect()
-    return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+    # The other files count in steps of some pages per processor.
+    return int(re.search(r"Anonymous:\\s+(\\d+)", open("/proc/self/smaps_rollup").read())[1]) * 1024
 
 warnings.simplefilter("ignore")
 if missing_privileges():
@@ -278,9 +281,10 @@ def test_threads_hear_no_signals() -> None:
                 if int(task.name) in ours:
                     continue
                 with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
-                    found = re.search(r"SigBlk:\s+(\w+)", (task / "status").read_text())
-                    if found:
-                        masks.add(int(found[1], 16))
+                    status = dict(line.split(":", 1) for line in (task / "status").read_text().splitlines())
+                    # Of one that has just ended the kernel tells no signals any more, all of them as 0.
+                    if int(status["Threads"]):
+                        masks.add(int(status["SigBlk"], 16))
 
     observer = threading.Thread(target=look)
     observer.start()

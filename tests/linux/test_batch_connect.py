@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wsasec
@@ -156,7 +156,7 @@ def test_no_answer(hole: str) -> None:
         assert report.errors == {"ETIMEDOUT": 300}
         assert 0.3 <= report.seconds < 5
         with pytest.raises(ConnectError, match="no answer until the deadline") as caught:
-            batch.connect((hole, 9), timeout=0.1)
+            batch.connect((hole, 9), timeout=1.0)
         assert not isinstance(caught.value, TimeoutError)
         assert caught.value.winsock is Winsock.WSAETIMEDOUT
 
@@ -173,7 +173,7 @@ def test_what_is_in_progress_is_waited_for_the_next_time() -> None:
     """A second connect() on what had no answer is no error: the kernel's next SYN has one."""
     accepted: list[socket.socket] = []
     with listening(backlog=1) as listener, plain(6) as batch:
-        first = batch.connect(listener.getsockname(), timeout=0.1, errors="return")
+        first = batch.connect(listener.getsockname(), timeout=1.0, errors="return")
         assert first.errors == {"ETIMEDOUT": 6 - first.connected}
 
         done = threading.Event()
@@ -296,7 +296,7 @@ def test_closed_meanwhile() -> None:
 def test_a_blocking_socket_is_not_waited_for(hole: str) -> None:
     with plain(2) as batch:
         os.set_blocking(batch[0], True)
-        report = batch.connect((hole, 9), timeout=0.1, errors="return")
+        report = batch.connect((hole, 9), timeout=1.0, errors="return")
         assert list(report.errnos) == [errno.EINVAL, errno.ETIMEDOUT]
 
 
@@ -305,7 +305,7 @@ def test_the_same_socket_twice(hole: str) -> None:
         sock.setblocking(False)
         numbers = array.array("i", [sock.fileno()] * 2)
         address = _packed(hole, 9)
-        errnos, *_ = _wsasec.connect_many(numbers, address, 1, 0.1, 0, None)
+        errnos, *_ = _wsasec.connect_many(numbers, address, 1, 1.0, 0, None)
         assert list(errnos) == [errno.ETIMEDOUT, errno.EALREADY]
 
 
@@ -358,7 +358,7 @@ def test_no_association(family: int, host: str, kind: int) -> None:
         assert spent < 0.4, "it spins"
         # One by one at its first try, and then two addresses with four of them, 18 times at most.
         assert sum(number_is_bound(number) for number in batch) <= (2 + 2 * 4 * 18 if kind == DGRAM else 0)
-        again = batch.connect((host, 9), timeout=0.05, errors="return")
+        again = batch.connect((host, 9), timeout=1.0, errors="return")
         assert again.errors == {"EAGAIN": 500}
 
 
@@ -373,7 +373,7 @@ def test_no_association_of_one_address() -> None:
         numbers = array.array("i", [each for pair in zip(secured, clear, strict=True) for each in pair])
         host, port = listener.getsockname()
         addresses = _packed(host, 9) + _packed(host, port)
-        errnos, connected, waited, *_ = _wsasec.connect_many(numbers, addresses, 2, 0.3, 0, None)
+        errnos, connected, waited, *_ = _wsasec.connect_many(numbers, addresses, 2, 1.5, 0, None)
         assert list(errnos) == [errno.EAGAIN, 0] * 100
         assert (connected, waited) == (100, 100)
 
@@ -417,12 +417,13 @@ def test_a_signal_ends_it() -> None:
     before = signal.signal(signal.SIGALRM, stop)
     try:
         with SocketBatch(100) as batch:
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
-            with pytest.raises(Stop):
+            # It may come before the call has begun.
+            with pytest.raises(Stop):  # noqa: PT012
+                signal.setitimer(signal.ITIMER_REAL, 0.1)
                 batch.connect(("127.0.0.1", 9), timeout=LONG)
             assert batch.results is None
             # Nothing is broken.
-            assert batch.connect(("127.0.0.1", 9), timeout=0.05, errors="return").errors == {"EAGAIN": 100}
+            assert batch.connect(("127.0.0.1", 9), timeout=1.0, errors="return").errors == {"EAGAIN": 100}
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -451,7 +452,7 @@ def test_what_was_connected_when_it_was_interrupted_stays_so(hole: str) -> None:
     with listening() as listener, plain(20) as batch:
         with pytest.raises(Stop):
             batch.connect([listener.getsockname(), (hole, 9)], timeout=LONG, progress=stop)
-        report = batch.connect([listener.getsockname(), (hole, 9)], timeout=0.1, errors="return")
+        report = batch.connect([listener.getsockname(), (hole, 9)], timeout=1.0, errors="return")
         assert list(report.errnos) == [errno.EISCONN, errno.ETIMEDOUT] * 10
 
 
@@ -497,7 +498,10 @@ with wsasec.SocketBatch(1000) as batch:
 
 def _waits(pid: int) -> bool:
     state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    links = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    links = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            links.append(str(entry.readlink()))
     return state == "S" and any("eventpoll" in link for link in links)
 
 
@@ -640,7 +644,7 @@ def test_unfolding(addresses: list[Any]) -> None:
             assert unfold(address) == unfold([address])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     n=st.integers(0, 40),
     addresses=st.lists(

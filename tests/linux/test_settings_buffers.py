@@ -6,7 +6,7 @@ import socket
 import struct
 import uuid
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wsasec import Winsock, _wsasec, profiles
@@ -72,7 +72,7 @@ SIZES = st.sampled_from([0, 2, 4, 8, 16]) | st.integers(0, 40) | st.integers(0, 
         st.binary(min_size=4, max_size=60),
     )
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400)
+@settings(max_examples=400)
 @example(
     struct.pack("<III16s16s16s4xQIII", 1, 0, 0, NO_GUID, NO_GUID, NO_GUID, 0, 2**31, 2**31, 0) + bytes(4)
 )
@@ -85,7 +85,7 @@ def test_ipsec_structures(buffer: bytes) -> None:
 
 
 @given(st.integers(0, 87), st.integers(0, 255))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400)
+@settings(max_examples=400)
 def test_one_byte_changed(at: int, value: int) -> None:
     buffer = bytearray(b"\1" + bytes(87))
     buffer[at] = value
@@ -94,7 +94,6 @@ def test_one_byte_changed(at: int, value: int) -> None:
 
 
 @given(st.binary(max_size=100))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_noise(buffer: bytes) -> None:
     check(buffer)
 

@@ -41,12 +41,20 @@ def served(
     n: int, mode: str, kind: int = STREAM, family: int = socket.AF_INET, **options: Any
 ) -> Iterator[tuple[wsasec.Listener, wsasec.SocketBatch]]:
     """Plain sockets that are connected to a plain listener."""
+    if kind == DGRAM:  # what a sender that was kept waiting sends at once, fits
+        options = {"receive_buffer": 1 << 20, **options}
     with (
         wsasec.Listener((HOST[family], 0), secure=False, mode=mode, type=kind, **options) as listener,
         wsasec.SocketBatch(n, family=family, type=kind, secure=False) as batch,
     ):
         batch.connect([listener.address])
         yield listener, batch
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receiver's thread that is kept waiting has lost nothing."""
+    monkeypatch.setattr(traffic, "_RECEIVER_QUIET", 5.0)
 
 
 def until(condition: Callable[[], Any]) -> None:
@@ -84,7 +92,7 @@ def reset(sock: socket.socket) -> None:
 @pytest.mark.parametrize("size", [100, 131072])
 def test_stream_counts(family, threads, size):
     with served(10, "sink", family=family) as (listener, batch):
-        result = traffic.stream(batch, seconds=0.3, warm_up=0.1, threads=threads, message_bytes=size)
+        result = traffic.stream(batch, seconds=0.6, warm_up=0.1, threads=threads, message_bytes=size)
         batch.close()
         until(lambda: listener.counts.open == 0)
         assert listener.counts.received_bytes == result.total.sent_bytes
@@ -97,7 +105,7 @@ def test_stream_counts(family, threads, size):
 def test_stream_against_an_echo():
     """What comes back is read, or both ends would wait for each other."""
     with served(3, "echo") as (_, batch):
-        result = traffic.stream(batch, seconds=0.4, warm_up=0)
+        result = traffic.stream(batch, seconds=2, warm_up=0)
     assert result.total.received_bytes > 10 << 20
     assert result.stalled == 0
 
@@ -115,7 +123,7 @@ def test_stream_rate_is_a_limit():
 def test_request_counts(family, threads, rate, size):
     with served(10, "echo", family=family, nodelay=True) as (listener, batch):
         result = traffic.requests(
-            batch, seconds=0.3, warm_up=0.1, threads=threads, rate=rate, request_bytes=size, drain=DEADLINE
+            batch, seconds=0.6, warm_up=0.1, threads=threads, rate=rate, request_bytes=size, drain=DEADLINE
         )
         until(lambda: listener.counts.sent_bytes == result.total.received_bytes)
         assert listener.counts.received_bytes == result.total.sent_bytes
@@ -125,27 +133,27 @@ def test_request_counts(family, threads, rate, size):
     assert 0 < result.requests == sum(result.requests_by_socket) <= total.received_messages
     assert (result.unclean, result.unanswered, result.failed) == ((), 0, 0)
     if rate:  # nothing is missing; each thread may be off by one
-        assert abs(result.latency.count + result.unsent - 0.3 * rate) <= threads
+        assert abs(result.latency.count + result.unsent - 0.6 * rate) <= threads
     assert 0 < result.latency.percentile(50) <= result.latency.percentile(99.9) <= result.latency.maximum
 
 
 def test_rate_of_less_than_one_a_socket():
     with served(50, "echo") as (_, batch):
         result = traffic.requests(batch, seconds=0.5, warm_up=0, rate=40)
-    assert abs(result.latency.count - 20) <= 1
+    assert abs(result.latency.count + result.unsent - 20) <= 1
     assert max(result.requests_by_socket) == 1
 
 
 @FAMILIES
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("mode", ["sink", "echo"])
-def test_datagram_counts(family, threads, mode):
+def test_datagram_counts(family, threads, mode, patient):
     with served(5, mode, DGRAM, family) as (listener, batch):
         for size in (1, 16, 1000):
             before = listener.counts.received_datagrams
             result = traffic.datagrams(
                 batch,
-                seconds=0.2,
+                seconds=0.5,
                 warm_up=0.05,
                 threads=threads,
                 rate=1000,
@@ -162,7 +170,7 @@ def test_datagram_counts(family, threads, mode):
                 < result.datagrams
                 == sum(result.datagrams_by_socket)
                 <= result.sent
-                <= 0.25 * 1000 + threads
+                <= 0.55 * 1000 + threads
             )
             assert (result.total.without_sa, result.total.stale) == (0, 0)
 
@@ -187,10 +195,10 @@ def test_datagrams_that_are_lost_are_counted():
                     return self
 
         receiver = Receiver()
-        result = traffic.datagrams([near], seconds=0.1, warm_up=0, receiver=receiver)
+        result = traffic.datagrams([near], seconds=0.5, warm_up=0, receiver=receiver)
         assert 0 < receiver.received_datagrams == result.received < 100 < result.sent
         assert result.lost == result.sent - result.received
-        assert traffic.datagrams([near], seconds=0.1, warm_up=0).lost is None
+        assert traffic.datagrams([near], seconds=0.5, warm_up=0).lost is None
 
 
 def test_echoes_of_another_run_are_told_apart():
@@ -199,14 +207,14 @@ def test_echoes_of_another_run_are_told_apart():
         near.connect(far.getsockname())
         far.connect(near.getsockname())
         far.settimeout(DEADLINE)
-        traffic.datagrams([near], seconds=0.05, warm_up=0, rate=100, datagram_bytes=64)
+        traffic.datagrams([near], seconds=0.5, warm_up=0, rate=100, datagram_bytes=64)
         old = far.recv(100)
         number, made = struct.unpack("!QQ", old[:16])
         assert (len(old), number) == (64, 0)
         assert 0 < made <= time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         far.send(old)
         far.send(b"short")
-        result = traffic.datagrams([near], seconds=0.05, warm_up=0, rate=100, datagram_bytes=64)
+        result = traffic.datagrams([near], seconds=0.5, warm_up=0, rate=100, datagram_bytes=64)
         assert (result.total.stale, result.echoed) == (2, 0)
 
 
@@ -241,7 +249,7 @@ def test_sockets_stay_as_they_were():
     near, far = pairs(3)
     near[1].settimeout(5)
     flags = [os.get_blocking(sock.fileno()) for sock in near]
-    result = traffic.stream(near, seconds=0.1, warm_up=0)  # nobody reads
+    result = traffic.stream(near, seconds=0.5, warm_up=0)  # nobody reads
     assert result.failed == 0
     assert [os.get_blocking(sock.fileno()) for sock in near] == flags == [True, False, True]
     for sock in far:
@@ -258,8 +266,10 @@ def test_sockets_stay_as_they_were():
 def test_json_and_progress():
     seen: list[traffic.TrafficCounts] = []
     with served(4, "echo") as (_, batch):
+        began = time.monotonic()
         result = traffic.requests(batch, seconds=0.5, threads=2, progress=seen.append)
-    assert 1 <= len(seen) <= result.total.seconds / 0.1 + 1
+        elapsed = time.monotonic() - began
+    assert 1 <= len(seen) <= elapsed / 0.1 + 1
     assert [one.sent_bytes for one in seen] == sorted(one.sent_bytes for one in seen)
     assert {one.phase for one in seen} <= {"warm-up", "measured", "drain", "done"}
     read = json.loads(json.dumps(result.to_dict()))
@@ -287,7 +297,7 @@ def test_a_peer_that_resets(run):
     assert (result.errors[4], result.failed, result.total.open) == (errno.EBADF, 2, 3)
     moved = result.requests_by_socket if run is traffic.requests else result.bytes_by_stream
     assert all(moved[i] > 0 for i in (0, 1, 3))
-    assert result.seconds > 0.4
+    assert result.total.seconds > 0.7
     close(near)
 
 
@@ -329,10 +339,10 @@ def test_not_what_is_wanted(run):
 @pytest.mark.parametrize("rate", [None, 1000])
 def test_no_response(rate):
     near, far = pairs(2)
-    result = traffic.requests(near, seconds=0.1, warm_up=0, rate=rate, drain=0.05)
+    result = traffic.requests(near, seconds=0.6, warm_up=0, rate=rate, drain=0.05)
     assert (result.unclean, result.unanswered, result.requests, result.failed) == ((0, 1), 2, 0, 0)
     assert result.latency.count == 0
-    assert result.unsent == (98 if rate else 0)
+    assert result.unsent == (598 if rate else 0)
     close(near, far)
 
 
@@ -349,7 +359,7 @@ def test_a_late_response_is_drained():
     thread.start()
     result = traffic.requests(
         near,
-        seconds=0.05,
+        seconds=0.5,
         warm_up=0,
         drain=DEADLINE,
         progress=lambda counts: counts.phase == "drain" and go.set(),
@@ -377,7 +387,7 @@ def clear(fd: int, family: int) -> None:
 
 
 @FAMILIES
-def test_datagrams_without_association(family):
+def test_datagrams_without_association(family, patient):
     """They are refused at once, and poll() says that all is well: it is tried again, and not all the time."""
     with served(2, "sink", DGRAM, family) as (listener, batch):
         secure_late(batch[0], family)
@@ -402,7 +412,7 @@ def test_datagrams_with_an_association_for_a_time(family, rate):
                 clear(batch[0], family)
 
         result = traffic.datagrams(
-            batch, seconds=1.5, warm_up=0, receiver=listener, rate=rate, drain=DEADLINE, progress=change
+            batch, seconds=3, warm_up=0, receiver=listener, rate=rate, drain=DEADLINE, progress=change
         )
         assert len(seen) > 8
         assert seen[3].sent_messages == seen[4].sent_messages < seen[-1].sent_messages
@@ -416,14 +426,14 @@ def test_stream_without_association():
     """TCP takes what its buffer holds, and waits; after that it goes on."""
     near, far = pairs(2)
     secure_late(near[0].fileno(), socket.AF_INET)
-    result = traffic.stream(near[:1], seconds=0.3, warm_up=0)
+    result = traffic.stream(near[:1], seconds=0.6, warm_up=0)
     assert (result.bytes, result.stalled, result.failed) == (0, 1, 0)
     assert result.total.sent_bytes > 0
     far[0].setblocking(False)
     with pytest.raises(BlockingIOError):
         far[0].recv(1)
     clear(near[0].fileno(), socket.AF_INET)
-    result = traffic.requests(near[:1], seconds=0.1, warm_up=0, drain=0)
+    result = traffic.requests(near[:1], seconds=0.5, warm_up=0, drain=0)
     far[0].settimeout(DEADLINE)
     assert far[0].recv(1)
     close(near, far)
@@ -493,8 +503,9 @@ def test_closed_meanwhile(run, kind, mode):
 def test_ctrl_c(run, kind, mode):
     with served(5, mode, kind) as (_, batch):
         timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
+        # It may come before the call has begun.
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            timer.start()
             run(batch, seconds=FOREVER, threads=2)
         timer.join()
 
@@ -544,6 +555,6 @@ def test_the_batch_goes_with_the_call():
     """The descriptors are copied: the buffer is only needed to begin."""
     with served(2, "sink") as (_, batch):
         numbers = array.array("i", batch)
-        result = traffic.stream(numbers, seconds=0.2, warm_up=0.1, progress=lambda _: None)
+        result = traffic.stream(numbers, seconds=0.5, warm_up=0.1, progress=lambda _: None)
         numbers.append(1)  # a buffer still exported could not be resized
         assert result.failed == 0

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import wsasec
@@ -156,7 +156,6 @@ HEADS = st.sampled_from([struct.pack("<I", p) for p in (0, 1, 2, 3, 0xFFFFFFFF)]
 
 
 @given(data=st.data(), length=LENGTHS, head=HEADS, rest=st.binary(max_size=200))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_buffers_of_any_length_and_content(
     unix: socket.socket, data: st.DataObject, length: int, head: bytes, rest: bytes
 ) -> None:

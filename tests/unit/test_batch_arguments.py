@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wsasec
@@ -161,7 +161,7 @@ HOSTS = st.one_of(
 ADDRESSES = st.one_of(HOSTS, st.tuples(HOSTS, JUNK), st.tuples(HOSTS, JUNK, JUNK, JUNK))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 @given(
     n=st.one_of(st.integers(0, 5), JUNK.filter(lambda n: not isinstance(n, int) or n < 50)),
     options=st.fixed_dictionaries(

@@ -131,6 +131,7 @@ with private("proof") as namespace:
             else:
                 raise AssertionError("two ends of a connection were not seen")
             client.close()
+    proof._SETTLE = 30
     proof.settle(lab)  # TIME_WAIT is silent, too
 """
 

@@ -26,7 +26,7 @@ def read_by_bash(job: Job, variable: str) -> list[bytes]:
     return done.stdout.split(b"\0")[:-1]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dictionaries(st.from_regex(r"[A-Z_]{1,8}", fullmatch=True), TEXT, min_size=1), TEXT)
 def test_bash_reads_back_what_was_written(environment, cwd):
     job = Job(["true"], ["python"], cwd, environment)
