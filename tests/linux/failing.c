@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Preloaded by tests: one system call of a kind fails, as if the kernel had no memory. */
+/* Preloaded by tests: one system call of a kind fails, or some in a row, as if the kernel had no memory. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-static atomic_int kind; /* 0: none; 1: setsockopt, 2: getsockopt, 3: socket, 4: bind */
+/* 0: none; 1: setsockopt, 2: getsockopt, 3: socket, 4: bind, 5: connect, 6: send, 7: sendmmsg */
+static atomic_int kind;
 static int the_level;
 static int the_name;
 static int the_error;
+static int times = 1;
 static atomic_int left; /* calls that succeed before it */
 static atomic_int failed;
 
@@ -23,6 +25,12 @@ void failing_arm(int of_kind, int level, int name, int after, int error)
     kind = of_kind;
 }
 
+/* How many of them, from now on. */
+void failing_times(int count)
+{
+    times = count;
+}
+
 int failing_count(void)
 {
     kind = 0;
@@ -31,7 +39,12 @@ int failing_count(void)
 
 static int fails(int of_kind, int level, int name)
 {
-    if (kind != of_kind || level != the_level || name != the_name || atomic_fetch_sub(&left, 1) != 0)
+    int turn;
+
+    if (kind != of_kind || level != the_level || name != the_name)
+        return 0;
+    turn = atomic_fetch_sub(&left, 1);
+    if (turn > 0 || turn <= -times)
         return 0;
     failed++;
     errno = the_error;
@@ -64,4 +77,25 @@ int bind(int fd, const struct sockaddr *address, socklen_t length)
     int (*real)(int, const struct sockaddr *, socklen_t) = dlsym(RTLD_NEXT, "bind");
 
     return fails(4, address->sa_family, 0) ? -1 : real(fd, address, length);
+}
+
+int connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    int (*real)(int, const struct sockaddr *, socklen_t) = dlsym(RTLD_NEXT, "connect");
+
+    return fails(5, address->sa_family, 0) ? -1 : real(fd, address, length);
+}
+
+ssize_t send(int fd, const void *data, size_t size, int flags)
+{
+    ssize_t (*real)(int, const void *, size_t, int) = dlsym(RTLD_NEXT, "send");
+
+    return fails(6, 0, 0) ? -1 : real(fd, data, size, flags);
+}
+
+int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+    int (*real)(int, struct mmsghdr *, unsigned, int) = dlsym(RTLD_NEXT, "sendmmsg");
+
+    return fails(7, 0, 0) ? -1 : real(fd, messages, count, flags);
 }

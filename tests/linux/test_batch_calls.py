@@ -259,7 +259,54 @@ print(*wsasec.method_costs()["create"])
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "threads" not in done.stdout
+    # Where there is nothing to choose from, nothing is measured.
+    available = _wsasec.method_failure("io_uring") is None
+    assert done.stdout.split() == (["plain", "io_uring"] if available else [])
+
+
+BESIDE = """
+import resource, sys, threading, time, warnings, wsasec
+from array import array
+from wsasec.lab import enter_private_namespaces, missing_privileges, private
+
+warnings.simplefilter("ignore")
+if missing_privileges():
+    enter_private_namespaces()
+counted, over = 0, False
+
+def count():
+    global counted
+    while not over:
+        counted += 1
+
+with private("calls"), wsasec.SocketBatch(600, method=sys.argv[1]) as batch:
+    many = array("i", list(batch)) * 500
+    wsasec.secure_many(batch, method=sys.argv[1], errors="return")  # and the first use is over
+    resource.setrlimit(resource.RLIMIT_NOFILE, (700, 700))
+    thread = threading.Thread(target=count)
+    thread.start()
+    before, began = counted, time.monotonic()
+    if sys.argv[2] == "secure":
+        wsasec.secure_many(many, method=sys.argv[1], errors="return")
+    else:  # from the limit on, each fails at once
+        wsasec.SocketBatch(200_000, method=sys.argv[1], errors="return").close()
+    after, ended = counted, time.monotonic()
+    over = True
+    thread.join()
+print(ended - began, after - before)
+"""
+
+
+@pytest.mark.parametrize("call", ["secure", "create"])
+def test_other_threads_go_on(method: str, call: str) -> None:
+    """The lock of the interpreter is free during the call, but for a moment 20 times a second."""
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE, method, call], capture_output=True, text=True, timeout=120, check=True
+    )
+    seconds, counted = map(float, done.stdout.split())
+    assert seconds > 0.1, "too short to tell"
+    # Millions a second; of a thread that gets in between two slices only, some hundred thousand at the most.
+    assert counted > 1000
 
 
 @pytest.mark.usefixtures("no_task_left")

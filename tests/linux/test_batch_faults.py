@@ -326,3 +326,78 @@ print(_wsasec.method_failure("io_uring"))
     assert done.returncode == 0, done.stderr
     assert "io_uring is turned off" in done.stdout
     assert "kernel.io_uring_disabled" in done.stdout
+
+
+# --- connections and traffic: the kernel has no memory for a moment ---
+
+UNCONNECTED = """
+shim = ctypes.CDLL(None)
+secured, error = sys.argv[1] == "secured", int(sys.argv[2])
+with private("faults"), socket.create_server(("127.0.0.1", 0), backlog=1000) as listener:
+    SocketBatch(1).close()  # whatever is opened once
+    before = descriptors()
+    with SocketBatch(300, secure=secured) as batch:
+        # The first socket's only call; later there are two for some, as there is no telling.
+        shim.failing_arm(5, int(socket.AF_INET), 0, 0, error)
+        report = batch.connect(listener.getsockname(), timeout=2, errors="return")
+        assert shim.failing_count() == 1
+        others = errno.EAGAIN if secured else 0
+        assert list(report.errnos) == [error] + [others] * 299, report.errors
+        shim.failing_arm(5, int(socket.AF_INET), 0, 0, error)
+        try:
+            batch[:1].connect(listener.getsockname(), timeout=1)
+        except wsasec.ConnectError as told:
+            assert told.errno == error, told
+            assert told.winsock is Winsock.WSAENOBUFS, told
+        assert shim.failing_count() == 1
+        # It is as it was before.
+        if not secured:
+            assert batch[:1].connect(listener.getsockname(), timeout=20).connected == 1
+    assert descriptors() == before
+print("done")
+"""
+
+
+@pytest.mark.parametrize("error", [errno.ENOBUFS, errno.ENOMEM])
+@pytest.mark.parametrize("secure", ["plain", "secured"])
+def test_a_connect_fails(shim: Path, secure: str, error: int) -> None:
+    assert run(UNCONNECTED, secure, str(error), preload=shim) == "done\n"
+
+
+HELD_BACK = """
+from wsasec import traffic
+shim = ctypes.CDLL(None)
+name, error, times = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+kind = socket.SOCK_DGRAM if name == "datagrams" else socket.SOCK_STREAM
+options = {"receive_buffer": 1 << 20} if name == "datagrams" else {}
+if name != "stream":
+    options["mode"] = "echo"
+with private("faults"), wsasec.Listener(("127.0.0.1", 0), type=kind, secure=False, **options) as listener:
+    with SocketBatch(4, type=kind, secure=False) as batch:
+        batch.connect(listener.address, timeout=20)
+        seen = []
+
+        def progress(counts):
+            seen.append(counts.sent_bytes)
+            if len(seen) == 2:
+                shim.failing_times(times)
+                shim.failing_arm(7 if name == "datagrams" else 6, 0, 0, 0, error)
+
+        more = {} if name == "stream" else {"drain": 20}
+        result = getattr(traffic, name)(batch, seconds=3, warm_up=0, rate=1e6 if name == "stream" else 500,
+                                        progress=progress, **more)
+        assert shim.failing_count() == times, "they were not met"
+        assert (result.failed, result.total.open) == (0, 4), result.errors
+        assert result.total.sent_bytes > seen[1], "it did not go on"
+        if name == "requests":
+            assert (result.unanswered, result.unclean) == (0, ()), result
+            assert abs(result.latency.count + result.unsent - 1500) <= 1
+print("done")
+"""
+
+
+@pytest.mark.parametrize("error", [errno.ENOBUFS, errno.ENOMEM])
+@pytest.mark.parametrize("times", [1, 5])
+@pytest.mark.parametrize("kind", ["stream", "requests", "datagrams"])
+def test_traffic_goes_on_when_there_is_memory_again(shim: Path, kind: str, times: int, error: int) -> None:
+    assert run(HELD_BACK, kind, str(error), str(times), preload=shim) == "done\n"

@@ -84,14 +84,31 @@ def test_flushed_and_noticed(realm: Namespace, family: int) -> None:
 def test_flushed_while_batches_are_secured(realm: Namespace) -> None:
     """Whenever it happens, it is noticed at the next call at the latest."""
     secure_new(socket.AF_INET)
-    flush = threading.Thread(target=lambda: realm.run(["ip", "xfrm", "policy", "flush"]))
+    flushed: list[float] = []
+    failures: list[Exception] = []
+    secured: list[tuple[float, float]] = []
+
+    def flush_often() -> None:
+        try:
+            for _ in range(10):
+                realm.run(["ip", "xfrm", "policy", "flush"])
+                flushed.append(time.monotonic())
+        except Exception as error:  # noqa: BLE001
+            failures.append(error)
+
+    flush = threading.Thread(target=flush_often)
     flush.start()
     while flush.is_alive():
         socks = [socket.socket() for _ in range(300)]
+        began = time.monotonic()
         wsasec.secure_many(socks)
+        secured.append((began, time.monotonic()))
         for sock in socks:
             sock.close()
     flush.join()
+    assert not failures
+    assert len(flushed) == 10
+    assert [began for began, _ in secured if flushed[0] < began < flushed[-1]], "they did not meet"
     secure_new(socket.AF_INET)
     assert state(socket.AF_INET) == UP
 

@@ -6,6 +6,7 @@ import array
 import errno
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -30,6 +31,17 @@ HOST = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 FAMILIES = pytest.mark.parametrize("family", list(HOST), ids=["v4", "v6"])
 POLICIES = {(socket.IPPROTO_IP, 17), (socket.IPPROTO_IPV6, 35)}
 TCP_USER_TIMEOUT = 18
+
+
+RUNS = pytest.mark.parametrize(
+    ("run", "kind", "mode"),
+    [
+        (traffic.stream, STREAM, "sink"),
+        (traffic.requests, STREAM, "echo"),
+        (traffic.datagrams, DGRAM, "sink"),
+    ],
+    ids=["stream", "requests", "datagrams"],
+)
 
 
 # The engine's threads are none that Python knows of.
@@ -263,6 +275,25 @@ def test_sockets_stay_as_they_were():
     close(near, far)
 
 
+@RUNS
+def test_what_is_measured(run, kind, mode):
+    """As long as asked for, without the warm-up and what comes after."""
+    pace = {"rate": 1e6, "message_bytes": 1000} if run is traffic.stream else {"rate": 10_000}
+    with served(4, mode, kind) as (_, batch):
+        began = time.monotonic()
+        result = run(batch, seconds=0.7, warm_up=0.4, threads=2, **pace)
+        elapsed = time.monotonic() - began
+    assert result.seconds == pytest.approx(0.7, abs=0.005)
+    assert 1.1 <= result.total.seconds <= elapsed
+    measured, everything = {
+        traffic.stream: lambda: (result.bytes, result.total.sent_bytes),
+        traffic.requests: lambda: (result.requests, result.total.received_messages),
+        traffic.datagrams: lambda: (result.datagrams, result.sent),
+    }[run]()
+    # Of what passed in 1.1 s and a bit; the warm-up may have had up to 100 ms less.
+    assert 0 < measured < everything * 0.8
+
+
 def test_json_and_progress():
     seen: list[traffic.TrafficCounts] = []
     with served(4, "echo") as (_, batch):
@@ -455,15 +486,55 @@ class Stop(Exception):
     pass
 
 
-RUNS = pytest.mark.parametrize(
-    ("run", "kind", "mode"),
-    [
-        (traffic.stream, STREAM, "sink"),
-        (traffic.requests, STREAM, "echo"),
-        (traffic.datagrams, DGRAM, "sink"),
-    ],
-    ids=["stream", "requests", "datagrams"],
-)
+@RUNS
+@pytest.mark.parametrize("threads", [1, 3])
+def test_no_descriptor_left(run, kind, mode, threads):
+    """However many there are, short of enough: it says so, and does not begin."""
+    with served(5, mode, kind) as (_, batch):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.dup(batch[0])
+        os.close(free)
+        more = 0
+        while True:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free + more, hard))
+            try:
+                result = run(batch, seconds=0.05, warm_up=0, threads=threads)
+                break
+            except wsasec.SecurityError as error:
+                assert error.winsock is wsasec.Winsock.WSAEMFILE  # noqa: PT017
+                assert "RLIMIT_NOFILE" in error.hint  # noqa: PT017
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            more += 1
+        assert result.failed == 0
+        assert more > threads
+
+
+class Deaf:
+    """A receiver whose counts are not to be had at the n-th time."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    @property
+    def counts(self) -> Any:
+        self.left -= 1
+        if self.left <= 0:
+            raise Stop
+        return self
+
+    received_datagrams = 0
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_receiver_that_cannot_be_asked(number):
+    with served(3, "sink", DGRAM) as (_, batch):
+        with pytest.raises(Stop):
+            traffic.datagrams(
+                batch, seconds=0.1, warm_up=0, rate=1000, drain=DEADLINE, threads=2, receiver=Deaf(number)
+            )
+        # They can be used on.
+        assert traffic.datagrams(batch, seconds=0.1, warm_up=0, rate=1000).sent > 0
 
 
 @RUNS
