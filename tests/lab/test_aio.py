@@ -198,6 +198,29 @@ def test_cancelled_while_it_waits(make_wire, run):
         run(main(wire))
 
 
+def test_the_association_goes_and_comes(make_wire, run):
+    """Of a connection: what is written waits, and arrives; nothing of it is lost or in clear."""
+    data = os.urandom(50_000)
+
+    async def main(wire: Wire) -> None:
+        async with serving(wire) as address:
+            reader, writer = await connected(wire, address)
+            writer.write(b"before")
+            assert await reader.readexactly(6) == b"before"
+            wire.lab.remove_sas()
+            writer.write(data)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.readexactly(1), 0.5)
+            wire.lab.add_sas()
+            assert await asyncio.wait_for(reader.readexactly(len(data)), 40) == data
+            await bye(writer)
+            await settled(wire)
+
+    with make_wire(esp=None) as wire:
+        run(main(wire))
+    assert wire.capture.counts.esp_bytes > 2 * len(data)
+
+
 # --- thousands ---
 
 _SERVER = """

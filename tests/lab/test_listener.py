@@ -190,3 +190,43 @@ def test_datagrams_without_an_association(make_wire):
         wire.lab.add_sas()
         sender.send(b"third")
         assert sender.recv(100) == b"third"
+
+
+@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["tcp", "udp"])
+def test_the_association_goes_and_comes(make_wire, kind):
+    """A connection waits for it, its end as well; datagrams are refused, and the next ones are not."""
+    data = os.urandom(20_000)
+    with make_wire(esp=None) as wire, serve(wire, mode="echo", type=kind) as listener:
+        client = wire.connect(wire.secured(wire.a, kind), listener.address)
+        client.sendall(b"before")
+        assert client.recv(100) == b"before"
+        wire.lab.remove_sas()
+        if kind == STREAM:
+            client.sendall(data)
+        else:
+            client.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                client.send(data)
+            client.settimeout(TIMEOUT)
+        assert not is_readable(client, 0.5)
+        wire.lab.add_sas()
+        if kind == DGRAM:
+            client.send(data)
+        client.settimeout(40)
+        assert receive(client, len(data)) == data
+        counts = listener.counts
+        assert (counts.errors, counts.resets, counts.open) == (0, 0, int(kind == STREAM))
+
+
+def test_the_association_of_a_connection_that_ends(make_wire):
+    """The listener closes while there is none: the end of the connection waits, too."""
+    with make_wire(esp=None) as wire:
+        listener = serve(wire)
+        with listener:
+            client = wire.connect(wire.secured(wire.a), listener.address)
+            listener.wait_accepted(1, TIMEOUT)
+            wire.lab.remove_sas()
+        assert not is_readable(client, 0.5)
+        wire.lab.add_sas()
+        assert is_readable(client, 40)
+        assert client.recv(1) == b""

@@ -144,12 +144,14 @@ def test_simultaneous_close(make_wire):
     with make_wire() as wire:
         client, server, port = wire.connection()
         # Held back at one end, so that each FIN is sent before the other arrives.
-        with wire.netem(wire.a, "delay", "50ms"):
+        with wire.netem(wire.a, "delay", "500ms"):
             client.close()
             server.close()
             states = {"LISTEN", "TIME_WAIT"}
             for end in (wire.a, wire.b):
                 wait_for(lambda end=end: not set(tcp_states(end, port)) - states, "both are closed", AT_ONCE)
+        # Only then is each the one that waits for what may still come.
+        assert tcp_states(wire.a, port)["TIME_WAIT"] == tcp_states(wire.b, port)["TIME_WAIT"] == 1
 
 
 def test_data_left_behind_arrives(make_wire):
