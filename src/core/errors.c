@@ -107,6 +107,8 @@ static const struct {
                                    "secure it before bind(), or say that it is to be plain"},
     [WSASEC_REASON_PORT_SHARED] = {WSASEC_WSAEINVAL, "the socket shares its port (SO_REUSEPORT, or SO_REUSEADDR for datagrams)",
                                    "leave the option off: another socket on the port would take a part in clear"},
+    [WSASEC_REASON_NO_THREADS] = {WSASEC_WSAENOBUFS, "no more threads can be started",
+                                  "raise RLIMIT_NPROC (ulimit -u) or the cgroup's pids.max, or take fewer threads"},
 };
 
 static const char *const steps[WSASEC_STEP_COUNT] = {

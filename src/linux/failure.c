@@ -15,6 +15,8 @@ static unsigned reason_of(int error)
     case ENOMEM:
     case ENOBUFS:
         return WSASEC_REASON_NO_MEMORY;
+    case EAGAIN: /* of pthread_create(); what else may say it is asked for */
+        return WSASEC_REASON_NO_THREADS;
     case EMFILE:
         return WSASEC_REASON_NO_DESCRIPTORS;
     case ENFILE:

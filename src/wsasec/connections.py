@@ -46,6 +46,8 @@ _HINTS: Final[dict[int, str]] = {
     _errno.EHOSTUNREACH: "look at `ip route` and `ip neighbour`",
     _errno.EINVAL: "the socket must be non-blocking, as a batch makes it",
     _errno.EISCONN: "a batch is connected once; make a new one",
+    _errno.ENOBUFS: "the kernel has no memory: close sockets, or connect fewer at a time (concurrency=)",
+    _errno.ENOMEM: "the kernel has no memory: close sockets, or connect fewer at a time (concurrency=)",
     _errno.ENETUNREACH: "look at `ip route` in the sockets' network namespace",
     _errno.EPERM: "look at the firewall",
     _errno.ETIMEDOUT: "no answer until the deadline, or not its turn: look at the server and its backlog, at "
@@ -190,7 +192,7 @@ def _first_failure(
         f"cannot connect to {address[0]}:{address[1]}: {os.strerror(error)}",
         winsock=_winsock(error),
         errno=error,
-        hint=_HINTS.get(error, ""),
+        hint=_HINTS.get(error, "see errno in connect(2)"),
         socket=number,
         step="connect",
     )

@@ -152,13 +152,7 @@ with private("memory"), socket.create_server(("127.0.0.1", 0), backlog=2000) as 
         "plain",
         "threads",
         "auto",
-        pytest.param(
-            "io_uring",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="where there is no memory for the probe, the kernel is said to be too old",
-            ),
-        ),
+        "io_uring",
     ],
 )
 def test_securing(shim: Path, method: str) -> None:
@@ -264,9 +258,6 @@ def test_traffic(shim: Path, kind: str) -> None:
     assert int(threads) == 3
 
 
-@pytest.mark.xfail(
-    strict=True, reason="no threads left is told as WSAENETDOWN: the system refused, see errno"
-)
 def test_that_there_are_no_threads_is_said(shim: Path) -> None:
     for line in run(TRAFFIC, "stream", preload=shim), run(LISTENING, "tcp", "plain", preload=shim):
         assert "thread" in line[0].split("|")[2]

@@ -16,7 +16,10 @@ static const uint64_t BACK_OFF = UINT64_C(20000000); /* nanoseconds, where there
 static void give_up(struct wsasec_worker *worker, int fd)
 {
     wsasec_count(&worker->tally.accept_errors, 1);
-    wsasec_backend_abandon(fd);
+    if (worker->acceptor.secured)
+        wsasec_backend_abandon(fd);
+    else
+        close(fd);
 }
 
 static void deal(struct wsasec_worker *worker, int fd)

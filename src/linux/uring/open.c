@@ -52,24 +52,30 @@ static int32_t fail(wsasec_status *status, int error)
     return wsasec_fail(status, WSASEC_STEP_NONE, reason, error);
 }
 
-static int knows(struct wsasec_ring *ring)
+/* Returns 0 or an errno. */
+static int look_for_operations(struct wsasec_ring *ring)
 {
-    struct io_uring_probe *probe = io_uring_get_probe_ring(&ring->uring);
-    int all = probe && io_uring_opcode_supported(probe, IORING_OP_URING_CMD) &&
-              io_uring_opcode_supported(probe, IORING_OP_SOCKET);
+    struct io_uring_probe *probe;
+    int all;
 
+    errno = 0;
+    probe = io_uring_get_probe_ring(&ring->uring);
+    if (!probe) /* no memory, or a kernel that cannot be asked, which leaves errno alone */
+        return errno == ENOMEM ? ENOMEM : EOPNOTSUPP;
+    all = io_uring_opcode_supported(probe, IORING_OP_URING_CMD) && io_uring_opcode_supported(probe, IORING_OP_SOCKET);
     io_uring_free_probe(probe);
-    return all;
+    return all ? 0 : EOPNOTSUPP;
 }
 
 /* Sets an option to what it is, and asks for it. Returns 0 or an errno. */
 static int try(struct wsasec_ring *ring)
 {
     int value = 0;
+    int error = look_for_operations(ring);
     int fd;
 
-    if (!knows(ring))
-        return EOPNOTSUPP;
+    if (error)
+        return error;
     fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return errno;
