@@ -187,10 +187,10 @@ QUICK: Final = Effort(
 )
 FULL: Final = Effort(
     name="full",
-    setup=_matrix(((1_000, 21), (5_000, 9), (15_000, 7)), ((1_000, 7), (5_000, 5), (15_000, 3)), main=False),
+    setup=_matrix(((1_000, 15), (5_000, 7), (15_000, 5)), ((1_000, 5), (5_000, 3), (15_000, 3)), main=False),
     memory=(15_000, 4),
     loopback=LoopbackPlan((1, 16), 128 * _KIB, 0.2, 1.0, 5),
-    connect=ConnectPlan((500, 1_000, 4_000), 500, 7),
+    connect=ConnectPlan((500, 1_000, 4_000), 500, 5),
     traffic=TrafficPlan(
         warm=0.3,
         seconds=1.0,

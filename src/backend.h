@@ -133,6 +133,9 @@ int32_t wsasec_backend_accept(wsasec_socket listener, int nonblocking, wsasec_so
 int32_t wsasec_backend_apply_accepted(struct wsasec_plan *plan, const struct wsasec_facts *facts,
                                       wsasec_socket socket, wsasec_status *status);
 
+/* As wsasec_backend_block(); and close() then leaves nothing behind that would try to send for minutes. */
+int32_t wsasec_backend_silence(wsasec_socket socket);
+
 /* Closes an accepted socket without a further packet from it. */
 void wsasec_backend_abandon(wsasec_socket socket);
 

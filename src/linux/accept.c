@@ -104,12 +104,18 @@ int32_t wsasec_backend_apply_accepted(struct wsasec_plan *opaque, const struct w
     return error ? wsasec_fail_errno(status, WSASEC_STEP_POLICY_OUT, error) : 0;
 }
 
-void wsasec_backend_abandon(wsasec_socket socket)
+int32_t wsasec_backend_silence(wsasec_socket socket)
 {
     const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    /* Without a route first: the reset, too, might leave in clear. */
+    const int32_t code = wsasec_backend_block(socket);
 
-    /* Without a route first: its reset, too, might leave in clear. */
-    (void)wsasec_backend_block(socket);
     (void)setsockopt((int)socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    return code;
+}
+
+void wsasec_backend_abandon(wsasec_socket socket)
+{
+    (void)wsasec_backend_silence(socket);
     close((int)socket);
 }

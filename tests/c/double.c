@@ -328,6 +328,13 @@ int32_t wsasec_backend_apply_accepted(struct wsasec_plan *plan, const struct wsa
     return the_double.apply_fails ? wsasec_fail(status, WSASEC_STEP_POLICY_OUT, the_double.apply_fails, 12) : 0;
 }
 
+int32_t wsasec_backend_silence(wsasec_socket socket)
+{
+    (void)socket;
+    note('S');
+    return the_double.block_fails;
+}
+
 void wsasec_backend_abandon(wsasec_socket socket)
 {
     (void)socket;

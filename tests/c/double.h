@@ -27,7 +27,7 @@ struct double_backend {
     _Atomic uint64_t cost[WSASEC_METHOD_COUNT]; /* what an apply adds to that, by the method it is called by */
     /* what it was asked, in order: I inspect, B bound reason, R ready, A apply, X block, M make, E equip,
      * C close; q n d i r: the other five; O open a ring, o close it; T a thread starts;
-     * L accept and tell the identity, l accept, a apply to an accepted socket, Q abandon */
+     * L accept and tell the identity, l accept, a apply to an accepted socket, S silence it, Q abandon it */
     char calls[65536];
     _Atomic size_t count;
 };

@@ -439,7 +439,7 @@ static void test_accept(void)
         the_double.apply_fails = WSASEC_REASON_NO_MEMORY;
         CHECK(wsasec_acceptor_protect(acceptor, 78, &status) == -WSASEC_WSAENOBUFS);
         CHECK(status.flags == WSASEC_STATUS_BLOCKED);
-        CALLS("IaX");
+        CALLS("IaS");
         again();
         the_double.inspect_fails = WSASEC_REASON_NOT_A_SOCKET;
         CHECK(wsasec_acceptor_protect(acceptor, 79, &status) == -WSASEC_WSAENOTSOCK);

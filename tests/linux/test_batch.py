@@ -302,7 +302,9 @@ def test_sockets_that_cannot_be_made_are_all_closed(monkeypatch: pytest.MonkeyPa
 
 
 def test_ctrl_c_among_sockets_leaks_none_and_closes_none_twice() -> None:
-    """At each instruction that turns a descriptor into a socket."""
+    """At each instruction that turns a descriptor into a socket; from Python 3.12 on, at each line."""
+    # Since then a tracer that asks for instructions while it is called is not told of them.
+    unit, least = ("opcode", 50) if sys.version_info < (3, 12) else ("line", 8)
     code = SocketBatch.sockets.__code__
     left = 0
 
@@ -310,7 +312,7 @@ def test_ctrl_c_among_sockets_leaks_none_and_closes_none_twice() -> None:
         nonlocal left
         inside = frame.f_code in (code, socket.socket.__init__.__code__)
         frame.f_trace_opcodes = inside
-        if event == "opcode" and (frame.f_locals | frame.f_back.f_locals).get("number") == fds[0]:
+        if event == unit and (frame.f_locals | frame.f_back.f_locals).get("number") == fds[0]:
             left -= 1
             if not left:
                 raise KeyboardInterrupt
@@ -338,7 +340,7 @@ def test_ctrl_c_among_sockets_leaks_none_and_closes_none_twice() -> None:
             break
     for sock in socks:
         sock.close()
-    assert step > 50
+    assert step > least
 
 
 def test_a_descriptor_that_was_closed_elsewhere_keeps_none_open() -> None:
