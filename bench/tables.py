@@ -123,8 +123,8 @@ def target_table(results: Results) -> Table | None:
                 Cell(target.name + (_TLS_SIGN if tls else "")),
                 _number(target.value),
                 Cell(f"{sense} {target.target:g}" if target.target is not None else NOTHING),
-                _worst(target),
                 _state(target),
+                _worst(target),
             ]
         )
     tls_named = any(_has_tls(target.name) for target in results.targets)
@@ -136,7 +136,7 @@ def target_table(results: Results) -> Table | None:
             "A case is a size and a kind of sockets, or a number of connections or streams. The value is the "
             "median over all; the target is met where the median of every case meets it."
         )
-    return Table("", ("measure, same run", "value", "target", "worst case", ""), rows, notes)
+    return Table("", ("measure, same run", "value", "target", "", "worst case"), rows, notes)
 
 
 def _bases(rows: Sequence[SetupRow]) -> list[tuple[str, str]]:

@@ -117,8 +117,8 @@ def test_what_is_on_the_page(results: Results) -> None:
         "wsasec 0.2.0, Python 3.11.2, OpenSSL 3.0.17 1 Jul 2025",
         "9 of 11 targets met, 1 not met, 1 not measured.",
         "✓ met, unstable",
-        "1.04: 1,000 UDP, IPv4 ✓ met",
-        "2.31: 64 connections, 64 bytes ✗ met in 1 of 3 cases",
+        "✓ met 1.04: 1,000 UDP, IPv4",
+        "✗ met in 1 of 3 cases 2.31: 64 connections, 64 bytes",
         "Microseconds a socket are by the clock.",
         "5,802 (5,770–5,830)",  # noqa: RUF001
         "Cost of set-up: TCP, IPv4",
