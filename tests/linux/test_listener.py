@@ -236,6 +236,16 @@ def test_datagrams_that_the_kernel_drops() -> None:
 # --- waiting, ending ---
 
 
+def test_sleeps_when_there_is_nothing_to_do() -> None:
+    with plain(mode="echo") as listener, clients(listener, 1) as [sock]:
+        before = time.process_time()
+        for _ in range(100):
+            sock.sendall(b"x")
+            assert receive(sock, 1) == b"x"
+            time.sleep(0.01)
+        assert time.process_time() - before < 0.5  # of more than a second
+
+
 def test_wait_accepted() -> None:
     with plain() as listener:
         listener.wait_accepted(0, 0)

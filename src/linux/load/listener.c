@@ -195,6 +195,7 @@ static int32_t make(wsasec_listener *listener, const wsasec_listener_spec *spec,
         code = check_socket(listener, status);
     if (code)
         return code;
+    listener->processors = sysconf(_SC_NPROCESSORS_ONLN);
     listener->stream = listener->workers[0].acceptor.type == WSASEC_TYPE_STREAM;
     if (!spec->read_size)
         listener->spec.read_size = spec->mode == WSASEC_LISTENER_ECHO ? ECHO_READ : STREAM_READ;

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
 
 #include "../../core/accept.h"
 #include "connections.h"
@@ -36,6 +37,8 @@ struct wsasec_worker {
     struct wsasec_datagrams *datagrams;
     char *buffer; /* read_size bytes */
     uint64_t resume; /* when accepting goes on, in nanoseconds; 0: it is going on */
+    unsigned rests;  /* sleeps from one longer look to the next */
+    unsigned rested; /* of them so far */
     pthread_t thread;
     int epoll;
 };
@@ -46,6 +49,7 @@ struct wsasec_listener {
     struct wsasec_connections *connections;
     wsasec_listener_spec spec;
     unsigned running; /* threads */
+    long processors;
     int fd;
     int wake; /* eventfd: the threads are to end */
     int stream;
@@ -66,6 +70,9 @@ struct wsasec_listener {
 
 /* Has the thread's epoll tell of the listening or datagram socket. Returns 0 or -errno. */
 int wsasec_listener_watch(struct wsasec_worker *worker);
+
+/* Waits for events. Returns how many there are; -1: a signal came. */
+int wsasec_listener_wait(struct wsasec_worker *worker, struct epoll_event *events, int room);
 
 void *wsasec_worker_main(void *worker);
 

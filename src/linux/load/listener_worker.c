@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A thread of a listener: its epoll, and what it does for each event. It never waits for anything else. */
+/* A thread of a listener: its epoll, and what it does for each event. It waits for nothing else. */
 #include <errno.h>
 #include <sys/epoll.h>
 
@@ -13,20 +13,6 @@ int wsasec_listener_watch(struct wsasec_worker *worker)
     struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.u64 = WSASEC_EVENT_LISTENER};
 
     return epoll_ctl(worker->epoll, EPOLL_CTL_ADD, worker->listener->fd, &event) ? -errno : 0;
-}
-
-/* Milliseconds until accepting goes on again; -1: it does. */
-static int until_resumed(struct wsasec_worker *worker)
-{
-    const uint64_t now = worker->resume ? wsasec_backend_clock() : 0;
-
-    if (!worker->resume)
-        return -1;
-    if (now < worker->resume)
-        return (int)((worker->resume - now) / 1000000 + 1);
-    /* No memory even for this: the same again later. */
-    worker->resume = wsasec_listener_watch(worker) ? now + UINT64_C(20000000) : 0;
-    return worker->resume ? 20 : -1;
 }
 
 static void serve(struct wsasec_worker *worker, const struct epoll_event *event)
@@ -47,7 +33,7 @@ void *wsasec_worker_main(void *argument)
     struct epoll_event events[EVENTS];
 
     while (!atomic_load_explicit(&worker->listener->stopping, memory_order_acquire)) {
-        const int count = epoll_wait(worker->epoll, events, EVENTS, until_resumed(worker));
+        const int count = wsasec_listener_wait(worker, events, EVENTS);
 
         for (int i = 0; i < count; i++)
             serve(worker, &events[i]);
