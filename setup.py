@@ -11,32 +11,46 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-PLATFORM = "windows" if sys.platform == "win32" else "linux"
+# A cross build says by the suffix of extension modules that it is for Windows.
+CROSS = sys.platform != "win32" and os.environ.get("SETUPTOOLS_EXT_SUFFIX") == ".pyd"
+PLATFORM = "windows" if sys.platform == "win32" or CROSS else "linux"
 ABI = "0x030B0000"  # Python 3.11
 
-MSVC = os.name == "nt"
 WERROR = os.environ.get("WSASEC_WERROR") == "1"
 
-C_FLAGS = (
-    ["/std:c11", "/experimental:c11atomics"]
-    if MSVC
-    else [
-        "-std=c11",
-        "-fvisibility=hidden",
-        "-U_FORTIFY_SOURCE",
-        "-D_FORTIFY_SOURCE=2",
-        "-fstack-protector-strong",
-        "-fstack-clash-protection",
-        "-fcf-protection",
-        "-Wall",
-        "-Wextra",
-        *(["-Werror"] if WERROR else []),
-    ]
-)
-LINK_FLAGS = [] if MSVC else ["-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"]
 MACROS: list[tuple[str, str | None]] = [("Py_LIMITED_API", ABI), ("CYTHON_LIMITED_API", "1")]
-if not MSVC:
+if PLATFORM == "windows":
+    MACROS += [("_WIN32_WINNT", "0x0A00")]
+else:
     MACROS += [("_DEFAULT_SOURCE", None)]
+
+
+def flags_of(compiler: str) -> tuple[list[str], list[str]]:
+    """Return the flags to compile and to link with, by the name that setuptools has for the compiler."""
+    if compiler == "msvc":
+        return (
+            ["/std:c11", "/experimental:c11atomics", "/guard:cf", *(["/WX"] if WERROR else [])],
+            ["/guard:cf", "/DYNAMICBASE", "/NXCOMPAT", "/HIGHENTROPYVA"],
+        )
+    warnings = ["-std=c11", "-Wall", "-Wextra", *(["-Werror"] if WERROR else [])]
+    if PLATFORM == "windows":
+        # Without the library of gcc, and that of its stack protector, which are no part of Windows.
+        return (
+            [*warnings, "-fcf-protection=none"],
+            ["-static-libgcc", "-Wl,--dynamicbase,--nxcompat,--high-entropy-va"],
+        )
+    return (
+        [
+            *warnings,
+            "-fvisibility=hidden",
+            "-U_FORTIFY_SOURCE",
+            "-D_FORTIFY_SOURCE=2",
+            "-fstack-protector-strong",
+            "-fstack-clash-protection",
+            "-fcf-protection",
+        ],
+        ["-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"],
+    )
 
 
 def sources(*folders: str) -> list[str]:
@@ -85,7 +99,7 @@ def found_liburing() -> list[str] | None:
 
 
 HEADERS = sorted(path.as_posix() for folder in ("include", "src") for path in Path(folder).rglob("*.h"))
-OTHERS = sources("src/linux/uring", "src/linux/no_uring")  # one of them is not built
+OTHERS = sources("src/linux/uring", "src/no_ring")  # one of them is not built
 CYTHON = ["src/_wsasec.pyx", *sorted(path.as_posix() for path in Path("src/boundary").glob("*.pxi"))]
 
 
@@ -96,9 +110,8 @@ def extension(name: str, files: list[str]) -> Extension:
         files,
         include_dirs=["include"],
         define_macros=MACROS,
-        extra_compile_args=C_FLAGS,
-        extra_link_args=LINK_FLAGS,
-        py_limited_api=True,
+        # In a cross build setuptools would name the file as Linux does; the suffix is given there.
+        py_limited_api=not CROSS,
         depends=[*HEADERS, *OTHERS, *CYTHON],  # what else the source distribution needs
     )
 
@@ -114,8 +127,69 @@ Libs: -L${{prefix}}/lib -lwsasec {libraries}
 """
 
 
+VERSION_RESOURCE = """\
+#include <winver.h>
+VS_VERSION_INFO VERSIONINFO
+FILEVERSION {numbers}
+PRODUCTVERSION {numbers}
+FILEOS VOS_NT_WINDOWS32
+FILETYPE VFT_DLL
+{{
+ BLOCK "StringFileInfo"
+ {{
+  BLOCK "040904B0"
+  {{
+   VALUE "FileDescription", "wsasec: IPsec for single sockets"
+   VALUE "FileVersion", "{version}"
+   VALUE "InternalName", "_wsasec"
+   VALUE "LegalCopyright", "Apache License 2.0"
+   VALUE "OriginalFilename", "_wsasec.pyd"
+   VALUE "ProductName", "wsasec"
+   VALUE "ProductVersion", "{version}"
+  }}
+ }}
+ BLOCK "VarFileInfo"
+ {{
+  VALUE "Translation", 0x409, 1200
+ }}
+}}
+"""
+
+
 class BuildExt(build_ext):
     """Packs the C code of the extension into a static library as well, for programs without Python."""
+
+    def build_extensions(self) -> None:
+        """Build all, with the flags that the compiler knows."""
+        compile_flags, link_flags = flags_of(self.compiler.compiler_type)
+        for ext in self.extensions:
+            ext.extra_compile_args = [*compile_flags, *ext.extra_compile_args]
+            ext.extra_link_args = [*link_flags, *ext.extra_link_args]
+            if PLATFORM == "windows":
+                ext.libraries = [*ext.libraries, "ws2_32"]
+                self.add_version(ext)
+        super().build_extensions()
+
+    def tool(self, name: str) -> str:
+        """Name a tool of the compiler's: with the same prefix."""
+        compiler = Path(shlex.split(os.environ.get("CC") or "gcc")[0]).name
+        return compiler[: compiler.rindex("gcc")] + name if CROSS and compiler.endswith("gcc") else name
+
+    def add_version(self, ext: Extension) -> None:
+        """Have the version in the file's properties."""
+        version = self.distribution.get_version()
+        numbers = [part for part in version.split(".") if part.isdecimal()]
+        script = Path(self.build_temp, f"{ext.name}.rc")
+        script.parent.mkdir(parents=True, exist_ok=True)
+        script.write_text(
+            VERSION_RESOURCE.format(version=version, numbers=",".join([*numbers, "0", "0", "0", "0"][:4]))
+        )
+        if self.compiler.compiler_type == "msvc":
+            ext.sources = [*ext.sources, str(script)]
+            return
+        compiled = script.with_suffix(".res.o")
+        subprocess.run([self.tool("windres"), str(script), str(compiled)], check=True)
+        ext.extra_objects = [*ext.extra_objects, str(compiled)]
 
     def build_extension(self, ext: Extension) -> None:
         """Build an extension, and the library from its object files."""
@@ -128,10 +202,12 @@ class BuildExt(build_ext):
         own = [source for source in ext.sources if source.endswith(".c") and source.startswith("src/")]
         objects = self.compiler.object_filenames(own, output_dir=self.build_temp)
         self.compiler.create_static_lib(objects, "wsasec", output_dir=str(folder))
-        if MSVC:
+        if self.compiler.compiler_type == "msvc":
             return
         # The debugger's data is most of the size, and of no use without the sources.
-        subprocess.run(["strip", "--strip-debug", str(folder / "libwsasec.a")], check=True)
+        subprocess.run([self.tool("strip"), "--strip-debug", str(folder / "libwsasec.a")], check=True)
+        if PLATFORM == "windows":
+            return
         shared = [library for library in ext.extra_objects if library.endswith(".so")]
         if ext.extra_objects and not shared:
             script = f"open {folder}/libwsasec.a\naddlib {ext.extra_objects[0]}\nsave\nend\n"
@@ -146,9 +222,11 @@ class BuildExt(build_ext):
 wsasec = extension(
     "wsasec._wsasec", ["src/_wsasec.pyx", *sources("src/core", f"src/{PLATFORM}", f"src/{PLATFORM}/load")]
 )
-if PLATFORM == "linux":
+if PLATFORM == "windows":
+    wsasec.sources += sources("src/no_ring")
+else:
     liburing = found_liburing()
-    wsasec.sources += sources("src/linux/no_uring" if liburing is None else "src/linux/uring")
+    wsasec.sources += sources("src/no_ring" if liburing is None else "src/linux/uring")
     wsasec.extra_objects += liburing or []
     wsasec.extra_link_args += ["-Wl,--exclude-libs,ALL"]
 floor = extension("wsasec.bench.baselines._floor", ["bench/baselines/floor.c"])

@@ -38,6 +38,13 @@ enum wsasec_step {
     WSASEC_STEP_CONNECT,       /* connecting it */
     WSASEC_STEP_ACCEPT,        /* accepting a connection */
     WSASEC_STEP_LISTENER,      /* starting a listener */
+    WSASEC_STEP_LIBRARY,       /* Windows: finding the functions in fwpuclnt.dll */
+    WSASEC_STEP_SECURE,        /* Windows: WSASetSocketSecurity */
+    WSASEC_STEP_QUERY,         /* WSAQuerySocketSecurity */
+    WSASEC_STEP_SET_NAME,      /* WSASetSocketPeerTargetName */
+    WSASEC_STEP_DELETE_NAME,   /* WSADeleteSocketPeerTargetName */
+    WSASEC_STEP_IMPERSONATE,   /* WSAImpersonateSocketPeer */
+    WSASEC_STEP_REVERT,        /* WSARevertImpersonation */
     WSASEC_STEP_COUNT
 };
 
@@ -98,6 +105,13 @@ enum wsasec_reason {
     WSASEC_REASON_NOT_SECURED,
     WSASEC_REASON_PORT_SHARED,
     WSASEC_REASON_NO_THREADS,
+    WSASEC_REASON_NO_WINSOCK,
+    WSASEC_REASON_NO_LIBRARY,
+    WSASEC_REASON_NO_FUNCTION,
+    WSASEC_REASON_WINE,
+    WSASEC_REASON_PENDING,
+    WSASEC_REASON_REFUSED,
+    WSASEC_REASON_SERVICES,
     WSASEC_REASON_COUNT
 };
 
@@ -131,6 +145,13 @@ typedef struct wsasec_status {
  */
 int32_t wsasec_set_socket_security(wsasec_socket socket, const void *settings, uint32_t settings_len,
                                    void *overlapped, void *completion_routine, wsasec_status *status);
+
+/*
+ * Windows: tells of the end of a call above that was answered with WSA_IO_PENDING; settings: as they were given.
+ * error: what it was completed with, 0 or a code of WSAGetLastError(). Returns what the call would have returned.
+ */
+int32_t wsasec_overlapped_done(wsasec_socket socket, const void *settings, uint32_t settings_len, int32_t error,
+                               wsasec_status *status);
 
 /*
  * WSAQuerySocketSecurity: what protects a connection. template_ may be NULL for stream sockets; info NULL

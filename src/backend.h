@@ -12,8 +12,15 @@
 #include "wsasec.h"
 #include "wsasec_batch.h"
 
-enum wsasec_family { WSASEC_FAMILY_OTHER, WSASEC_FAMILY_INET, WSASEC_FAMILY_INET6, WSASEC_FAMILIES };
-enum wsasec_type { WSASEC_TYPE_OTHER, WSASEC_TYPE_STREAM, WSASEC_TYPE_DGRAM };
+/* Unasked: the system itself finds out whether it can be secured. */
+enum wsasec_family {
+    WSASEC_FAMILY_OTHER,
+    WSASEC_FAMILY_INET,
+    WSASEC_FAMILY_INET6,
+    WSASEC_FAMILIES,
+    WSASEC_FAMILY_UNASKED = WSASEC_FAMILIES
+};
+enum wsasec_type { WSASEC_TYPE_OTHER, WSASEC_TYPE_STREAM, WSASEC_TYPE_DGRAM, WSASEC_TYPE_UNASKED };
 
 struct wsasec_facts {
     uint64_t identity; /* the same behind every descriptor of a socket, and never given to another socket */
@@ -28,6 +35,8 @@ struct wsasec_facts {
 struct wsasec_request {
     const void *settings; /* as the caller gave them */
     uint32_t settings_len;
+    void *overlapped; /* of a call that may be completed later, where the system has such; or NULL */
+    void *completion_routine;
     uint16_t buffer_reason; /* why pointer and length are wrong, or 0 */
     uint16_t member_reason; /* why a member is wrong, or 0 */
     uint16_t profile_number;
@@ -44,8 +53,18 @@ struct wsasec_plan {
 
 int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts, wsasec_status *status);
 
+/*
+ * What must be known of a socket before it is secured, and is not found out by the system's own call: with a request
+ * whose buffer or members are wrong all of it, as there will be no such call.
+ */
+int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, wsasec_socket socket,
+                                         struct wsasec_facts *facts, wsasec_status *status);
+
 /* Tells why a bound socket is bound: WSASEC_REASON_CONNECTED, _LISTENING or _BOUND. */
 uint16_t wsasec_backend_bound_reason(wsasec_socket socket);
+
+/* Whether policy keys name profiles of this library; else they, and what they stand for, are the system's. */
+int wsasec_backend_has_profiles(void);
 
 void wsasec_backend_plan(const struct wsasec_request *request, struct wsasec_plan *plan);
 
@@ -149,13 +168,16 @@ int32_t wsasec_backend_guard_state(const wsasec_profile *profile, int address_fa
 void wsasec_backend_release(void);
 int32_t wsasec_backend_capability(unsigned capability, wsasec_status *status);
 
+/* As wsasec_fail(), with the reason that an error number of the system stands for. */
+int32_t wsasec_backend_fail(unsigned step, int32_t error, wsasec_status *status);
+
 /* The other five functions, after the core found their arguments good. */
-int32_t wsasec_backend_query(wsasec_socket socket, const void *template_, void *info, uint32_t *info_len,
-                             wsasec_status *status);
-int32_t wsasec_backend_set_peer_name(wsasec_socket socket, const void *name, uint32_t name_len,
-                                     wsasec_status *status);
-int32_t wsasec_backend_delete_peer_name(wsasec_socket socket, const void *peer, uint32_t peer_len,
-                                        wsasec_status *status);
+int32_t wsasec_backend_query(wsasec_socket socket, const void *template_, uint32_t template_len, void *info,
+                             uint32_t *info_len, void *overlapped, void *completion_routine, wsasec_status *status);
+int32_t wsasec_backend_set_peer_name(wsasec_socket socket, const void *name, uint32_t name_len, void *overlapped,
+                                     void *completion_routine, wsasec_status *status);
+int32_t wsasec_backend_delete_peer_name(wsasec_socket socket, const void *peer, uint32_t peer_len, void *overlapped,
+                                        void *completion_routine, wsasec_status *status);
 int32_t wsasec_backend_impersonate(wsasec_socket socket, const void *peer, uint32_t peer_len,
                                    wsasec_status *status);
 int32_t wsasec_backend_revert(wsasec_status *status);

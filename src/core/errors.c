@@ -109,6 +109,20 @@ static const struct {
                                    "leave the option off: another socket on the port would take a part in clear"},
     [WSASEC_REASON_NO_THREADS] = {WSASEC_WSAENOBUFS, "no more threads can be started",
                                   "raise RLIMIT_NPROC (ulimit -u) or the cgroup's pids.max, or take fewer threads"},
+    [WSASEC_REASON_NO_WINSOCK] = {WSASEC_WSANOTINITIALISED, "Winsock 2.2 does not start",
+                                  "see the system's network settings; WSAStartup's error is the cause"},
+    [WSASEC_REASON_NO_LIBRARY] = {WSASEC_WSAEOPNOTSUPP, "fwpuclnt.dll cannot be loaded from the system's folder",
+                                  "use Windows Vista or newer, not Nano Server"},
+    [WSASEC_REASON_NO_FUNCTION] = {WSASEC_WSAEOPNOTSUPP, "this system's fwpuclnt.dll lacks the function",
+                                   "use Windows Vista or newer, not Nano Server"},
+    [WSASEC_REASON_WINE] = {WSASEC_WSAEOPNOTSUPP, "this Wine does not implement the function",
+                            "use Windows, or the Linux build of wsasec"},
+    [WSASEC_REASON_PENDING] = {WSASEC_WSA_IO_PENDING, "the call is under way",
+                               "keep its memory until it is completed"},
+    [WSASEC_REASON_REFUSED] = {WSASEC_WSAEACCES, "the system refuses the call",
+                               "see the rights of the account, and the system's IPsec policy"},
+    [WSASEC_REASON_SERVICES] = {WSASEC_WSAENETDOWN, "the system's IPsec does not run",
+                                "start the services BFE, IKEEXT and PolicyAgent"},
 };
 
 static const char *const steps[WSASEC_STEP_COUNT] = {
@@ -130,6 +144,13 @@ static const char *const steps[WSASEC_STEP_COUNT] = {
     [WSASEC_STEP_CONNECT] = "connect",
     [WSASEC_STEP_ACCEPT] = "accept",
     [WSASEC_STEP_LISTENER] = "listener",
+    [WSASEC_STEP_LIBRARY] = "fwpuclnt.dll",
+    [WSASEC_STEP_SECURE] = "WSASetSocketSecurity",
+    [WSASEC_STEP_QUERY] = "WSAQuerySocketSecurity",
+    [WSASEC_STEP_SET_NAME] = "WSASetSocketPeerTargetName",
+    [WSASEC_STEP_DELETE_NAME] = "WSADeleteSocketPeerTargetName",
+    [WSASEC_STEP_IMPERSONATE] = "WSAImpersonateSocketPeer",
+    [WSASEC_STEP_REVERT] = "WSARevertImpersonation",
 };
 
 int32_t wsasec_fail(wsasec_status *status, unsigned step, unsigned reason, int32_t os_error)

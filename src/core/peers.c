@@ -31,8 +31,6 @@ int32_t wsasec_query_socket_security(wsasec_socket socket, const void *template_
     uint32_t needed = sizeof(wsasec_socket_security_query_info);
     int32_t code = inspect_kind(socket, &facts, status);
 
-    (void)overlapped;
-    (void)completion_routine;
     if (code)
         return code;
     if (!info_len || (!template_ && (template_len || facts.type == WSASEC_TYPE_DGRAM)))
@@ -55,7 +53,8 @@ int32_t wsasec_query_socket_security(wsasec_socket socket, const void *template_
         *info_len = needed;
         return wsasec_fail(status, WSASEC_STEP_BUFFER, WSASEC_REASON_BUFFER_TOO_SHORT, 0);
     }
-    return wsasec_backend_query(socket, template_, info, info_len, status);
+    return wsasec_backend_query(socket, template_, template_len, info, info_len, overlapped, completion_routine,
+                                status);
 }
 
 int32_t wsasec_set_socket_peer_target_name(wsasec_socket socket, const void *name, uint32_t name_len,
@@ -66,8 +65,6 @@ int32_t wsasec_set_socket_peer_target_name(wsasec_socket socket, const void *nam
     const size_t fixed = offsetof(wsasec_socket_peer_target_name, AllStrings);
     int32_t code = inspect_kind(socket, &facts, status);
 
-    (void)overlapped;
-    (void)completion_routine;
     if (code)
         return code;
     if (!name)
@@ -86,7 +83,7 @@ int32_t wsasec_set_socket_peer_target_name(wsasec_socket socket, const void *nam
         return wsasec_fail(status, WSASEC_STEP_SETTINGS, WSASEC_REASON_STRING_LENGTH, 0);
     if (facts.type == WSASEC_TYPE_DGRAM && !names_a_peer(&in.PeerAddress))
         return wsasec_fail(status, WSASEC_STEP_SETTINGS, WSASEC_REASON_PEER_ADDRESS, 0);
-    return wsasec_backend_set_peer_name(socket, name, name_len, status);
+    return wsasec_backend_set_peer_name(socket, name, name_len, overlapped, completion_routine, status);
 }
 
 int32_t wsasec_delete_socket_peer_target_name(wsasec_socket socket, const void *peer, uint32_t peer_len,
@@ -96,13 +93,11 @@ int32_t wsasec_delete_socket_peer_target_name(wsasec_socket socket, const void *
     struct wsasec_facts facts;
     int32_t code = inspect_kind(socket, &facts, status);
 
-    (void)overlapped;
-    (void)completion_routine;
     if (code)
         return code;
     if (!peer)
         return wsasec_fail(status, WSASEC_STEP_BUFFER, WSASEC_REASON_NULL_POINTER, 0);
-    return wsasec_backend_delete_peer_name(socket, peer, peer_len, status);
+    return wsasec_backend_delete_peer_name(socket, peer, peer_len, overlapped, completion_routine, status);
 }
 
 int32_t wsasec_impersonate_socket_peer(wsasec_socket socket, const void *peer, uint32_t peer_len,

@@ -122,9 +122,21 @@ int32_t wsasec_admit(const struct wsasec_request *request, const struct wsasec_f
     return code;
 }
 
+/* Of the system's own call, which may check what was not asked before, or still be under way. */
+static int found_by_a_check(const wsasec_status *status)
+{
+    return status->step >= WSASEC_STEP_DESCRIPTOR && status->step <= WSASEC_STEP_SETTINGS;
+}
+
 int32_t wsasec_conclude(const struct wsasec_request *request, const struct wsasec_facts *facts,
                         wsasec_socket socket, int32_t code, wsasec_status *status)
 {
+    if (code && status->reason == WSASEC_REASON_PENDING) /* still claimed; see wsasec_overlapped_done() */
+        return code;
+    if (code && found_by_a_check(status)) {
+        wsasec_socket_release(socket, facts->identity);
+        return code;
+    }
     if (code) {
         block(socket, status);
         status->profile = request->profile_number;
@@ -139,7 +151,7 @@ int32_t wsasec_secure_one(const struct wsasec_request *request, struct wsasec_pl
     struct wsasec_facts facts;
     int32_t code;
 
-    if (wsasec_backend_inspect(socket, &facts, status))
+    if (wsasec_backend_inspect_to_secure(request, socket, &facts, status))
         return wsasec_uninspected(socket, status);
     code = wsasec_admit(request, &facts, socket, status);
     if (code)
@@ -156,14 +168,30 @@ int32_t wsasec_set_socket_security(wsasec_socket socket, const void *settings, u
     struct wsasec_readiness readiness = {0};
     wsasec_status own;
 
-    (void)overlapped;
-    (void)completion_routine;
     if (!status)
         status = &own;
     memset(status, 0, sizeof *status);
     wsasec_settings_read(settings, settings_len, &request);
+    request.overlapped = overlapped;
+    request.completion_routine = completion_routine;
     wsasec_backend_plan(&request, &plan);
     return wsasec_secure_one(&request, &plan, &readiness, socket, status);
+}
+
+int32_t wsasec_overlapped_done(wsasec_socket socket, const void *settings, uint32_t settings_len, int32_t error,
+                               wsasec_status *status)
+{
+    struct wsasec_request request;
+    const struct wsasec_facts facts = {.identity = wsasec_socket_identity(socket)};
+    wsasec_status own;
+    int32_t code;
+
+    if (!status)
+        status = &own;
+    memset(status, 0, sizeof *status);
+    wsasec_settings_read(settings, settings_len, &request);
+    code = error ? wsasec_backend_fail(WSASEC_STEP_SECURE, error, status) : 0;
+    return wsasec_conclude(&request, &facts, socket, code, status);
 }
 
 const wsasec_profile *wsasec_profile_of(wsasec_socket socket)

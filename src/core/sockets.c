@@ -41,6 +41,13 @@ enum wsasec_claim wsasec_socket_claim(wsasec_socket socket, uint64_t identity)
                                                                                        : WSASEC_CLAIM_TAKEN;
 }
 
+uint64_t wsasec_socket_identity(wsasec_socket socket)
+{
+    const struct entry *entry = entry_of(socket, 0);
+
+    return entry ? atomic_load(&entry->identity) : 0;
+}
+
 void wsasec_socket_settle(wsasec_socket socket, uint64_t identity, uint16_t profile, enum wsasec_outcome outcome)
 {
     struct entry *entry = entry_of(socket, 0);

@@ -85,6 +85,18 @@ int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts,
     return 0;
 }
 
+int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, wsasec_socket socket,
+                                         struct wsasec_facts *facts, wsasec_status *status)
+{
+    (void)request; /* the kernel finds out nothing by itself */
+    return wsasec_backend_inspect(socket, facts, status);
+}
+
+int wsasec_backend_has_profiles(void)
+{
+    return 1;
+}
+
 uint16_t wsasec_backend_bound_reason(wsasec_socket socket)
 {
     struct sockaddr_storage peer;

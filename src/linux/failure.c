@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "failure.h"
 
+#include "../backend.h"
+
 #include <errno.h>
 
 static unsigned reason_of(int error)
@@ -62,4 +64,9 @@ static int is_ordinary(unsigned step)
 int32_t wsasec_fail_errno(wsasec_status *status, unsigned step, int error)
 {
     return wsasec_fail(status, step, is_ordinary(step) ? reason_of_ordinary(step, error) : reason_of(error), error);
+}
+
+int32_t wsasec_backend_fail(unsigned step, int32_t error, wsasec_status *status)
+{
+    return wsasec_fail_errno(status, step, error);
 }

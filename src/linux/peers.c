@@ -11,31 +11,38 @@ static int32_t refuse(wsasec_status *status)
     return wsasec_fail(status, WSASEC_STEP_NONE, WSASEC_REASON_NOT_IMPLEMENTED, 0);
 }
 
-int32_t wsasec_backend_query(wsasec_socket socket, const void *template_, void *info, uint32_t *info_len,
-                             wsasec_status *status)
+int32_t wsasec_backend_query(wsasec_socket socket, const void *template_, uint32_t template_len, void *info,
+                             uint32_t *info_len, void *overlapped, void *completion_routine, wsasec_status *status)
 {
     (void)socket;
     (void)template_;
+    (void)template_len;
     (void)info;
     (void)info_len;
+    (void)overlapped;
+    (void)completion_routine;
     return refuse(status);
 }
 
-int32_t wsasec_backend_set_peer_name(wsasec_socket socket, const void *name, uint32_t name_len,
-                                     wsasec_status *status)
+int32_t wsasec_backend_set_peer_name(wsasec_socket socket, const void *name, uint32_t name_len, void *overlapped,
+                                     void *completion_routine, wsasec_status *status)
 {
     (void)socket;
     (void)name;
     (void)name_len;
+    (void)overlapped;
+    (void)completion_routine;
     return refuse(status);
 }
 
-int32_t wsasec_backend_delete_peer_name(wsasec_socket socket, const void *peer, uint32_t peer_len,
-                                        wsasec_status *status)
+int32_t wsasec_backend_delete_peer_name(wsasec_socket socket, const void *peer, uint32_t peer_len, void *overlapped,
+                                        void *completion_routine, wsasec_status *status)
 {
     (void)socket;
     (void)peer;
     (void)peer_len;
+    (void)overlapped;
+    (void)completion_routine;
     return refuse(status);
 }
 

@@ -35,6 +35,28 @@ int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts,
     return 0;
 }
 
+int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, wsasec_socket socket,
+                                         struct wsasec_facts *facts, wsasec_status *status)
+{
+    if (!the_double.checks_itself || request->buffer_reason || request->member_reason)
+        return wsasec_backend_inspect(socket, facts, status);
+    note('U');
+    *facts = (struct wsasec_facts){.identity = the_double.facts.identity,
+                                   .family = WSASEC_FAMILY_UNASKED,
+                                   .type = WSASEC_TYPE_UNASKED};
+    return 0;
+}
+
+int wsasec_backend_has_profiles(void)
+{
+    return !the_double.checks_itself;
+}
+
+int32_t wsasec_backend_fail(unsigned step, int32_t error, wsasec_status *status)
+{
+    return wsasec_fail(status, step, WSASEC_REASON_NO_MEMORY, error);
+}
+
 uint16_t wsasec_backend_bound_reason(wsasec_socket socket)
 {
     (void)socket;
@@ -72,7 +94,8 @@ int32_t wsasec_backend_apply(struct wsasec_plan *plan, const struct wsasec_facts
     (void)facts;
     note('A');
     atomic_fetch_add(&the_double.clock, the_double.cost[by]);
-    return the_double.apply_fails && concerns(socket) ? wsasec_fail(status, WSASEC_STEP_POLICY_IN, the_double.apply_fails, 8) : 0;
+    return the_double.apply_fails && concerns(socket) ? wsasec_fail(status, the_double.apply_step ? the_double.apply_step : WSASEC_STEP_POLICY_IN,
+                                                                    the_double.apply_fails, 8) : 0;
 }
 
 int32_t wsasec_backend_block(wsasec_socket socket)
@@ -112,11 +135,14 @@ int32_t wsasec_backend_capability(unsigned capability, wsasec_status *status)
     return (int32_t)capability & 1;
 }
 
-int32_t wsasec_backend_query(wsasec_socket socket, const void *template_, void *info, uint32_t *info_len,
-                             wsasec_status *status)
+int32_t wsasec_backend_query(wsasec_socket socket, const void *template_, uint32_t template_len, void *info,
+                             uint32_t *info_len, void *overlapped, void *completion_routine, wsasec_status *status)
 {
     (void)socket;
     (void)template_;
+    (void)template_len;
+    (void)overlapped;
+    (void)completion_routine;
     (void)info;
     (void)info_len;
     (void)status;
@@ -124,8 +150,11 @@ int32_t wsasec_backend_query(wsasec_socket socket, const void *template_, void *
     return 0;
 }
 
-int32_t wsasec_backend_set_peer_name(wsasec_socket socket, const void *name, uint32_t name_len, wsasec_status *status)
+int32_t wsasec_backend_set_peer_name(wsasec_socket socket, const void *name, uint32_t name_len, void *overlapped,
+                                     void *completion_routine, wsasec_status *status)
 {
+    (void)overlapped;
+    (void)completion_routine;
     (void)socket;
     (void)name;
     (void)name_len;
@@ -134,9 +163,11 @@ int32_t wsasec_backend_set_peer_name(wsasec_socket socket, const void *name, uin
     return 0;
 }
 
-int32_t wsasec_backend_delete_peer_name(wsasec_socket socket, const void *peer, uint32_t peer_len,
-                                        wsasec_status *status)
+int32_t wsasec_backend_delete_peer_name(wsasec_socket socket, const void *peer, uint32_t peer_len, void *overlapped,
+                                        void *completion_routine, wsasec_status *status)
 {
+    (void)overlapped;
+    (void)completion_routine;
     (void)socket;
     (void)peer;
     (void)peer_len;

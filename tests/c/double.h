@@ -14,6 +14,8 @@ struct double_backend {
     unsigned inspect_fails; /* a reason, or 0 */
     unsigned ready_fails;
     unsigned apply_fails;
+    unsigned apply_step; /* if not 0: where it fails */
+    int checks_itself;   /* as Windows does, which has no profiles either */
     int block_fails;
     unsigned make_fails;
     unsigned equip_fails;
@@ -25,7 +27,7 @@ struct double_backend {
     _Atomic wsasec_socket next_socket;
     _Atomic uint64_t clock; /* goes forward a microsecond with each look */
     _Atomic uint64_t cost[WSASEC_METHOD_COUNT]; /* what an apply adds to that, by the method it is called by */
-    /* what it was asked, in order: I inspect, B bound reason, R ready, A apply, X block, M make, E equip,
+    /* what it was asked, in order: I inspect, U left that to the system, B bound reason, R ready, A apply, X block, M make, E equip,
      * C close; q n d i r: the other five; O open a ring, o close it; T a thread starts;
      * L accept and tell the identity, l accept, a apply to an accepted socket, S silence it, Q abandon it */
     char calls[65536];

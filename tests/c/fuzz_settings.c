@@ -13,6 +13,11 @@ static uint32_t word(const uint8_t *at)
     return value;
 }
 
+int wsasec_backend_has_profiles(void)
+{
+    return 1;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct wsasec_request request;

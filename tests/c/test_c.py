@@ -14,7 +14,7 @@ ROOT = HERE.parent.parent
 CORE = sorted((ROOT / "src/core").glob("*.c"))
 LINUX = sorted([*(ROOT / "src/linux").glob("*.c"), *(ROOT / "src/linux/load").glob("*.c")])
 URING = sorted((ROOT / "src/linux/uring").glob("*.c"))
-NO_URING = sorted((ROOT / "src/linux/no_uring").glob("*.c"))
+NO_URING = sorted((ROOT / "src/no_ring").glob("*.c"))
 
 WARNINGS = ["-std=c11", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 MEMORY = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

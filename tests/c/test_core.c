@@ -502,8 +502,65 @@ static void test_accept(void)
     CHECK(wsasec_accept(5, 2, &socket, NULL, NULL, NULL) == -WSASEC_WSAEINVAL);
 }
 
+/* As on Windows: its own call finds out what is wrong with a socket, and may be completed later. */
+static void test_a_system_that_checks_itself(void)
+{
+    wsasec_socket_security_settings_ipsec in;
+    wsasec_status status;
+
+    memset(&in, 0, sizeof in);
+    in.SecurityProtocol = WSASEC_SOCKET_SECURITY_PROTOCOL_IPSEC;
+    in.SecurityFlags = WSASEC_SOCKET_SETTINGS_GUARANTEE_ENCRYPTION;
+    in.AuthipQMPolicyKey.data1 = in.AuthipMMPolicyKey.data2 = 77; /* what it names is the system's affair */
+
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.checks_itself = 1;
+    CHECK(set(&in, sizeof in, &status) == 0);
+    CALLS("URA");
+    CHECK(wsasec_profile_of(5));
+
+    /* What it will not be asked is asked before: the errors are in the same order. */
+    fresh(WSASEC_TYPE_OTHER);
+    the_double.checks_itself = 1;
+    CHECK(set(&in, sizeof in - 1, &status) == -WSASEC_WSAEMSGSIZE);
+    in.IpsecFlags = 0x10;
+    CHECK(set(&in, sizeof in, &status) == -WSASEC_WSAEINVAL && status.step == WSASEC_STEP_KIND);
+    in.IpsecFlags = 0;
+    CALLS("II");
+
+    /* A wrong call leaves the socket as it was. */
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.checks_itself = 1;
+    the_double.apply_fails = WSASEC_REASON_CONNECTED;
+    the_double.apply_step = WSASEC_STEP_STATE;
+    CHECK(set(&in, sizeof in, &status) == -WSASEC_WSAEISCONN && status.flags == 0);
+    CALLS("URA");
+    again();
+    CHECK(set(&in, sizeof in, &status) == 0);
+
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.checks_itself = 1;
+    the_double.apply_fails = WSASEC_REASON_PENDING;
+    the_double.apply_step = WSASEC_STEP_SECURE;
+    CHECK(set(&in, sizeof in, &status) == -WSASEC_WSA_IO_PENDING && status.flags == 0);
+    CHECK(!wsasec_profile_of(5));
+    CHECK(wsasec_overlapped_done(5, &in, sizeof in, 0, &status) == 0);
+    CHECK(wsasec_profile_of(5));
+
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.checks_itself = 1;
+    the_double.apply_fails = WSASEC_REASON_PENDING;
+    CHECK(set(NULL, 0, &status) == -WSASEC_WSA_IO_PENDING);
+    again();
+    CHECK(wsasec_overlapped_done(5, NULL, 0, 1450, &status) == -WSASEC_WSAENOBUFS);
+    CHECK(status.flags == WSASEC_STATUS_BLOCKED && status.os_error == 1450);
+    CALLS("X");
+    CHECK(!wsasec_profile_of(5));
+}
+
 int main(void)
 {
+    test_a_system_that_checks_itself();
     test_order();
     test_a_failed_step_blocks();
     test_once();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Built where there is no liburing. */
-#include "../../backend.h"
-#include "../../core/errors.h"
+/* Built where the system has no io_uring, or there is no liburing. */
+#include "../backend.h"
+#include "../core/errors.h"
 
 struct wsasec_ring *wsasec_backend_ring_open(wsasec_status *status)
 {

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The backend of Windows: its own WSASetSocketSecurity. */
+#include "../backend.h"
+
+#include <string.h>
+#include <winsock2.h>
+
+#include "failure.h"
+#include "library.h"
+
+struct plan {
+    const struct wsasec_library *library; /* NULL: the status tells why */
+    const struct wsasec_request *request;
+    wsasec_status status;
+};
+_Static_assert(sizeof(struct plan) <= sizeof(struct wsasec_plan), "a plan has room");
+
+int wsasec_backend_has_profiles(void)
+{
+    return 0;
+}
+
+void wsasec_backend_plan(const struct wsasec_request *request, struct wsasec_plan *opaque)
+{
+    struct plan *plan = (struct plan *)(void *)opaque->bytes;
+
+    plan->request = request;
+    plan->library = wsasec_library_get(&plan->status);
+}
+
+/* The services that do the work tell by the call itself whether they are there. */
+int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct wsasec_facts *facts,
+                             wsasec_socket socket, wsasec_status *status)
+{
+    (void)request;
+    (void)facts;
+    (void)socket;
+    (void)status;
+    return 0;
+}
+
+/* What a socket is that Windows finds invalid: the code is Windows', the words may say more. */
+static unsigned why_invalid(wsasec_socket socket)
+{
+    struct wsasec_facts facts;
+    wsasec_status status;
+
+    if (wsasec_backend_inspect(socket, &facts, &status))
+        return status.reason;
+    if (facts.family == WSASEC_FAMILY_OTHER)
+        return WSASEC_REASON_FAMILY;
+    if (facts.type == WSASEC_TYPE_OTHER)
+        return WSASEC_REASON_TYPE;
+    return facts.bound ? wsasec_backend_bound_reason(socket) : WSASEC_REASON_SYSTEM;
+}
+
+static int32_t explain(wsasec_socket socket, int32_t error, wsasec_status *status)
+{
+    const int32_t code = wsasec_fail_winsock(status, WSASEC_STEP_SECURE, error);
+
+    switch (error) {
+    case WSAENOTSOCK:
+        status->step = WSASEC_STEP_DESCRIPTOR;
+        break;
+    case WSAEAFNOSUPPORT:
+        status->step = WSASEC_STEP_KIND;
+        break;
+    case WSAEISCONN:
+        status->step = WSASEC_STEP_STATE;
+        break;
+    case WSAEINVAL:
+        status->reason = (uint16_t)why_invalid(socket);
+        if (status->reason != WSASEC_REASON_SYSTEM)
+            status->step = WSASEC_STEP_STATE;
+        break;
+    default:
+        break;
+    }
+    return code;
+}
+
+int32_t wsasec_backend_apply(struct wsasec_plan *opaque, const struct wsasec_facts *facts, wsasec_socket socket,
+                             wsasec_status *status)
+{
+    const struct plan *plan = (const struct plan *)(const void *)opaque->bytes;
+    const struct wsasec_request *request = plan->request;
+
+    (void)facts;
+    if (!plan->library) {
+        *status = plan->status;
+        return status->code;
+    }
+    if (plan->library->set_socket_security((SOCKET)socket, request->settings, request->settings_len,
+                                           request->overlapped,
+                                           wsasec_routine(request->completion_routine)) == 0)
+        return 0;
+    return explain(socket, WSAGetLastError(), status);
+}
+
+int32_t wsasec_backend_apply_fresh(struct wsasec_plan *plan, const struct wsasec_facts *facts, wsasec_socket socket,
+                                   wsasec_status *status)
+{
+    return wsasec_backend_apply(plan, facts, socket, status);
+}
+
+/* Accepted sockets are protected as their listener is, by Windows. */
+int32_t wsasec_backend_apply_accepted(struct wsasec_plan *plan, const struct wsasec_facts *facts,
+                                      wsasec_socket socket, wsasec_status *status)
+{
+    (void)plan;
+    (void)facts;
+    (void)socket;
+    (void)status;
+    return 0;
+}
+
+/* Nothing does that here without a privilege; the caller is told, and closes it. */
+int32_t wsasec_backend_block(wsasec_socket socket)
+{
+    (void)socket;
+    return -WSASEC_WSAEOPNOTSUPP;
+}
+
+int32_t wsasec_backend_options(const struct wsasec_request *request, struct wsasec_plan *plan, int address_family,
+                               wsasec_option *options, size_t *count, wsasec_status *status)
+{
+    (void)request;
+    (void)plan;
+    (void)address_family;
+    (void)options;
+    (void)count;
+    return wsasec_fail(status, WSASEC_STEP_NONE, WSASEC_REASON_NOT_IMPLEMENTED, 0);
+}
+
+int32_t wsasec_backend_guard_state(const wsasec_profile *profile, int address_family, wsasec_status *status)
+{
+    (void)profile;
+    (void)address_family;
+    return wsasec_fail(status, WSASEC_STEP_NONE, WSASEC_REASON_NOT_IMPLEMENTED, 0);
+}
+
+void wsasec_backend_release(void)
+{
+}
+
+int32_t wsasec_backend_capability(unsigned capability, wsasec_status *status)
+{
+    wsasec_status own;
+
+    if (capability != WSASEC_CAPABILITY_SOCKET_POLICY)
+        return wsasec_fail(status, WSASEC_STEP_NONE, WSASEC_REASON_NOT_IMPLEMENTED, 0);
+    return wsasec_library_get(&own) != NULL;
+}

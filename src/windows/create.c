@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making sockets for batches, and closing them. */
+#include "../backend.h"
+
+#include <winsock2.h>
+#include <ws2tcpip.h>
+
+#include "failure.h"
+#include "inspect.h"
+#include "library.h"
+
+int32_t wsasec_backend_check_spec(const wsasec_batch_spec *spec, wsasec_status *status)
+{
+    const size_t size = spec->address_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+
+    if (spec->address_family != AF_INET && spec->address_family != AF_INET6)
+        return wsasec_fail(status, WSASEC_STEP_KIND, WSASEC_REASON_FAMILY, 0);
+    if (spec->type != SOCK_STREAM && spec->type != SOCK_DGRAM)
+        return wsasec_fail(status, WSASEC_STEP_KIND, WSASEC_REASON_TYPE, 0);
+    if ((spec->source_count && spec->source_size != size) ||
+        (spec->flags & WSASEC_BATCH_NODELAY && spec->type != SOCK_STREAM))
+        return wsasec_fail(status, WSASEC_STEP_CREATE, WSASEC_REASON_SPECIFICATION, 0);
+    return wsasec_winsock_start(status);
+}
+
+int32_t wsasec_backend_make(const wsasec_batch_spec *spec, wsasec_socket *made, struct wsasec_facts *facts,
+                            wsasec_status *status)
+{
+    const SOCKET fresh = WSASocketW(spec->address_family, spec->type, 0, NULL, 0,
+                                    WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+    u_long on = 1;
+
+    if (fresh == INVALID_SOCKET)
+        return wsasec_fail_winsock(status, WSASEC_STEP_CREATE, WSAGetLastError());
+    if (fresh > INT32_MAX || ioctlsocket(fresh, FIONBIO, &on)) {
+        const int32_t error = fresh > INT32_MAX ? WSAEMFILE : WSAGetLastError();
+
+        closesocket(fresh);
+        return wsasec_fail_winsock(status, WSASEC_STEP_CREATE, error);
+    }
+    wsasec_facts_of_fresh(spec->address_family, spec->type, facts);
+    *made = (wsasec_socket)fresh;
+    return 0;
+}
+
+static int set(wsasec_socket socket, int level, int name, int value)
+{
+    return setsockopt((SOCKET)socket, level, name, (const char *)&value, sizeof value);
+}
+
+int32_t wsasec_backend_equip(const wsasec_batch_spec *spec, size_t index, wsasec_socket socket,
+                             wsasec_status *status)
+{
+    const unsigned char *source;
+
+    if ((spec->flags & WSASEC_BATCH_NODELAY && set(socket, IPPROTO_TCP, TCP_NODELAY, 1)) ||
+        (spec->send_buffer && set(socket, SOL_SOCKET, SO_SNDBUF, spec->send_buffer)) ||
+        (spec->receive_buffer && set(socket, SOL_SOCKET, SO_RCVBUF, spec->receive_buffer)))
+        return wsasec_fail_winsock(status, WSASEC_STEP_OPTIONS, WSAGetLastError());
+    if (!spec->source_count)
+        return 0;
+    source = (const unsigned char *)spec->sources + index % spec->source_count * spec->source_size;
+    /* Or any program could take the port over with SO_REUSEADDR. A secured socket has it already. */
+    if (set(socket, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, 1) ||
+        bind((SOCKET)socket, (const struct sockaddr *)(const void *)source, (int)spec->source_size))
+        return wsasec_fail_winsock(status, WSASEC_STEP_BIND, WSAGetLastError());
+    return 0;
+}
+
+void wsasec_close_many(int32_t *sockets, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (sockets[i] >= 0)
+            closesocket((SOCKET)sockets[i]);
+        sockets[i] = -1;
+    }
+}
