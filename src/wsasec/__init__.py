@@ -12,7 +12,7 @@ from pathlib import Path as _Path
 from . import aio, traffic
 from ._wsasec import Histogram, method_costs, release_namespaces, secure, secure_many, socket_options
 from .accepting import accept
-from .batch import SocketBatch, raise_descriptor_limit
+from .batch import SocketBatch
 from .connections import ConnectError, ConnectReport
 from .constants import (
     SOCKET_ERROR,
@@ -31,6 +31,7 @@ from .constants import (
     SocketInfo,
     Winsock,
 )
+from .descriptor_limit import raise_descriptor_limit
 from .errors import BatchError, SecurityError
 from .first_use import SecurityWarning
 from .listener import Listener, ListenerCounts

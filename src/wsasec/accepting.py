@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import errno
 import math
-import os
-import select
 import socket as _socket
 import struct
+import sys
 import time
 from typing import Any
 
 from . import _wsasec
-from .sockets import wait_for
+from .readiness import wait_for
+from .sockets import system_error
 
 __all__ = ["accept"]
+
+# The connection had ended before it was accepted; Windows says so by the second.
+_GONE = (errno.ECONNABORTED, errno.ECONNRESET) if sys.platform == "win32" else (errno.ECONNABORTED,)
 
 
 def unpack_address(packed: bytes) -> tuple[Any, ...]:
@@ -58,14 +61,15 @@ def accept(sock: _socket.socket) -> tuple[_socket.socket, Any]:
     # Without a time-out accept() itself waits; but the descriptor may be non-blocking all the same.
     poll = bool(timeout)
     while True:
-        if poll and not wait_for(sock, select.POLLIN, deadline):
+        if poll and not wait_for(sock, "read", deadline):
             raise TimeoutError("timed out")
         answer = _wsasec.accept_descriptor(sock)
         if not isinstance(answer, int):
             break
-        if answer == errno.EINTR or (answer in (errno.EAGAIN, errno.ECONNABORTED) and timeout != 0.0):
-            poll = poll or answer == errno.EAGAIN
+        nothing_waits = answer in (errno.EAGAIN, errno.EWOULDBLOCK)  # two numbers on Windows
+        if answer == errno.EINTR or ((nothing_waits or answer in _GONE) and timeout != 0.0):
+            poll = poll or nothing_waits
             continue
-        raise OSError(answer, os.strerror(answer))
+        raise system_error(answer)
     number, address = answer
     return _socket.socket(sock.family, sock.type, sock.proto, number), unpack_address(address)

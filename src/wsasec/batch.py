@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import resource
 import socket as _socket
 import struct
 import warnings
@@ -15,13 +13,14 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _wsasec
+from .descriptor_limit import descriptor_limits, raise_descriptor_limit
 from .errors import BatchError, SecurityError
 from .settings import SettingsBase
 
 if TYPE_CHECKING:
     from .connections import Address, ConnectReport
 
-__all__ = ["SocketBatch", "raise_descriptor_limit"]
+__all__ = ["SocketBatch"]
 
 _PLAIN = 1
 _NODELAY = 2
@@ -30,14 +29,6 @@ _I32 = 0x7FFFFFFF
 U32 = 0xFFFFFFFF
 
 Source = str | tuple[str, int]
-
-
-def raise_descriptor_limit() -> int:
-    """Raise RLIMIT_NOFILE's soft limit to its hard limit; return the limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
 
 
 def check_range(name: str, value: int, lowest: int, highest: int) -> None:
@@ -325,7 +316,7 @@ class SocketBatch(_wsasec.Descriptors):
             for number in numbers:
                 if number >= 0:
                     with suppress(OSError):
-                        os.close(number)
+                        _socket.close(number)
             raise
         return made
 
@@ -361,7 +352,7 @@ def _explained(error: SecurityError, made: int, wanted: int) -> SecurityError:
     """Say at the descriptor limit how many sockets there were, and what to set."""
     if error.winsock.name != "WSAEMFILE" or error.errno != errno.EMFILE:
         return error
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = descriptor_limits()
     if soft < hard:
         remedy = f"raise_limit=True raises it to the hard limit of {hard}"
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 from . import _wsasec, profiles
@@ -30,7 +31,8 @@ def kernel_without_esp() -> bool:
 
 def prepare() -> None:
     """Read the profiles, and say so where secured sockets can send nothing."""
-    profiles.active()
+    if sys.platform != "win32":  # there the policies are the system's
+        profiles.active()
     if kernel_without_esp():
         warnings.warn(
             "this kernel has no ESP (CONFIG_INET_ESP): sockets are secured, and nothing can be sent on them; "

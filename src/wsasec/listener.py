@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import os
 import socket as _socket
+import sys
 import warnings
 import weakref
 from collections.abc import Sequence
@@ -63,6 +64,9 @@ class ListenerCounts:
 
 def _widen(sock: _socket.socket, size: int) -> None:
     """Set the receive buffer, past the system's limit where that is allowed."""
+    if sys.platform == "win32":  # without a limit
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, size)
+        return
     try:
         sock.setsockopt(_socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
     except PermissionError:
@@ -70,6 +74,8 @@ def _widen(sock: _socket.socket, size: int) -> None:
 
 
 def _shares_port(sock: _socket.socket) -> bool:
+    if sys.platform == "win32":
+        return not sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_EXCLUSIVEADDRUSE)
     options = [_socket.SO_REUSEPORT]
     if sock.type == _socket.SOCK_DGRAM:
         options.append(_socket.SO_REUSEADDR)
@@ -179,6 +185,14 @@ class Listener(_wsasec.ListenerEngine):
     ) -> None:
         if secure:
             _wsasec.secure(sock, settings)
+        if sys.platform == "win32":
+            # SO_REUSEADDR there is what SO_REUSEPORT is elsewhere, and not needed beside TIME_WAIT.
+            if not reuse_port:
+                sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_EXCLUSIVEADDRUSE, 1)
+            else:
+                sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+            sock.bind(tuple(address or ()))
+            return
         if sock.type == _socket.SOCK_STREAM:
             sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
         if reuse_port:

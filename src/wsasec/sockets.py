@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import socket as _socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from . import _wsasec, profiles
 from .constants import SOCKET_ERROR, Winsock
 from .errors import SecurityError
 from .first_use import kernel_without_esp
+from .readiness import wait_for
 
 __all__ = ["WSAGetLastError", "WSASetSocketSecurity", "connect"]
 
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
-
-LONGEST_WAIT: Final = 24 * 86400.0
-"""Seconds that poll() and the time-out of a socket can say: their milliseconds end at 2**31."""
 
 _last_error = threading.local()
 
@@ -33,6 +31,13 @@ def pauses(deadline: float) -> Iterator[float]:
     while (left := deadline - time.monotonic()) > 0:
         yield min(pause, left)
         pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def system_error(code: int) -> OSError:
+    """Make the error of a number that a call on a socket ended with, as the socket module makes it."""
+    if sys.platform == "win32":
+        return OSError(0, os.strerror(code), None, code)
+    return OSError(code, os.strerror(code))
 
 
 def begin_connect(sock: _socket.socket, address: Any) -> int:
@@ -46,35 +51,18 @@ def begin_connect(sock: _socket.socket, address: Any) -> int:
 
     """
     error = sock.connect_ex(address)
+    if sys.platform == "win32" and error == errno.WSAEWOULDBLOCK:
+        return errno.EINPROGRESS
     if error in (0, errno.EINPROGRESS, errno.EAGAIN):
         return error
-    raise OSError(error, os.strerror(error))
+    raise system_error(error)
 
 
 def end_connect(sock: _socket.socket) -> None:
     """Raise the error that a connection in progress ended with, if it did."""
     error = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
     if error:
-        raise OSError(error, os.strerror(error))
-
-
-def wait_for(sock: _socket.socket, event: int, deadline: float) -> bool:
-    """Wait for an event of poll(), until the deadline (of time.monotonic()) or without end (math.inf).
-
-    Returns:
-        Whether it came. True also for what is not open, as the next call tells.
-
-    """
-    if sock.fileno() < 0:
-        return True
-    poll = select.poll()
-    poll.register(sock, event)
-    while True:
-        left = max(0.0, deadline - time.monotonic())
-        if poll.poll(min(left, LONGEST_WAIT) * 1000):
-            return True
-        if not left:
-            return False
+        raise system_error(error)
 
 
 def no_association(sock: _socket.socket | int, address: Any) -> SecurityError:
@@ -168,7 +156,7 @@ def connect(sock: _socket.socket, address: Any, timeout: float = 30.0) -> None:
         if state == errno.EAGAIN:
             raise no_association(sock, address)
         if state == errno.EINPROGRESS:
-            if not wait_for(sock, select.POLLOUT, deadline):
+            if not wait_for(sock, "write", deadline):
                 raise TimeoutError(errno.ETIMEDOUT, f"no answer from {address}")
             end_connect(sock)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -59,6 +60,10 @@ async def in_time(deadline: float, address: Any) -> AsyncIterator[None]:
 
 async def connect_resolved(sock: socket.socket, address: Any, deadline: float) -> None:
     """Connect to an address without names, until a deadline; see `connect`."""
+    if sys.platform == "win32":  # there the system negotiates while it connects
+        async with in_time(deadline, address):
+            await asyncio.get_running_loop().sock_connect(sock, address)
+        return
     state = begin_connect(sock, address)
     if state == errno.EAGAIN:
         state = await wait_for_association(sock, address, deadline)

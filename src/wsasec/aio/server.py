@@ -142,7 +142,8 @@ def _listener(info: tuple[Any, ...], settings: SettingsBase | None, *, reuse_add
         if family == socket.AF_INET6:
             # SKIP_FILTER_INSTANTIATION changes no socket; IPv4 has one of its own on the same port.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if reuse_address:
+        # On Windows nothing else is needed for that, and a port is exclusive or shared by it.
+        if reuse_address and sys.platform != "win32":
             # It lets a stream socket bind where old connections are in TIME_WAIT, never where another socket
             # listens: the port stays exclusive.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from .._wsasec import secure
+from ..readiness import LONGEST_WAIT
 from ..settings import SettingsBase
-from ..sockets import LONGEST_WAIT, check_timeout, connect
+from ..sockets import check_timeout, connect
 
 __all__ = ["TIMEOUT", "create_connection"]
 

@@ -13,6 +13,11 @@ tracker, which would outlive the fleet and keep the network namespace alive. The
 namespace of the thread that makes the `Fleet`.
 """
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError("wsasec.fleet is for Linux: on Windows one process has room for all sockets")
+
 from .fleet import Fleet
 from .results import FleetError, FleetResult, WorkerFailure, WorkerResult
 

@@ -17,7 +17,8 @@ from time import monotonic
 from typing import Any, Final, Literal
 
 from .. import first_use, profiles
-from ..sockets import LONGEST_WAIT, check_timeout
+from ..readiness import LONGEST_WAIT
+from ..sockets import check_timeout
 from .process import WorkerProcess
 from .results import FleetError, FleetResult, WorkerFailure, WorkerResult
 from .worker import GO, PROGRESS, RAISED, importing_main

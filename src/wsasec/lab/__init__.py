@@ -1,5 +1,10 @@
 """The lab: two hosts on one wire with security associations, in network namespaces or in a guest kernel."""
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError("wsasec.lab is for Linux: it is made of network namespaces")
+
 from .capture import Capture, Counts
 from .errors import LabError
 from .esp import esp_missing, kernel_has_esp
