@@ -70,7 +70,8 @@ def namespace() -> Iterator[None]:
 def lab() -> Iterator[Lab]:
     """Two hosts on one wire, with security associations."""
     if missing := missing_privileges() or esp_missing():
-        pytest.skip(f"needs {missing}: run it by `wsasec lab run -- python -m pytest ...`")
+        what = missing if isinstance(missing, str) else ", ".join(missing)
+        pytest.skip(f"needs {what}: run it by `wsasec lab run -- python -m pytest ...`")
     with Lab() as made:
         yield made
 

@@ -112,6 +112,7 @@ enum wsasec_reason {
     WSASEC_REASON_PENDING,
     WSASEC_REASON_REFUSED,
     WSASEC_REASON_SERVICES,
+    WSASEC_REASON_TIMED_OUT,
     WSASEC_REASON_COUNT
 };
 
@@ -274,6 +275,9 @@ enum wsasec_capability {
 
 /* Returns 1 (yes), 0 (no), or an error. */
 int32_t wsasec_capability(unsigned capability, wsasec_status *status);
+
+/* Overwrites memory that had secrets, such as settings with a password; no compiler leaves that out. */
+void wsasec_wipe(void *memory, size_t length);
 
 /* English, without a final full stop; never NULL. */
 const char *wsasec_reason_text(unsigned reason);

@@ -18,6 +18,7 @@ enum wsasec_method {
     WSASEC_METHOD_PLAIN,    /* one system call after the other */
     WSASEC_METHOD_IO_URING, /* many in one system call; a failed step ends those of its socket */
     WSASEC_METHOD_THREADS,  /* several threads share the sockets */
+    WSASEC_METHOD_OVERLAPPED, /* Windows: many calls under way at a time; for sockets that are there already */
     WSASEC_METHOD_COUNT
 };
 
@@ -85,6 +86,12 @@ wsasec_job *wsasec_job_create(int32_t *sockets, size_t count, const wsasec_batch
 
 /* Goes on for about so many nanoseconds. Returns 1 when all is done, else 0. */
 int wsasec_job_run(wsasec_job *job, uint64_t nanoseconds);
+
+/*
+ * Gives up what is under way, and what was not tried yet: with WSAETIMEDOUT as their codes the job is done. For jobs of
+ * wsasec_job_secure().
+ */
+void wsasec_job_time_out(wsasec_job *job);
 
 /* How many sockets have been tried. */
 size_t wsasec_job_done(const wsasec_job *job);

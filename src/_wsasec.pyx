@@ -6,6 +6,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.bytes cimport PyBytes_AsStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 cimport cython
+from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, intptr_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset

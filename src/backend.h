@@ -123,6 +123,28 @@ void wsasec_backend_ring_make(struct wsasec_ring *ring, const wsasec_batch_spec 
 void wsasec_backend_ring_apply(struct wsasec_ring *ring, struct wsasec_plan *plan, int fresh,
                                struct wsasec_member *members, size_t count);
 
+/*
+ * Overlapped calls: many under way at a time, each in a slot, for one thread. NULL after an error in the status. The
+ * request must live as long; its settings are copied.
+ */
+enum { WSASEC_WINDOW = 256 };
+struct wsasec_flight;
+struct wsasec_flight *wsasec_backend_flight_open(const struct wsasec_request *request, unsigned window,
+                                                 wsasec_status *status);
+
+/* As wsasec_backend_apply(), in a slot that is free; with WSASEC_REASON_PENDING the call is completed later. */
+int32_t wsasec_backend_flight_start(struct wsasec_flight *flight, unsigned slot, wsasec_socket socket,
+                                    wsasec_status *status);
+
+/* Waits so long for a call to be completed. Returns 1 with its slot, which is free now, and its error, or else 0. */
+int wsasec_backend_flight_land(struct wsasec_flight *flight, uint64_t nanoseconds, unsigned *slot, int32_t *error);
+
+/* Has the call of a slot, if there is one, completed soon, with an error. */
+void wsasec_backend_flight_cancel(struct wsasec_flight *flight, unsigned slot);
+
+/* Cancels what is under way. NULL is none. */
+void wsasec_backend_flight_close(struct wsasec_flight *flight);
+
 /* Processors that this thread may run on. */
 unsigned wsasec_backend_processors(void);
 

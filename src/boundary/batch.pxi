@@ -30,13 +30,14 @@ cdef extern from "wsasec_batch.h" nogil:
     wsasec_job *wsasec_job_create(int32_t *, size_t, const wsasec_batch_spec *, int32_t *, int, unsigned, unsigned,
                                   wsasec_status *)
     int wsasec_job_run(wsasec_job *, uint64_t)
+    void wsasec_job_time_out(wsasec_job *)
     size_t wsasec_job_done(const wsasec_job *)
     size_t wsasec_job_made(const wsasec_job *)
     size_t wsasec_job_end(wsasec_job *, wsasec_status *)
     void wsasec_close_many(int32_t *, size_t)
 
 
-METHODS = {"auto": 0, "plain": 1, "io_uring": 2, "threads": 3}
+METHODS = {"auto": 0, "plain": 1, "io_uring": 2, "threads": 3, "overlapped": 4}
 """How the system calls for many sockets are made; see `secure_many`."""
 
 cdef dict KINDS = {"secure": 0, "create": 1}
@@ -97,10 +98,10 @@ cdef unsigned thread_number(object threads) except? 0:
     return threads
 
 
-cdef int run_job(wsasec_job *job, size_t count, object progress, Descriptors batch) except -1:
+cdef int run_job(wsasec_job *job, size_t count, object progress, Descriptors batch, double deadline) except -1:
     """Run a job to its end; an exception (a signal's, or the callback's) leaves it where it is.
 
-    batch: what begin_use() returned for the sockets.
+    batch: what begin_use() returned for the sockets; deadline: of monotonic(), or infinite.
     """
     cdef int finished = 0
     cdef double told = monotonic()
@@ -110,6 +111,10 @@ cdef int run_job(wsasec_job *job, size_t count, object progress, Descriptors bat
         PyErr_CheckSignals()
         check_use(batch)
         if finished:
+            return 0
+        if deadline <= monotonic():
+            with nogil:
+                wsasec_job_time_out(job)
             return 0
         if progress is not None and monotonic() - told >= BETWEEN_REPORTS:
             progress(wsasec_job_done(job), count)
@@ -201,7 +206,7 @@ cdef class Descriptors:
         if job is NULL:
             raise failure(&first, None)
         try:
-            run_job(job, <size_t>count, progress, None)
+            run_job(job, <size_t>count, progress, None, INFINITY)
         except BaseException:
             wsasec_job_end(job, NULL)
             self._close()
@@ -322,7 +327,7 @@ cdef int end_use(Descriptors batch) except -1:
 
 
 cdef object codes_of(const int32_t[::1] fds, const void *data, uint32_t length, unsigned method, unsigned threads,
-                     object progress, Descriptors batch, wsasec_status *first, size_t *failed):
+                     object progress, Descriptors batch, double deadline, wsasec_status *first, size_t *failed):
     """Secure them all; the codes are Winsock's, positive."""
     cdef Py_ssize_t count = fds.shape[0]
     cdef Py_ssize_t i
@@ -338,7 +343,7 @@ cdef object codes_of(const int32_t[::1] fds, const void *data, uint32_t length, 
     if job is NULL:
         raise failure(first, None)
     try:
-        run_job(job, <size_t>count, progress, batch)
+        run_job(job, <size_t>count, progress, batch, deadline)
     finally:
         failed[0] = wsasec_job_end(job, first)
     if failed[0]:
@@ -361,7 +366,7 @@ cdef tuple numbers_of(object sockets):
     return view, sockets
 
 
-def secure_many(sockets, settings=None, *, errors="raise", method="auto", threads=0, progress=None):
+def secure_many(sockets, settings=None, *, errors="raise", method="auto", threads=0, progress=None, timeout=None):
     """Secure many sockets in one C loop without the GIL; every one is tried.
 
     Args:
@@ -370,12 +375,16 @@ def secure_many(sockets, settings=None, *, errors="raise", method="auto", thread
         settings: as for `secure`, the same for all.
         errors: "raise" or "return".
         method: how the system calls are made: "plain" (one after the other), "io_uring" (many at a time;
-            Linux 6.7), "threads" (several threads share the sockets), or "auto": what was measured to be
-            fastest in this process (`method_costs`), plain until something was and for less than 512
-            sockets. The result is the same.
+            Linux 6.7), "threads" (several threads share the sockets), "overlapped" (Windows: up to 256 calls
+            under way at a time, through a completion port), or "auto": what was measured to be fastest in
+            this process (`method_costs`), plain until something was and for less than 512 sockets. The
+            result is the same.
         threads: how many, for the methods "threads" and "auto"; 0 for one a processor.
         progress: called as progress(done, total) while the call lasts, at most 10 times a second. What it
             raises ends the call, as Ctrl-C does (within 100 ms); the sockets that were done stay secured.
+            Overlapped calls are cancelled then.
+        timeout: seconds, or None for no end. What is not done by then fails with WSAETIMEDOUT; a call that
+            has begun is cancelled where it is overlapped, and else is waited for.
 
     Returns:
         None; with ``errors="return"`` an ``array('i')`` of n Winsock codes by index, 0 for success.
@@ -395,6 +404,11 @@ def secure_many(sockets, settings=None, *, errors="raise", method="auto", thread
     cdef size_t failed
     cdef unsigned number = method_number(method)
     cdef unsigned lanes = thread_number(threads)
+    cdef double deadline = INFINITY
+    if timeout is not None:
+        from wsasec.sockets import check_timeout
+
+        deadline = check_timeout(timeout)
     if errors not in ("raise", "return"):
         raise ValueError(f"errors is 'raise' or 'return', not {errors!r}")
     buffer_of(settings, &data, &length)
@@ -402,7 +416,7 @@ def secure_many(sockets, settings=None, *, errors="raise", method="auto", thread
     get_ready()
     batch = begin_use(kept)
     try:
-        codes = codes_of(fds, data, length, number, lanes, progress, batch, &first, &failed)
+        codes = codes_of(fds, data, length, number, lanes, progress, batch, deadline, &first, &failed)
     finally:
         end_use(batch)
     if errors == "return":

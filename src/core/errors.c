@@ -123,6 +123,7 @@ static const struct {
                                "see the rights of the account, and the system's IPsec policy"},
     [WSASEC_REASON_SERVICES] = {WSASEC_WSAENETDOWN, "the system's IPsec does not run",
                                 "start the services BFE, IKEEXT and PolicyAgent"},
+    [WSASEC_REASON_TIMED_OUT] = {WSASEC_WSAETIMEDOUT, "it was not done by the deadline", "allow more time"},
 };
 
 static const char *const steps[WSASEC_STEP_COUNT] = {

@@ -60,6 +60,7 @@ static wsasec_job *make(const void *settings, uint32_t settings_len, int32_t *co
 static void drop(wsasec_job *job)
 {
     wsasec_backend_ring_close(job->ring);
+    wsasec_window_close(job->window);
     free(job);
 }
 
@@ -73,6 +74,16 @@ static wsasec_job *equip(wsasec_job *job, unsigned method, wsasec_status *status
         method = wsasec_trial_begin(&job->trial, job);
     takes_ring = method == WSASEC_METHOD_IO_URING || wsasec_trial_has(&job->trial, WSASEC_METHOD_IO_URING);
     job->method = method;
+    if (method == WSASEC_METHOD_OVERLAPPED) {
+        if (job->spec)
+            wsasec_fail(status, WSASEC_STEP_NONE, WSASEC_REASON_METHOD, 0);
+        else
+            job->window = wsasec_window_open(&job->request, status);
+        if (job->window)
+            return job;
+        drop(job);
+        return NULL;
+    }
     if (!takes_ring)
         return job;
     job->ring = wsasec_backend_ring_open(&own);
@@ -226,6 +237,12 @@ static void merge(wsasec_job *job, struct wsasec_lane *lane)
     lane->failed = 0;
 }
 
+static void merge_all(wsasec_job *job)
+{
+    for (unsigned i = 0; i < job->lane_count; i++)
+        merge(job, &job->lanes[i]);
+}
+
 void wsasec_job_stretch(wsasec_job *job, unsigned method, size_t to, uint64_t end)
 {
     switch (method) {
@@ -240,8 +257,18 @@ void wsasec_job_stretch(wsasec_job *job, unsigned method, size_t to, uint64_t en
         break;
     }
     take_back(job);
-    for (unsigned i = 0; i < job->lane_count; i++)
-        merge(job, &job->lanes[i]);
+    merge_all(job);
+}
+
+static void run_window(wsasec_job *job, uint64_t end)
+{
+    wsasec_window_run(job->window, job, end);
+    merge_all(job);
+}
+
+static int is_done(const wsasec_job *job)
+{
+    return job->next >= atomic_load(&job->limit) && !(job->window && job->window->busy);
 }
 
 int wsasec_job_run(wsasec_job *job, uint64_t nanoseconds)
@@ -253,20 +280,39 @@ int wsasec_job_run(wsasec_job *job, uint64_t nanoseconds)
         job->lanes[i].realm = 0;
         job->lanes[i].readiness.left = 0;
     }
-    while (job->next < atomic_load(&job->limit)) {
-        if (job->trial.running)
+    while (!is_done(job)) {
+        if (job->window)
+            run_window(job, end);
+        else if (job->trial.running)
             wsasec_trial_step(&job->trial, job, end);
         else
             wsasec_job_stretch(job, job->method, job->count, end);
         if (wsasec_backend_clock() >= end)
             break;
     }
-    return job->next >= atomic_load(&job->limit);
+    return is_done(job);
+}
+
+void wsasec_job_time_out(wsasec_job *job)
+{
+    wsasec_status status;
+
+    if (job->window)
+        wsasec_window_cancel(job->window, job);
+    for (size_t i = 0; i < job->count; i++)
+        /* What is still under way is its window's; for the job it is over. */
+        if (i >= job->next || (job->window && wsasec_window_has(job->window, i)))
+            wsasec_lane_note(&job->lanes[0], i,
+                             wsasec_fail(&status, WSASEC_STEP_NONE, WSASEC_REASON_TIMED_OUT, 0), &status);
+    job->next = job->count;
+    if (job->window)
+        job->window->busy = 0;
+    merge_all(job);
 }
 
 size_t wsasec_job_done(const wsasec_job *job)
 {
-    return job->next;
+    return job->next - (job->window ? job->window->busy : 0);
 }
 
 size_t wsasec_job_made(const wsasec_job *job)

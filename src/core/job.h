@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "flight.h"
 #include "lane.h"
 #include "trial.h"
 
@@ -25,6 +26,7 @@ struct wsasec_job {
     unsigned method; /* never WSASEC_METHOD_AUTO */
     struct wsasec_trial trial;
     struct wsasec_ring *ring; /* NULL where no method needs it */
+    struct wsasec_window *window; /* of overlapped calls, where they are the method */
     unsigned lane_count;
     struct wsasec_lane lanes[];
 };

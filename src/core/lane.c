@@ -21,7 +21,8 @@ void wsasec_lane_note(struct wsasec_lane *lane, size_t index, int32_t code, cons
         job->codes[index] = code;
     if (!code)
         return;
-    if (!lane->failed++) {
+    /* Overlapped calls are not completed in order. */
+    if (!lane->failed++ || index < lane->first.index) {
         lane->first.index = index;
         lane->first.status = *status;
     }

@@ -38,6 +38,8 @@ unsigned wsasec_method_best(unsigned kind)
 
 int32_t wsasec_method_status(unsigned method, wsasec_status *status)
 {
+    const struct wsasec_request none = {0};
+    struct wsasec_window *window;
     struct wsasec_ring *ring;
     wsasec_status own;
 
@@ -54,6 +56,12 @@ int32_t wsasec_method_status(unsigned method, wsasec_status *status)
         if (!ring)
             return status->code;
         wsasec_backend_ring_close(ring);
+        return 0;
+    case WSASEC_METHOD_OVERLAPPED:
+        window = wsasec_window_open(&none, status);
+        if (!window)
+            return status->code;
+        wsasec_window_close(window);
         return 0;
     default:
         return wsasec_fail(status, WSASEC_STEP_NONE, WSASEC_REASON_METHOD, 0);

@@ -5,7 +5,8 @@
 #include <string.h>
 #include <winsock2.h>
 
-#include "failure.h"
+#include "../core/errors.h"
+#include "explain.h"
 #include "library.h"
 
 struct plan {
@@ -39,46 +40,6 @@ int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct 
     return 0;
 }
 
-/* What a socket is that Windows finds invalid: the code is Windows', the words may say more. */
-static unsigned why_invalid(wsasec_socket socket)
-{
-    struct wsasec_facts facts;
-    wsasec_status status;
-
-    if (wsasec_backend_inspect(socket, &facts, &status))
-        return status.reason;
-    if (facts.family == WSASEC_FAMILY_OTHER)
-        return WSASEC_REASON_FAMILY;
-    if (facts.type == WSASEC_TYPE_OTHER)
-        return WSASEC_REASON_TYPE;
-    return facts.bound ? wsasec_backend_bound_reason(socket) : WSASEC_REASON_SYSTEM;
-}
-
-static int32_t explain(wsasec_socket socket, int32_t error, wsasec_status *status)
-{
-    const int32_t code = wsasec_fail_winsock(status, WSASEC_STEP_SECURE, error);
-
-    switch (error) {
-    case WSAENOTSOCK:
-        status->step = WSASEC_STEP_DESCRIPTOR;
-        break;
-    case WSAEAFNOSUPPORT:
-        status->step = WSASEC_STEP_KIND;
-        break;
-    case WSAEISCONN:
-        status->step = WSASEC_STEP_STATE;
-        break;
-    case WSAEINVAL:
-        status->reason = (uint16_t)why_invalid(socket);
-        if (status->reason != WSASEC_REASON_SYSTEM)
-            status->step = WSASEC_STEP_STATE;
-        break;
-    default:
-        break;
-    }
-    return code;
-}
-
 int32_t wsasec_backend_apply(struct wsasec_plan *opaque, const struct wsasec_facts *facts, wsasec_socket socket,
                              wsasec_status *status)
 {
@@ -94,7 +55,7 @@ int32_t wsasec_backend_apply(struct wsasec_plan *opaque, const struct wsasec_fac
                                            request->overlapped,
                                            wsasec_routine(request->completion_routine)) == 0)
         return 0;
-    return explain(socket, WSAGetLastError(), status);
+    return wsasec_explain(socket, WSAGetLastError(), status);
 }
 
 int32_t wsasec_backend_apply_fresh(struct wsasec_plan *plan, const struct wsasec_facts *facts, wsasec_socket socket,

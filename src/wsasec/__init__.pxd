@@ -223,6 +223,7 @@ cdef extern from "wsasec_capi.h" nogil:
         WSASEC_REASON_PENDING
         WSASEC_REASON_REFUSED
         WSASEC_REASON_SERVICES
+        WSASEC_REASON_TIMED_OUT
         WSASEC_STATUS_BLOCKED
         WSASEC_STATUS_STILL_OPEN
         WSASEC_PROFILES_MAX
@@ -242,6 +243,7 @@ cdef extern from "wsasec_capi.h" nogil:
         WSASEC_METHOD_PLAIN
         WSASEC_METHOD_IO_URING
         WSASEC_METHOD_THREADS
+        WSASEC_METHOD_OVERLAPPED
         WSASEC_THREADS_MAX
         WSASEC_NOT_TRIED
         WSASEC_BATCH_PLAIN

@@ -25,6 +25,7 @@ def secure_many(
     method: str = "auto",
     threads: int = 0,
     progress: Callable[[int, int], object] | None = None,
+    timeout: float | None = None,
 ) -> None: ...
 @overload
 def secure_many(
@@ -35,6 +36,7 @@ def secure_many(
     method: str = "auto",
     threads: int = 0,
     progress: Callable[[int, int], object] | None = None,
+    timeout: float | None = None,
 ) -> array[int]: ...
 def method_costs() -> dict[str, dict[str, float]]: ...
 def method_failure(method: str) -> SecurityError | None: ...

@@ -2,6 +2,7 @@
 #include "double.h"
 
 #include <pthread.h>
+#include <string.h>
 
 #include "../../src/core/errors.h"
 
@@ -282,6 +283,69 @@ void wsasec_backend_ring_apply(struct wsasec_ring *ring, struct wsasec_plan *pla
         if (!members[i].code)
             members[i].code = wsasec_backend_apply(plan, &members[i].facts, members[i].socket, &members[i].status);
     by = WSASEC_METHOD_PLAIN;
+}
+
+/* Calls that are under way, in their order. */
+struct wsasec_flight {
+    unsigned slots[WSASEC_WINDOW];
+    int cancelled[WSASEC_WINDOW];
+    wsasec_socket sockets[WSASEC_WINDOW];
+    unsigned count;
+};
+
+static struct wsasec_flight the_flight;
+
+struct wsasec_flight *wsasec_backend_flight_open(const struct wsasec_request *request, unsigned window,
+                                                 wsasec_status *status)
+{
+    (void)request;
+    (void)window;
+    if (the_double.ring_fails) {
+        wsasec_fail(status, WSASEC_STEP_SECURE, the_double.ring_fails, 9);
+        return NULL;
+    }
+    memset(&the_flight, 0, sizeof the_flight);
+    return &the_flight;
+}
+
+int32_t wsasec_backend_flight_start(struct wsasec_flight *flight, unsigned slot, wsasec_socket socket,
+                                    wsasec_status *status)
+{
+    note('F');
+    if (socket % 3 == 0) /* some are done at once */
+        return wsasec_backend_apply(NULL, NULL, socket, status);
+    flight->slots[flight->count++] = slot;
+    flight->sockets[slot] = socket;
+    flight->cancelled[slot] = 0;
+    return wsasec_fail(status, WSASEC_STEP_SECURE, WSASEC_REASON_PENDING, 0);
+}
+
+int wsasec_backend_flight_land(struct wsasec_flight *flight, uint64_t nanoseconds, unsigned *slot, int32_t *error)
+{
+    unsigned place = the_double.lands_backwards && flight->count ? flight->count - 1 : 0;
+
+    while (place < flight->count && the_double.never_lands && !flight->cancelled[flight->slots[place]])
+        place++;
+    if (place >= flight->count) {
+        atomic_fetch_add(&the_double.clock, nanoseconds);
+        return 0;
+    }
+    *slot = flight->slots[place];
+    memmove(&flight->slots[place], &flight->slots[place + 1], (--flight->count - place) * sizeof flight->slots[0]);
+    *error = flight->cancelled[*slot] || (the_double.apply_fails && concerns(flight->sockets[*slot]));
+    note('f');
+    return 1;
+}
+
+void wsasec_backend_flight_cancel(struct wsasec_flight *flight, unsigned slot)
+{
+    flight->cancelled[slot] = 1;
+    note('c');
+}
+
+void wsasec_backend_flight_close(struct wsasec_flight *flight)
+{
+    (void)flight;
 }
 
 unsigned wsasec_backend_processors(void)

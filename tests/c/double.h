@@ -22,6 +22,8 @@ struct double_backend {
     unsigned ring_fails;
     unsigned accept_fails;
     wsasec_socket alone; /* if not 0: only this socket fails to be made ready, applied to, or equipped */
+    int lands_backwards; /* of overlapped calls, the last that is under way lands first */
+    int never_lands;     /* but when it is cancelled */
     int different;       /* each descriptor is a socket of its own */
     unsigned processors;
     _Atomic wsasec_socket next_socket;
@@ -29,7 +31,8 @@ struct double_backend {
     _Atomic uint64_t cost[WSASEC_METHOD_COUNT]; /* what an apply adds to that, by the method it is called by */
     /* what it was asked, in order: I inspect, U left that to the system, B bound reason, R ready, A apply, X block, M make, E equip,
      * C close; q n d i r: the other five; O open a ring, o close it; T a thread starts;
-     * L accept and tell the identity, l accept, a apply to an accepted socket, S silence it, Q abandon it */
+     * L accept and tell the identity, l accept, a apply to an accepted socket, S silence it, Q abandon it;
+     * F an overlapped call starts, f is completed, c is cancelled */
     char calls[65536];
     _Atomic size_t count;
 };

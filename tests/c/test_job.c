@@ -340,8 +340,84 @@ static void test_auto(void)
     CHECK(wsasec_method_cost(WSASEC_KIND_CREATE, WSASEC_METHOD_THREADS) >= 1000000);
 }
 
+static wsasec_job *overlapped(void)
+{
+    wsasec_job *job;
+
+    job = wsasec_job_secure(sockets, MANY, NULL, 0, codes, WSASEC_METHOD_OVERLAPPED, 0, NULL);
+    CHECK(job != NULL);
+    return job;
+}
+
+/* Some are done at once, some later, the last first: each code is at its own index. */
+static void test_overlapped(void)
+{
+    wsasec_status first;
+
+    for (int backwards = 0; backwards < 2; backwards++) {
+        fresh();
+        the_double.lands_backwards = backwards;
+        CHECK(finish(overlapped(), &first) == 0);
+        CHECK(counted('F') == MANY && counted('f') == 2 * MANY / 3);
+        for (int i = 0; i < MANY; i++)
+            CHECK(codes[i] == 0 && wsasec_profile_of(sockets[i]));
+
+        fresh();
+        the_double.lands_backwards = backwards;
+        the_double.apply_fails = WSASEC_REASON_NO_MEMORY;
+        the_double.alone = sockets[1000];
+        CHECK(finish(overlapped(), &first) == 1);
+        CHECK(first.code == -WSASEC_WSAENOBUFS);
+        CHECK(codes[1000] == -WSASEC_WSAENOBUFS && codes[999] == 0 && codes[1001] == 0);
+    }
+    fresh();
+    the_double.ring_fails = WSASEC_REASON_NOT_IMPLEMENTED;
+    CHECK(!wsasec_job_secure(sockets, MANY, NULL, 0, codes, WSASEC_METHOD_OVERLAPPED, 0, &first));
+    CHECK(first.code == -WSASEC_WSAEOPNOTSUPP);
+    CHECK(wsasec_method_status(WSASEC_METHOD_OVERLAPPED, NULL) == -WSASEC_WSAEOPNOTSUPP);
+    CHECK(!wsasec_job_create(sockets, MANY, &spec, codes, 0, WSASEC_METHOD_OVERLAPPED, 0, &first));
+}
+
+/* Those that hang take the window; at the deadline they are cancelled, and the others never tried. */
+static void test_overlapped_calls_that_hang(void)
+{
+    wsasec_status first;
+    wsasec_job *job;
+
+    fresh();
+    the_double.never_lands = 1;
+    job = overlapped();
+    CHECK(!wsasec_job_run(job, 100000000));
+    CHECK(wsasec_job_done(job) < MANY / 2);
+    wsasec_job_time_out(job);
+    CHECK(counted('c') == WSASEC_WINDOW && counted('f') == WSASEC_WINDOW);
+    CHECK(wsasec_job_run(job, 1));
+    CHECK(wsasec_job_done(job) == MANY);
+    CHECK(wsasec_job_end(job, &first) > MANY / 2);
+    CHECK(first.code == -WSASEC_WSAETIMEDOUT && codes[MANY - 1] == -WSASEC_WSAETIMEDOUT);
+    for (int i = 0; i < MANY; i++)
+        CHECK((codes[i] == 0) == (wsasec_profile_of(sockets[i]) != NULL));
+
+    /* Given up without that: what is under way is cancelled with it. */
+    fresh();
+    the_double.never_lands = 1;
+    job = overlapped();
+    CHECK(!wsasec_job_run(job, 100000000));
+    wsasec_job_end(job, NULL);
+
+    /* By any other method a deadline ends the job as well. */
+    fresh();
+    job = wsasec_job_secure(sockets, MANY, NULL, 0, codes, WSASEC_METHOD_PLAIN, 0, NULL);
+    CHECK(!wsasec_job_run(job, 1));
+    wsasec_job_time_out(job);
+    CHECK(wsasec_job_end(job, &first) > MANY / 2 && first.reason == WSASEC_REASON_TIMED_OUT);
+    CHECK(codes[0] == 0 && codes[MANY - 1] == -WSASEC_WSAETIMEDOUT);
+}
+
 int main(void)
 {
+    test_overlapped();
+    test_overlapped_calls_that_hang();
     test_auto(); /* first: nothing is known yet */
     test_all_are_secured();
     test_failures_have_their_index();

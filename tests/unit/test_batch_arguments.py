@@ -125,7 +125,7 @@ def test_without_sockets_it_is_no_buffer() -> None:
 
 
 def test_methods() -> None:
-    assert list(_wsasec.METHODS) == ["auto", "plain", "io_uring", "threads"]
+    assert list(_wsasec.METHODS) == ["auto", "plain", "io_uring", "threads", "overlapped"]
     assert _wsasec.method_failure("plain") is None
     assert _wsasec.method_failure("threads") is None
     with pytest.raises(ValueError, match="method is one of auto, plain, io_uring, threads"):
