@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Many connects at once: non-blocking, spread over addresses, waiting for security associations. The work is done in
- * slices of time by one thread, so that its owner can look at signals in between, and give it up. Linux.
+ * slices of time by one thread, so that its owner can look at signals in between, and give it up.
  */
 #ifndef WSASEC_CONNECT_H
 #define WSASEC_CONNECT_H
@@ -50,6 +50,10 @@ typedef struct wsasec_connector wsasec_connector;
  *   EBADF      a descriptor of -1, which is passed over
  * And EINVAL is also that of a socket that would block. A socket whose connect() was under way is waited for. All
  * sockets stay open, and those that had no answer stay in progress.
+ *
+ * On Windows they are Winsock's: WSAECONNREFUSED, not C's ECONNREFUSED. The three are WSAEWOULDBLOCK, which nothing
+ * gives there, as the system itself waits for an association; WSAETIMEDOUT; and WSAENOTSOCK. As nothing tells whether
+ * a socket would block, each is made non-blocking.
  *
  * Returns NULL, with the status filled in: WSAEINVAL (specification), WSAENOBUFS, WSAEMFILE (it needs one descriptor).
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A server that takes what many connections, or datagrams, bring: for load, tests and measurements. It has threads of
- * its own, which block all signals, and is looked at while it runs. Linux.
+ * its own, which block all signals, and is looked at while it runs.
  */
 #ifndef WSASEC_LISTENER_H
 #define WSASEC_LISTENER_H
@@ -47,7 +47,7 @@ typedef struct wsasec_listener_counts {
     uint64_t received_datagrams;
     uint64_t sent_datagrams;
     uint64_t unsent_datagrams;    /* echoes that the system did not take */
-    uint64_t dropped_datagrams;   /* by the kernel: the receive buffer was full, or they came in clear */
+    uint64_t dropped_datagrams;   /* by the kernel: the receive buffer was full, or they came in clear; on Windows 0 */
     uint64_t receive_errors;      /* of the datagram socket */
 } wsasec_listener_counts;
 

@@ -2,7 +2,8 @@
 /*
  * Traffic over many connected sockets, made by threads of its own: a stream in bulk, requests and their responses,
  * or datagrams. Start it, wait for it, take the results, end it. The sockets may be blocking or not, their
- * flags are not touched, and they are not closed; nobody else may use them meanwhile.
+ * flags are not touched, and they are not closed; nobody else may use them meanwhile. On Windows, where no call can
+ * be told not to wait, they are made non-blocking and stay so.
  */
 #ifndef WSASEC_TRAFFIC_H
 #define WSASEC_TRAFFIC_H
@@ -69,7 +70,8 @@ typedef struct wsasec_traffic_counts {
 /* What the measured time had. */
 typedef struct wsasec_traffic_result {
     uint64_t measured;   /* nanoseconds; less than asked for where all sockets had failed */
-    uint64_t bytes;      /* of streams, those that the peers acknowledged in it; else those of the messages */
+    /* Of streams, those that the peers acknowledged in it (Windows: that the system took); else of the messages. */
+    uint64_t bytes;
     uint64_t messages;   /* requests answered in it, datagrams sent in it */
     uint64_t unanswered; /* requests of it that had no response when the drain was over, or whose socket failed */
     uint64_t unsent;     /* requests of the schedule that were due in it, and held up beyond its end */
@@ -79,14 +81,18 @@ typedef struct wsasec_traffic_result {
 typedef struct wsasec_traffic_socket {
     uint64_t bytes; /* as in wsasec_traffic_result */
     uint64_t messages;
-    int32_t error;    /* an errno: the socket failed, and took no part any more; EPIPE also where the peer ended */
+    /*
+     * An errno: the socket failed, and took no part any more; EPIPE also where the peer ended. On Windows as
+     * WSAGetLastError() has it, and WSAEDISCON.
+     */
+    int32_t error;
     uint32_t unclean; /* 1: a response is still outstanding, so the socket cannot be used for another run */
 } wsasec_traffic_socket;
 
 typedef struct wsasec_traffic wsasec_traffic;
 
 /*
- * Starts the threads; the array of sockets is copied. -1 for "no socket" is reported as EBADF.
+ * Starts the threads; the array of sockets is copied. -1 for "no socket" is reported as EBADF (Windows: WSAENOTSOCK).
  * Returns NULL, with the status filled in: WSAEINVAL (specification), WSAENOBUFS (no memory), WSAEMFILE, or what
  * the system said.
  */

@@ -12,7 +12,9 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 CORE = sorted((ROOT / "src/core").glob("*.c"))
-LINUX = sorted([*(ROOT / "src/linux").glob("*.c"), *(ROOT / "src/linux/load").glob("*.c")])
+LINUX = sorted(
+    path for folder in ("src/load", "src/linux", "src/linux/load") for path in (ROOT / folder).glob("*.c")
+)
 URING = sorted((ROOT / "src/linux/uring").glob("*.c"))
 NO_URING = sorted((ROOT / "src/no_ring").glob("*.c"))
 

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "listener.h"
-#include "room.h"
+#include "../../load/listener.h"
 
 enum {
     MANY = 64,           /* in one call */

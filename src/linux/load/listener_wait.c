@@ -3,40 +3,37 @@
 /* To wake a thread that sleeps is its peer's work: an interrupt between processors, in a virtual machine an exit
    from it, which can cost a sender as much as copying what it sends. A thread that has just had something to do
    looks again for a while instead, and gives that up for longer and longer while it finds nothing. */
-#include <errno.h>
 #include <sched.h>
-#include <sys/epoll.h>
+#include <unistd.h>
 
-#include "listener.h"
+#include "../../load/listener.h"
 
 enum {
     LONGER = 50000, /* nanoseconds; about what going to sleep and being woken take both sides */
     RESTS = 64      /* sleeps without looking longer, at most, while that finds nothing */
 };
 
-/* Milliseconds until accepting goes on again; -1: it does. */
-static int until_resumed(struct wsasec_worker *worker)
+static int has_others(void)
 {
-    const uint64_t now = worker->resume ? wsasec_backend_clock() : 0;
+    static atomic_long processors;
+    long count = atomic_load_explicit(&processors, memory_order_relaxed);
 
-    if (!worker->resume)
-        return -1;
-    if (now < worker->resume)
-        return (int)((worker->resume - now) / 1000000 + 1);
-    /* No memory even for this: the same again later. */
-    worker->resume = wsasec_listener_watch(worker) ? now + UINT64_C(20000000) : 0;
-    return worker->resume ? 20 : -1;
+    if (!count) {
+        count = sysconf(_SC_NPROCESSORS_ONLN);
+        atomic_store_explicit(&processors, count, memory_order_relaxed);
+    }
+    return count > 1;
 }
 
 /* Looks without sleeping, others that want this processor first. */
-static int look_longer(struct wsasec_worker *worker, struct epoll_event *events, int room)
+static int look_longer(struct wsasec_worker *worker, struct wsasec_event *events, int room)
 {
     const uint64_t until = wsasec_backend_clock() + LONGER;
     int count;
 
     do {
         sched_yield();
-        count = epoll_wait(worker->epoll, events, room, 0);
+        count = wsasec_poll_wait(worker->poll, events, room, 0);
     } while (!count && wsasec_backend_clock() < until);
     if (count > 0)
         worker->rests = 0;
@@ -48,15 +45,15 @@ static int look_longer(struct wsasec_worker *worker, struct epoll_event *events,
     return count;
 }
 
-int wsasec_listener_wait(struct wsasec_worker *worker, struct epoll_event *events, int room)
+int wsasec_listener_wait(struct wsasec_worker *worker, struct wsasec_event *events, int room)
 {
     int count = 0;
 
-    if (worker->listener->processors > 1) {
+    if (has_others()) {
         if (worker->rested >= worker->rests)
             count = look_longer(worker, events, room);
         else
             worker->rested++;
     }
-    return count ? count : epoll_wait(worker->epoll, events, room, until_resumed(worker));
+    return count ? count : wsasec_poll_wait(worker->poll, events, room, wsasec_listener_patience(worker));
 }

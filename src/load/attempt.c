@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One connect(), and what its answers mean. */
-#include "../../backend.h"
+#include "../backend.h"
 #include "connector.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
+#include "dial.h"
 
 /* Second looks at once: so many are made in vain before they are left, and one of so many connects tries again. */
 enum { LUCK = 8, CONNECTS_A_TRY = 64 };
@@ -17,32 +12,17 @@ static struct wsasec_destination *destination_of(struct wsasec_connector *connec
     return &connector->destinations.all[index % connector->destinations.stride];
 }
 
-/* Returns 0 or the errno. */
-static int call(const struct wsasec_connector *connector, uint32_t index)
+static const void *address_of(const struct wsasec_connector *connector, uint32_t index)
 {
     const wsasec_connect_spec *spec = &connector->spec;
-    const unsigned char *address =
-        (const unsigned char *)spec->addresses + index % spec->address_count * spec->address_size;
 
-    if (connect(connector->sockets[index], (const struct sockaddr *)(const void *)address, spec->address_size))
-        return errno;
-    return 0;
+    return (const unsigned char *)spec->addresses + index % spec->address_count * spec->address_size;
 }
 
-/*
- * How an attempt that was in progress stands. Not by SO_ERROR: a second connect() tells the same, and it ends the
- * attempt for the kernel too, so that a third one finds the socket connected (EISCONN), or as it was before.
- */
-static int ask(const struct wsasec_connector *connector, uint32_t index)
+static int ask(const struct wsasec_connector *connector, uint32_t index, uint32_t events)
 {
-    const int error = call(connector, index);
-
-    return error == EISCONN ? 0 : error;
-}
-
-static int is_open_question(int error)
-{
-    return error == EINPROGRESS || error == EALREADY;
+    return wsasec_dial_ask(connector->sockets[index], address_of(connector, index), connector->spec.address_size,
+                           events);
 }
 
 void wsasec_attempt_settle(struct wsasec_connector *connector, uint32_t index, int error)
@@ -63,28 +43,14 @@ void wsasec_attempt_settle(struct wsasec_connector *connector, uint32_t index, i
     wsasec_histogram_record(connector->spec.latency, (wsasec_backend_clock() - connector->began[index]) / 1000);
 }
 
-/* A datagram socket that cannot have a port is refused with the same errno, but it has none then. */
-static int is_without_port(int socket)
-{
-    struct sockaddr_in6 own = {0};
-    socklen_t length = sizeof own;
-    int type = 0;
-    socklen_t size = sizeof type;
-
-    if (getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size) || type != SOCK_DGRAM)
-        return 0;
-    /* The port is at the same place for both families. */
-    return getsockname(socket, (struct sockaddr *)(void *)&own, &length) == 0 && !own.sin6_port;
-}
-
-/* On the same machine the connection stands before connect() has returned, though it says EINPROGRESS. */
+/* On the same machine the connection stands before connect() has returned, though it says that it is in progress. */
 static int ask_at_once(struct wsasec_connector *connector, uint32_t index, int error)
 {
     if (!connector->luck && ++connector->since_try < CONNECTS_A_TRY)
         return error;
     connector->since_try = 0;
-    error = ask(connector, index);
-    if (!is_open_question(error))
+    error = ask(connector, index, 0);
+    if (!wsasec_dial_is_open(error))
         connector->luck = LUCK;
     else if (connector->luck)
         connector->luck--;
@@ -93,11 +59,12 @@ static int ask_at_once(struct wsasec_connector *connector, uint32_t index, int e
 
 static void watch(struct wsasec_connector *connector, struct wsasec_destination *destination, uint32_t index)
 {
-    struct epoll_event event = {.events = EPOLLOUT | EPOLLONESHOT, .data = {.u32 = index}};
+    const int error =
+        wsasec_poll_add(connector->poll, connector->sockets[index], index, WSASEC_POLL_OUT | WSASEC_POLL_ONCE);
 
-    if (epoll_ctl(connector->poll, EPOLL_CTL_ADD, connector->sockets[index], &event)) {
-        /* EEXIST: the same socket is there twice. */
-        wsasec_attempt_settle(connector, index, errno == EEXIST ? EALREADY : errno);
+    if (error) {
+        wsasec_attempt_settle(connector, index,
+                              error == wsasec_own_errors.added_before ? wsasec_own_errors.under_way : error);
         return;
     }
     connector->errnos[index] = WSASEC_IN_PROGRESS;
@@ -117,44 +84,37 @@ static void record_wait(struct wsasec_connector *connector, const struct wsasec_
 
 int wsasec_attempt(struct wsasec_connector *connector, struct wsasec_destination *destination, uint32_t index)
 {
-    const int socket = connector->sockets[index];
-    int error = EBADF;
-    int flags;
+    const int32_t socket = connector->sockets[index];
+    int error = wsasec_dial_check(socket);
 
-    if (socket < 0 || (flags = fcntl(socket, F_GETFL)) < 0) {
+    if (error) {
         wsasec_attempt_settle(connector, index, error);
         return 1;
     }
-    if (!(flags & O_NONBLOCK)) {
-        wsasec_attempt_settle(connector, index, EINVAL);
-        return 1;
-    }
     connector->began[index] = connector->latest = wsasec_backend_clock();
-    error = call(connector, index);
-    if (error == EAGAIN) {
-        if (!is_without_port(socket))
-            return 0;
-        error = EADDRNOTAVAIL;
-    }
+    error = wsasec_dial(socket, address_of(connector, index), connector->spec.address_size);
+    if (error && wsasec_dial_is_refused(socket, &error))
+        return 0;
     record_wait(connector, destination, connector->began[index]);
-    if (error == EINPROGRESS)
+    if (wsasec_dial_is_open(error))
         error = ask_at_once(connector, index, error);
-    if (is_open_question(error))
+    if (wsasec_dial_is_open(error))
         watch(connector, destination, index);
     else
         wsasec_attempt_settle(connector, index, error);
     return 1;
 }
 
-void wsasec_attempt_look(struct wsasec_connector *connector, uint32_t index)
+void wsasec_attempt_look(struct wsasec_connector *connector, const struct wsasec_event *event)
 {
-    struct epoll_event event = {.events = EPOLLOUT | EPOLLONESHOT, .data = {.u32 = index}};
+    const uint32_t index = (uint32_t)event->key;
     int error;
 
     if (connector->errnos[index] != WSASEC_IN_PROGRESS)
         return;
-    error = ask(connector, index);
-    if (is_open_question(error) && !epoll_ctl(connector->poll, EPOLL_CTL_MOD, connector->sockets[index], &event))
+    error = ask(connector, index, event->events);
+    if (wsasec_dial_is_open(error) && !wsasec_poll_change(connector->poll, connector->sockets[index], index,
+                                                          WSASEC_POLL_OUT | WSASEC_POLL_ONCE))
         return;
     wsasec_attempt_settle(connector, index, error);
 }

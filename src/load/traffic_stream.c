@@ -2,24 +2,12 @@
 /* Streams in bulk: each socket that has room gets one message in turn. */
 #include "traffic.h"
 
-#include <errno.h>
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-
 enum {
-    SENDS_A_LOOK = 32, /* from one look at epoll to the next, while there is room to send */
+    SENDS_A_LOOK = 32, /* from one look at what is told to the next, while there is room to send */
     READS_A_TURN = 16
 };
 
-static const uint32_t interest = EPOLLIN | EPOLLOUT;
-
-static uint64_t unacknowledged(const struct traffic_socket *sock)
-{
-    int bytes = 0;
-
-    return ioctl(sock->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (uint64_t)bytes : 0;
-}
+static const uint32_t interest = WSASEC_POLL_IN | WSASEC_POLL_OUT;
 
 void traffic_stream_measure(struct traffic_thread *thread)
 {
@@ -27,7 +15,7 @@ void traffic_stream_measure(struct traffic_thread *thread)
         struct traffic_socket *sock = &thread->sockets[i];
 
         if (!sock->error)
-            sock->unacknowledged = unacknowledged(sock);
+            sock->unacknowledged = wsasec_unacknowledged(sock->fd);
     }
 }
 
@@ -36,7 +24,9 @@ void traffic_stream_measured(struct traffic_thread *thread)
 {
     for (uint32_t i = 0; i < thread->count; i++) {
         struct traffic_socket *sock = &thread->sockets[i];
-        const uint64_t left = sock->error == EBADF || sock->error == ENOTSOCK ? sock->bytes : unacknowledged(sock);
+        int type;
+        const int is_gone = sock->error && wsasec_type_of_socket(sock->fd, &type);
+        const uint64_t left = is_gone ? sock->bytes : wsasec_unacknowledged(sock->fd);
 
         sock->bytes += sock->unacknowledged;
         sock->bytes = sock->bytes > left ? sock->bytes - left : 0;
@@ -47,7 +37,7 @@ static void serve(struct traffic_thread *thread, uint32_t slot)
 {
     struct traffic_socket *sock = &thread->sockets[slot];
     const size_t length = thread->run->spec.message_bytes;
-    const ssize_t sent = send(sock->fd, thread->run->message, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ptrdiff_t sent = wsasec_send(sock->fd, thread->run->message, length);
 
     if (sent > 0) {
         wsasec_count(&thread->counters.sent_bytes, (uint64_t)sent);
@@ -56,29 +46,46 @@ static void serve(struct traffic_thread *thread, uint32_t slot)
             sock->bytes += (uint64_t)sent;
         sock->backoff = 0;
         traffic_pace_spend(thread, (uint64_t)sent);
-        if ((size_t)sent == length) /* else it is full: epoll tells when there is room */
+        if ((size_t)sent == length)
             traffic_queue(thread, slot);
-    } else if (errno == ENOBUFS || errno == ENOMEM || errno == EINTR) {
+        else
+            traffic_watch_again(thread, slot, WSASEC_POLL_OUT);
+        return;
+    }
+    switch (wsasec_trouble_of((int)-sent)) {
+    case WSASEC_TROUBLE_WOULD_BLOCK:
+        traffic_watch_again(thread, slot, WSASEC_POLL_OUT);
+        break;
+    case WSASEC_TROUBLE_OTHER:
+        traffic_fail(thread, slot, (int)-sent);
+        break;
+    default:
         traffic_hold_back(thread, slot);
-    } else if (errno != EAGAIN) {
-        traffic_fail(thread, slot, errno);
     }
 }
 
 static void throw_away(struct traffic_thread *thread, uint32_t slot)
 {
-    const int fd = thread->sockets[slot].fd;
-    ssize_t received = TRAFFIC_TRASH;
+    const int32_t fd = thread->sockets[slot].fd;
+    ptrdiff_t received = TRAFFIC_TRASH;
+    enum wsasec_trouble trouble;
 
     for (unsigned i = 0; i < READS_A_TURN && received == TRAFFIC_TRASH; i++) {
-        received = recv(fd, thread->trash, TRAFFIC_TRASH, MSG_DONTWAIT | MSG_TRUNC);
+        received = wsasec_throw_away(fd, thread->trash, TRAFFIC_TRASH);
         if (received > 0)
             wsasec_count(&thread->counters.received_bytes, (uint64_t)received);
     }
-    if (received == TRAFFIC_TRASH)
+    if (received == 0) /* the peer has ended, but may still take what is sent */
+        return;
+    if (received == TRAFFIC_TRASH) {
         traffic_watch(thread, slot, interest);
-    else if (received < 0 && errno != EAGAIN && errno != EINTR)
-        traffic_fail(thread, slot, errno);
+        return;
+    }
+    trouble = received < 0 ? wsasec_trouble_of((int)-received) : WSASEC_TROUBLE_WOULD_BLOCK;
+    if (trouble == WSASEC_TROUBLE_WOULD_BLOCK || trouble == WSASEC_TROUBLE_SIGNAL)
+        traffic_watch_again(thread, slot, WSASEC_POLL_IN);
+    else
+        traffic_fail(thread, slot, (int)-received);
 }
 
 static void look(struct traffic_thread *thread, uint64_t until)
@@ -86,13 +93,14 @@ static void look(struct traffic_thread *thread, uint64_t until)
     const int found = traffic_wait(thread, until);
 
     for (int i = 0; i < found; i++) {
-        const uint32_t slot = thread->events[i].data.u32;
+        const uint32_t slot = (uint32_t)thread->events[i].key;
+        const uint32_t events = thread->events[i].events;
 
         if (slot == TRAFFIC_NOBODY || thread->sockets[slot].error)
             continue;
-        if (thread->events[i].events & EPOLLIN)
+        if (events & WSASEC_POLL_IN)
             throw_away(thread, slot);
-        if (thread->events[i].events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+        if (events & (WSASEC_POLL_OUT | WSASEC_POLL_FAILED | WSASEC_POLL_GONE))
             traffic_queue(thread, slot);
     }
     if (traffic_sweeps(thread))

@@ -6,9 +6,6 @@
  */
 #include "traffic.h"
 
-#include <errno.h>
-#include <sys/socket.h>
-
 /* The n-th visit of the schedule. */
 static uint64_t visit_time(const struct traffic_thread *thread, uint64_t visit)
 {
@@ -31,13 +28,14 @@ static void push(struct traffic_thread *thread, uint32_t slot)
     const uint32_t length = thread->run->spec.message_bytes;
 
     while (sock->to_send) {
-        const ssize_t sent =
-            send(sock->fd, thread->run->message + (length - sock->to_send), sock->to_send, MSG_DONTWAIT | MSG_NOSIGNAL);
+        const ptrdiff_t sent = wsasec_send(sock->fd, thread->run->message + (length - sock->to_send), sock->to_send);
 
         if (sent < 0) {
             /* Where memory was short, the sweep tries again. */
-            if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS && errno != ENOMEM)
-                traffic_fail(thread, slot, errno);
+            if (wsasec_trouble_of((int)-sent) == WSASEC_TROUBLE_OTHER)
+                traffic_fail(thread, slot, (int)-sent);
+            else
+                traffic_watch_again(thread, slot, WSASEC_POLL_OUT);
             return;
         }
         sock->to_send -= (uint32_t)sent;
@@ -57,6 +55,8 @@ static void begin(struct traffic_thread *thread, uint32_t slot, uint64_t when)
     sock->to_send = sock->to_receive = thread->run->spec.message_bytes;
     thread->outstanding++;
     push(thread, slot);
+    if (!sock->error)
+        traffic_watch_again(thread, slot, WSASEC_POLL_IN);
 }
 
 /* Begins what is due; the clock was looked at just before. */
@@ -91,30 +91,35 @@ static void pull(struct traffic_thread *thread, uint32_t slot)
 
     while (sock->to_receive) {
         const size_t wanted = sock->to_receive < TRAFFIC_TRASH ? sock->to_receive : TRAFFIC_TRASH;
-        const ssize_t received = recv(sock->fd, thread->trash, wanted, MSG_DONTWAIT | MSG_TRUNC);
+        const ptrdiff_t received = wsasec_throw_away(sock->fd, thread->trash, wanted);
 
         if (received <= 0) {
+            const enum wsasec_trouble trouble = wsasec_trouble_of((int)-received);
+
             if (received == 0)
-                traffic_fail(thread, slot, EPIPE);
-            else if (errno != EAGAIN && errno != EINTR)
-                traffic_fail(thread, slot, errno);
+                traffic_fail(thread, slot, wsasec_own_errors.ended);
+            else if (trouble == WSASEC_TROUBLE_WOULD_BLOCK || trouble == WSASEC_TROUBLE_SIGNAL)
+                traffic_watch_again(thread, slot, WSASEC_POLL_IN);
+            else
+                traffic_fail(thread, slot, (int)-received);
             return;
         }
         sock->to_receive -= (uint32_t)received;
         wsasec_count(&thread->counters.received_bytes, (uint64_t)received);
-        if ((size_t)received < wanted)
+        if ((size_t)received < wanted) {
+            traffic_watch_again(thread, slot, WSASEC_POLL_IN);
             return;
+        }
     }
     if (sock->busy && !sock->to_send)
         complete(thread, slot);
 }
 
-static int pending_error(int fd)
+static int why_gone(int32_t fd)
 {
-    int error = 0;
-    socklen_t length = sizeof error;
+    const int error = wsasec_pending_error(fd);
 
-    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error ? error : EPIPE;
+    return error ? error : wsasec_own_errors.ended;
 }
 
 static void serve(struct traffic_thread *thread, uint32_t slot, uint32_t events)
@@ -122,15 +127,15 @@ static void serve(struct traffic_thread *thread, uint32_t slot, uint32_t events)
     struct traffic_socket *sock = &thread->sockets[slot];
     const int was_busy = sock->busy;
 
-    if (events & EPOLLOUT)
+    if (events & WSASEC_POLL_OUT)
         push(thread, slot);
     if (!sock->error && sock->busy)
         pull(thread, slot);
     if (sock->error)
         return;
     /* What the peer sent before it ended was still a response; another one will not come. */
-    if (events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP))
-        traffic_fail(thread, slot, pending_error(sock->fd));
+    if (events & (WSASEC_POLL_FAILED | WSASEC_POLL_GONE | WSASEC_POLL_ENDED))
+        traffic_fail(thread, slot, why_gone(sock->fd));
     else if (was_busy && !sock->busy)
         begin_next(thread, slot);
 }
@@ -140,7 +145,7 @@ static void look(struct traffic_thread *thread, uint64_t until)
     const int found = traffic_wait(thread, until);
 
     for (int i = 0; i < found; i++) {
-        const uint32_t slot = thread->events[i].data.u32;
+        const uint32_t slot = (uint32_t)thread->events[i].key;
 
         if (slot != TRAFFIC_NOBODY && !thread->sockets[slot].error)
             serve(thread, slot, thread->events[i].events);
@@ -203,7 +208,7 @@ void traffic_requests(struct traffic_thread *thread)
 {
     for (uint32_t i = 0; i < thread->count; i++)
         if (!thread->sockets[i].error)
-            traffic_watch(thread, i, EPOLLIN | EPOLLOUT | EPOLLRDHUP);
+            traffic_watch(thread, i, WSASEC_POLL_IN | WSASEC_POLL_OUT | WSASEC_POLL_ENDED);
     if (thread->interval <= 0)
         for (uint32_t i = 0; i < thread->count && traffic_goes_on(thread); i++)
             if (!thread->sockets[i].error)

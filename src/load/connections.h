@@ -3,8 +3,8 @@
  * The connections of a listener, each in a place that its descriptor names: nothing is allocated for one, and a thread
  * may hand a connection to another without a lock.
  */
-#ifndef WSASEC_LINUX_LOAD_CONNECTIONS_H
-#define WSASEC_LINUX_LOAD_CONNECTIONS_H
+#ifndef WSASEC_LOAD_CONNECTIONS_H
+#define WSASEC_LOAD_CONNECTIONS_H
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -25,13 +25,13 @@ struct wsasec_connections *wsasec_connections_new(void);
 void wsasec_connections_free(struct wsasec_connections *connections);
 
 /* The place of a descriptor; made if need be. NULL: no memory, or a descriptor too large to be true. */
-struct wsasec_connection *wsasec_connection_make(struct wsasec_connections *connections, int fd);
+struct wsasec_connection *wsasec_connection_make(struct wsasec_connections *connections, int32_t fd);
 
 /* The place of a descriptor for which it was made before. */
-struct wsasec_connection *wsasec_connection_at(struct wsasec_connections *connections, int fd);
+struct wsasec_connection *wsasec_connection_at(struct wsasec_connections *connections, int32_t fd);
 
 /* Calls back for each connection that is open. */
 void wsasec_connections_each(struct wsasec_connections *connections,
-                             void (*call)(int fd, struct wsasec_connection *connection));
+                             void (*call)(int32_t fd, struct wsasec_connection *connection));
 
 #endif

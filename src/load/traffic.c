@@ -2,17 +2,10 @@
 /* Traffic: its threads, from their start together to their end, and what they counted. */
 #include "traffic.h"
 
-#include "../../core/errors.h"
-#include "../failure.h"
-#include "../threads.h"
+#include "../core/errors.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 enum { PAGE = 4096 };
 
@@ -41,7 +34,7 @@ void traffic_fail(struct traffic_thread *thread, uint32_t slot, int error)
     if (sock->busy)
         thread->outstanding--;
     wsasec_count(&thread->counters.failed, 1);
-    epoll_ctl(thread->epoll, EPOLL_CTL_DEL, sock->fd, NULL);
+    wsasec_poll_remove(thread->poll, sock->fd);
 }
 
 int traffic_goes_on(struct traffic_thread *thread)
@@ -92,25 +85,24 @@ int traffic_sweeps(struct traffic_thread *thread)
 }
 
 /* What is no socket, or of another type, would only be found out by sending to it. */
-static int usable(const struct wsasec_traffic *run, int fd)
+static int usable(const struct wsasec_traffic *run, int32_t fd)
 {
-    const int wanted = run->spec.kind == WSASEC_TRAFFIC_DATAGRAMS ? SOCK_DGRAM : SOCK_STREAM;
-    int type = 0;
-    socklen_t length = sizeof type;
+    const int wanted = run->spec.kind == WSASEC_TRAFFIC_DATAGRAMS ? WSASEC_TYPE_DGRAM : WSASEC_TYPE_STREAM;
+    int type = WSASEC_TYPE_OTHER;
+    const int error = wsasec_type_of_socket(fd, &type);
 
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length))
-        return errno;
-    return type == wanted ? 0 : EPROTOTYPE;
+    if (error)
+        return error;
+    return type == wanted ? wsasec_unblock(fd) : wsasec_own_errors.wrong_type;
 }
 
 static void set_up(struct traffic_thread *thread)
 {
     for (uint32_t i = 0; i < thread->count && !is_stopped(thread->run); i++) {
-        struct epoll_event event = {.events = EPOLLET, .data.u32 = i};
         int error = usable(thread->run, thread->sockets[i].fd);
 
-        if (!error && epoll_ctl(thread->epoll, EPOLL_CTL_ADD, thread->sockets[i].fd, &event))
-            error = errno;
+        if (!error)
+            error = wsasec_poll_add(thread->poll, thread->sockets[i].fd, i, WSASEC_POLL_EDGE);
         if (error) {
             thread->sockets[i].error = error;
             thread->live--;
@@ -124,7 +116,7 @@ static void wait_for_others(struct traffic_thread *thread)
 {
     struct wsasec_traffic *run = thread->run;
 
-    pthread_mutex_lock(&run->lock);
+    wsasec_gate_lock(run->gate);
     if (++run->ready == run->threads) {
         const uint64_t now = wsasec_backend_clock();
 
@@ -132,17 +124,17 @@ static void wait_for_others(struct traffic_thread *thread)
         run->end = run->warm + run->spec.run;
         run->last = run->end + run->spec.drain;
         atomic_store_explicit(&run->begin, now, memory_order_release);
-        pthread_cond_broadcast(&run->changed);
+        wsasec_gate_call(run->gate);
     }
     while (!atomic_load_explicit(&run->begin, memory_order_relaxed) && !is_stopped(run))
-        pthread_cond_wait(&run->changed, &run->lock);
-    pthread_mutex_unlock(&run->lock);
+        (void)wsasec_gate_wait(run->gate, UINT64_MAX);
+    wsasec_gate_unlock(run->gate);
 }
 
 static void work(struct traffic_thread *thread)
 {
     if (thread->run->spec.rate > 0)
-        prctl(PR_SET_TIMERSLACK, 1000ul, 0ul, 0ul, 0ul); /* nanoseconds, of this thread */
+        wsasec_poll_is_punctual(thread->poll);
     thread->sweep = wsasec_backend_clock() + TRAFFIC_SECOND;
     set_phase(thread, WSASEC_TRAFFIC_WARM_UP);
     traffic_pace_begin(thread);
@@ -169,10 +161,10 @@ static void *thread_main(void *argument)
     if (atomic_load_explicit(&run->begin, memory_order_relaxed))
         work(thread);
     set_phase(thread, WSASEC_TRAFFIC_DONE);
-    pthread_mutex_lock(&run->lock);
+    wsasec_gate_lock(run->gate);
     run->done++;
-    pthread_cond_broadcast(&run->changed);
-    pthread_mutex_unlock(&run->lock);
+    wsasec_gate_call(run->gate);
+    wsasec_gate_unlock(run->gate);
     return NULL;
 }
 
@@ -200,62 +192,56 @@ static int is_valid(const wsasec_traffic_spec *spec, size_t count)
            is_time(spec->run) && is_time(spec->drain) && is_rate(spec->rate);
 }
 
-/* Frees everything; there are no threads any more, or none in this process. */
+/* Frees what it has; there are no threads any more, or none in this process. */
 static void release(struct wsasec_traffic *run)
 {
     for (uint32_t i = 0; run->thread && i < run->threads; i++) {
         struct traffic_thread *thread = &run->thread[i];
 
-        if (thread->epoll >= 0)
-            close(thread->epoll);
         free(thread->sockets);
         free(thread->ring);
         free(thread->trash);
+        wsasec_packets_free(thread->packets);
     }
-    if (run->wake >= 0)
-        close(run->wake);
+    wsasec_polls_close(run->polls);
     free(run->thread);
-    free(run->message);
-    free(run);
+    wsasec_aligned_free(run->message);
 }
 
 static int make_thread(struct wsasec_traffic *run, struct traffic_thread *thread, const int32_t *sockets)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.u32 = TRAFFIC_NOBODY};
-
     thread->count = thread->live = (uint32_t)((run->count - thread->number + run->threads - 1) / run->threads);
     thread->sockets = calloc(thread->count, sizeof *thread->sockets);
     thread->ring = malloc(thread->count * sizeof *thread->ring);
     thread->trash = malloc(TRAFFIC_TRASH);
-    if (!thread->sockets || !thread->ring || !thread->trash)
-        return ENOMEM;
+    if (run->spec.kind == WSASEC_TRAFFIC_DATAGRAMS)
+        thread->packets = wsasec_packets_new(run->message, run->spec.message_bytes);
+    if (!thread->sockets || !thread->ring || !thread->trash ||
+        (run->spec.kind == WSASEC_TRAFFIC_DATAGRAMS && !thread->packets))
+        return wsasec_own_errors.no_memory;
     for (uint32_t i = 0; i < thread->count; i++)
         thread->sockets[i].fd = sockets[thread->number + (size_t)i * run->threads];
     for (unsigned i = 0; i < TRAFFIC_BACKOFFS; i++)
         thread->held[i].first = TRAFFIC_NOBODY;
     wsasec_histogram_clear(&thread->latency);
-    thread->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (thread->epoll < 0 || epoll_ctl(thread->epoll, EPOLL_CTL_ADD, run->wake, &event))
-        return errno;
+    thread->poll = wsasec_polls_at(run->polls, thread->number);
     return 0;
 }
 
 static int make(struct wsasec_traffic *run, const int32_t *sockets)
 {
-    run->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (run->wake < 0)
-        return errno;
-    run->message = aligned_alloc(PAGE, ((size_t)run->spec.message_bytes + PAGE - 1) & ~(size_t)(PAGE - 1));
+    int error;
+
+    run->polls = wsasec_polls_open(run->threads, 1, &error);
+    if (!run->polls)
+        return error;
+    run->message = wsasec_aligned_new(PAGE, ((size_t)run->spec.message_bytes + PAGE - 1) & ~(size_t)(PAGE - 1));
     run->thread = calloc(run->threads, sizeof *run->thread);
     if (!run->message || !run->thread)
-        return ENOMEM;
+        return wsasec_own_errors.no_memory;
     for (uint32_t i = 0; i < run->spec.message_bytes; i++)
         run->message[i] = (uint8_t)('!' + i % 94);
-    for (uint32_t i = 0; i < run->threads; i++)
-        run->thread[i].epoll = -1;
     for (uint32_t i = 0; i < run->threads; i++) {
-        int error;
-
         run->thread[i].run = run;
         run->thread[i].number = i;
         error = make_thread(run, &run->thread[i], sockets);
@@ -270,7 +256,7 @@ static int start_threads(struct wsasec_traffic *run)
     int error = 0;
 
     while (!error && run->started < run->threads) {
-        error = wsasec_thread_start(&run->thread[run->started].id, thread_main, &run->thread[run->started]);
+        error = wsasec_thread_run(&run->thread[run->started].id, thread_main, &run->thread[run->started]);
         if (!error)
             run->started++;
     }
@@ -279,17 +265,14 @@ static int start_threads(struct wsasec_traffic *run)
 
 static void stop(struct wsasec_traffic *run)
 {
-    const uint64_t one = 1;
-
-    pthread_mutex_lock(&run->lock);
+    wsasec_gate_lock(run->gate);
     atomic_store_explicit(&run->stopped, 1, memory_order_relaxed);
-    pthread_cond_broadcast(&run->changed);
-    pthread_mutex_unlock(&run->lock);
+    wsasec_gate_call(run->gate);
+    wsasec_gate_unlock(run->gate);
     /* If that could fail, the threads would still look at the flag within a second. */
-    while (write(run->wake, &one, sizeof one) < 0 && errno == EINTR)
-        ;
+    wsasec_polls_wake(run->polls);
     for (uint32_t i = 0; i < run->started; i++)
-        pthread_join(run->thread[i].id, NULL);
+        wsasec_thread_join(&run->thread[i].id);
 }
 
 wsasec_traffic *wsasec_traffic_start(const int32_t *sockets, size_t count, const wsasec_traffic_spec *spec,
@@ -310,20 +293,20 @@ wsasec_traffic *wsasec_traffic_start(const int32_t *sockets, size_t count, const
     run->spec = *spec;
     run->count = count;
     run->threads = spec->threads < count ? spec->threads : (uint32_t)count;
-    run->owner = getpid();
-    run->wake = -1;
-    error = make(run, sockets);
+    run->owner = wsasec_process();
+    run->gate = wsasec_gate_new();
+    error = run->gate ? make(run, sockets) : wsasec_own_errors.no_memory;
     if (error) {
         release(run);
-        wsasec_fail_errno(status, WSASEC_STEP_NONE, error);
+        wsasec_gate_free(run->gate);
+        free(run);
+        wsasec_backend_fail(WSASEC_STEP_NONE, error, status);
         return NULL;
     }
-    pthread_mutex_init(&run->lock, NULL);
-    wsasec_condition_make(&run->changed);
     error = start_threads(run);
     if (error) {
         wsasec_traffic_end(run);
-        wsasec_fail_errno(status, WSASEC_STEP_NONE, error);
+        wsasec_backend_fail(WSASEC_STEP_NONE, error, status);
         return NULL;
     }
     return run;
@@ -332,16 +315,16 @@ wsasec_traffic *wsasec_traffic_start(const int32_t *sockets, size_t count, const
 int wsasec_traffic_wait(wsasec_traffic *traffic, uint64_t nanoseconds)
 {
     const uint64_t until = wsasec_after(wsasec_backend_clock(), nanoseconds);
-    int error = 0;
+    int is_late = 0;
     int done;
 
-    if (traffic->owner != getpid())
+    if (traffic->owner != wsasec_process())
         return -1;
-    pthread_mutex_lock(&traffic->lock);
-    while (traffic->done < traffic->threads && !error)
-        error = wsasec_condition_wait(&traffic->changed, &traffic->lock, until);
+    wsasec_gate_lock(traffic->gate);
+    while (traffic->done < traffic->threads && !is_late)
+        is_late = wsasec_gate_wait(traffic->gate, until);
     done = traffic->done == traffic->threads;
-    pthread_mutex_unlock(&traffic->lock);
+    wsasec_gate_unlock(traffic->gate);
     return done;
 }
 
@@ -405,10 +388,11 @@ void wsasec_traffic_end(wsasec_traffic *traffic)
 {
     if (!traffic)
         return;
-    if (traffic->owner == getpid()) {
+    /* In a child the gate may be waited at by threads that are not there. */
+    if (traffic->owner == wsasec_process()) {
         stop(traffic);
-        pthread_cond_destroy(&traffic->changed);
-        pthread_mutex_destroy(&traffic->lock);
+        wsasec_gate_free(traffic->gate);
     }
     release(traffic);
+    free(traffic);
 }

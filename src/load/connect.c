@@ -2,16 +2,12 @@
 /* Connecting many sockets: what is tried when, and how long is waited. */
 #include "wsasec_connect.h"
 
-#include "../../backend.h"
-#include "../failure.h"
+#include "../backend.h"
+#include "../core/errors.h"
 #include "connector.h"
+#include "dial.h"
 
-#include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <unistd.h>
 
 enum {
     CONNECTS_A_LOOK = 64, /* from one look at the clock, and at answers, to the next */
@@ -26,19 +22,14 @@ static const uint64_t MILLISECOND = UINT64_C(1000000);
 static const uint64_t LONGEST_PAUSE = 50 * UINT64_C(1000000);
 static const uint64_t LONGEST_WAIT = UINT64_C(1000000000);
 
-/* AF_UNSPEC would disconnect a socket. */
 static int are_addresses(const wsasec_connect_spec *spec)
 {
     if (!spec->addresses || !spec->address_count || spec->address_count > INT32_MAX)
         return 0;
-    for (size_t i = 0; i < spec->address_count; i++) {
-        uint16_t family;
-
-        memcpy(&family, (const unsigned char *)spec->addresses + i * spec->address_size, sizeof family);
-        if (!((family == AF_INET && spec->address_size == sizeof(struct sockaddr_in)) ||
-              (family == AF_INET6 && spec->address_size == sizeof(struct sockaddr_in6))))
+    for (size_t i = 0; i < spec->address_count; i++)
+        if (!wsasec_dial_is_address((const unsigned char *)spec->addresses + i * spec->address_size,
+                                    spec->address_size))
             return 0;
-    }
     return 1;
 }
 
@@ -57,6 +48,7 @@ wsasec_connector *wsasec_connect_begin(const int32_t *sockets, size_t count, con
                                        int32_t *errnos, wsasec_status *status)
 {
     struct wsasec_connector *connector;
+    int error;
 
     if (count > INT32_MAX || !spec->latency || !spec->wait || !are_addresses(spec)) {
         wsasec_fail(status, WSASEC_STEP_CONNECT, WSASEC_REASON_SPECIFICATION, 0);
@@ -67,7 +59,6 @@ wsasec_connector *wsasec_connect_begin(const int32_t *sockets, size_t count, con
         wsasec_fail(status, WSASEC_STEP_CONNECT, WSASEC_REASON_NO_MEMORY, 0);
         return NULL;
     }
-    connector->poll = -1;
     connector->spec = *spec;
     connector->sockets = sockets;
     connector->errnos = errnos;
@@ -79,14 +70,13 @@ wsasec_connector *wsasec_connect_begin(const int32_t *sockets, size_t count, con
         wsasec_fail(status, WSASEC_STEP_CONNECT, WSASEC_REASON_NO_MEMORY, 0);
         return NULL;
     }
-    connector->poll = epoll_create1(EPOLL_CLOEXEC);
-    if (connector->poll < 0) {
-        const int error = errno;
-
+    connector->polls = wsasec_polls_open(1, 0, &error);
+    if (!connector->polls) {
         wsasec_connect_end(connector);
-        wsasec_fail_errno(status, WSASEC_STEP_CONNECT, error);
+        wsasec_backend_fail(WSASEC_STEP_CONNECT, error, status);
         return NULL;
     }
+    connector->poll = wsasec_polls_at(connector->polls, 0);
     set_limits(connector);
     for (size_t i = 0; i < count; i++)
         errnos[i] = WSASEC_PENDING;
@@ -201,10 +191,10 @@ static void probe_some(struct wsasec_connector *connector, uint64_t now)
 }
 
 /*
- * How long there is nothing to do but to wait for answers, in epoll's milliseconds, rounded up: it is not to spin. A
- * second at the most, as an int has no room for some weeks.
+ * How long there is nothing to do but to wait for answers, in whole milliseconds, rounded up: it is not to spin. A
+ * second at the most.
  */
-static int patience(const struct wsasec_connector *connector, uint64_t now, uint64_t slice_end)
+static uint64_t patience(const struct wsasec_connector *connector, uint64_t now, uint64_t slice_end)
 {
     uint64_t until = slice_end < connector->deadline ? slice_end : connector->deadline;
 
@@ -214,20 +204,20 @@ static int patience(const struct wsasec_connector *connector, uint64_t now, uint
         until = connector->round;
     if (until > now + LONGEST_WAIT)
         until = now + LONGEST_WAIT;
-    return until <= now ? 0 : (int)((until - now + MILLISECOND - 1) / MILLISECOND);
+    return until <= now ? 0 : (until - now + MILLISECOND - 1) / MILLISECOND * MILLISECOND;
 }
 
 /* Returns -1 where a signal came. */
-static int collect(struct wsasec_connector *connector, int milliseconds)
+static int collect(struct wsasec_connector *connector, uint64_t nanoseconds)
 {
-    struct epoll_event events[EVENTS_A_LOOK];
+    struct wsasec_event events[EVENTS_A_LOOK];
     int count;
 
-    if (!milliseconds && !connector->in_progress)
+    if (!nanoseconds && !connector->in_progress)
         return 0;
-    count = epoll_wait(connector->poll, events, EVENTS_A_LOOK, milliseconds);
+    count = wsasec_poll_wait(connector->poll, events, EVENTS_A_LOOK, nanoseconds);
     for (int i = 0; i < count; i++)
-        wsasec_attempt_look(connector, events[i].data.u32);
+        wsasec_attempt_look(connector, &events[i]);
     return count < 0 ? -1 : 0;
 }
 
@@ -243,7 +233,8 @@ static void give_up(struct wsasec_connector *connector)
             continue;
         if (connector->errnos[i] == WSASEC_PENDING && (is_waiting || destination->waited))
             connector->waited++;
-        connector->errnos[i] = connector->errnos[i] == WSASEC_PENDING && is_waiting ? EAGAIN : ETIMEDOUT;
+        connector->errnos[i] = connector->errnos[i] == WSASEC_PENDING && is_waiting ? wsasec_own_errors.no_association
+                                                                                  : wsasec_own_errors.no_answer;
         connector->done++;
     }
     connector->in_progress = 0;
@@ -293,8 +284,7 @@ void wsasec_connect_end(wsasec_connector *connector)
 {
     if (!connector)
         return;
-    if (connector->poll >= 0)
-        close(connector->poll);
+    wsasec_polls_close(connector->polls);
     wsasec_destinations_free(&connector->destinations);
     free(connector->began);
     free(connector);

@@ -3,8 +3,8 @@
  * Which socket is next: each address has its own sockets that are yet to be connected, and a state. An address that
  * answers slowly, or not at all, or has no security association, does not keep the others' sockets from their turn.
  */
-#ifndef WSASEC_LINUX_DESTINATIONS_H
-#define WSASEC_LINUX_DESTINATIONS_H
+#ifndef WSASEC_LOAD_DESTINATIONS_H
+#define WSASEC_LOAD_DESTINATIONS_H
 
 #include <stdint.h>
 

@@ -3,15 +3,14 @@
  * What the kinds of traffic share. A thread has sockets of its own and touches no others; it counts in words that
  * only it writes. The sockets that may be served stand in a ring, and each gets one turn after the other.
  */
-#ifndef WSASEC_LINUX_LOAD_TRAFFIC_H
-#define WSASEC_LINUX_LOAD_TRAFFIC_H
+#ifndef WSASEC_LOAD_TRAFFIC_H
+#define WSASEC_LOAD_TRAFFIC_H
 
-#include <pthread.h>
 #include <stdatomic.h>
-#include <sys/epoll.h>
-#include <sys/types.h>
 
-#include "../../backend.h"
+#include "../backend.h"
+#include "packets.h"
+#include "system.h"
 #include "tally.h"
 #include "wsasec_traffic.h"
 
@@ -64,17 +63,18 @@ struct traffic_thread {
     struct traffic_socket *sockets;
     uint32_t *ring;
     uint8_t *trash;
-    pthread_t id;
+    struct wsasec_packets *packets; /* of datagrams */
+    struct wsasec_poll *poll;
+    struct wsasec_thread id;
     uint32_t number;
     uint32_t count;
     uint32_t live;
     uint32_t outstanding; /* requests */
     uint32_t head;
     uint32_t queued;
-    int epoll;
     int measuring;
     uint64_t now;
-    uint64_t sweep; /* when all that wait are tried, whatever epoll says */
+    uint64_t sweep; /* when all that wait are tried, whatever was told of them */
     double pace;    /* when the next message may go */
     double interval; /* nanoseconds a message (stream: a byte) of this thread; 0: no limit */
     uint64_t visits; /* of the schedule of requests */
@@ -83,7 +83,7 @@ struct traffic_thread {
     uint64_t unanswered;
     uint64_t unsent;
     struct traffic_list held[TRAFFIC_BACKOFFS];
-    struct epoll_event events[TRAFFIC_EVENTS];
+    struct wsasec_event events[TRAFFIC_EVENTS];
     struct traffic_counters counters;
     wsasec_histogram latency;
 };
@@ -93,13 +93,12 @@ struct wsasec_traffic {
     size_t count;
     uint32_t threads;
     uint32_t started; /* threads that there are */
-    pid_t owner;
-    int wake; /* eventfd: readable when all are to stop */
+    uint64_t owner; /* the process */
+    struct wsasec_polls *polls; /* by thread */
     uint8_t *message; /* what is sent, page-aligned */
     atomic_int stopped;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    uint32_t ready; /* under the lock: threads that are set up; and that are done */
+    struct wsasec_gate *gate;
+    uint32_t ready; /* under its lock: threads that are set up; and that are done */
     uint32_t done;
     _Atomic uint64_t begin; /* the same for all threads; 0: not yet */
     uint64_t warm; /* end of the warm-up, of the run, of the drain */
@@ -125,12 +124,14 @@ void traffic_fail(struct traffic_thread *thread, uint32_t slot, int error);
 
 /* traffic_ready.c: who may be served. */
 
-/* Asks epoll for other events of a socket; also for those that are there already. */
+/* Asks for other events of a socket; also for those that are there already. */
 void traffic_watch(struct traffic_thread *thread, uint32_t slot, uint32_t events);
+/* It was found empty (WSASEC_POLL_IN), or full (WSASEC_POLL_OUT). */
+void traffic_watch_again(struct traffic_thread *thread, uint32_t slot, uint32_t events);
 void traffic_queue(struct traffic_thread *thread, uint32_t slot);
 /* Takes the next in turn; TRAFFIC_NOBODY if there is none. */
 uint32_t traffic_next(struct traffic_thread *thread);
-/* Takes a socket off for a moment that epoll knows nothing of: 1 ms, then longer up to 50 ms. */
+/* Takes a socket off for a time whose end nobody tells: 1 ms, then longer up to 50 ms. */
 void traffic_hold_back(struct traffic_thread *thread, uint32_t slot);
 /*
  * Waits until something happens, the time has come, or the run is stopped; queues those whose time to be held back

@@ -1,41 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Taking connections and dealing them to the threads in turn, so that all have as many. */
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include "listener.h"
 #include "wsasec_accept.h"
 
 enum { AT_ONCE = 64 };                            /* connections, before the others are served */
 static const uint64_t BACK_OFF = UINT64_C(20000000); /* nanoseconds, where there is no room for connections */
 
-static void give_up(struct wsasec_worker *worker, int fd)
+static void give_up(struct wsasec_worker *worker, int32_t fd)
 {
     wsasec_count(&worker->tally.accept_errors, 1);
     if (worker->acceptor.secured)
         wsasec_backend_abandon(fd);
     else
-        close(fd);
+        wsasec_close(fd);
 }
 
-static void deal(struct wsasec_worker *worker, int fd)
+static void deal(struct wsasec_worker *worker, int32_t fd)
 {
     wsasec_listener *listener = worker->listener;
     struct wsasec_connection *connection = wsasec_connection_make(listener->connections, fd);
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)fd};
     const unsigned turn = atomic_fetch_add_explicit(&listener->deal, 1, memory_order_relaxed);
-    const int on = 1;
 
     if (!connection) {
         give_up(worker, fd);
         return;
     }
     if (listener->spec.flags & WSASEC_LISTENER_NODELAY)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        wsasec_send_at_once(fd);
     (void)atomic_load_explicit(&connection->open, memory_order_acquire); /* what the one before left is seen */
     connection->received = 0;
     connection->pending = NULL;
@@ -43,7 +34,7 @@ static void deal(struct wsasec_worker *worker, int fd)
     /* In one order with the look at who waits: see wsasec_listener_wait_accepted(). */
     atomic_store(&worker->tally.accepted, atomic_load_explicit(&worker->tally.accepted, memory_order_relaxed) + 1);
     /* With this it is the other thread's, which may have closed it before this one goes on. */
-    if (epoll_ctl(listener->workers[turn % listener->spec.threads].epoll, EPOLL_CTL_ADD, fd, &event)) {
+    if (wsasec_poll_add(listener->workers[turn % listener->spec.threads].poll, fd, (uint64_t)fd, WSASEC_POLL_IN)) {
         atomic_store_explicit(&connection->open, 0, memory_order_release);
         wsasec_count(&worker->tally.closed, 1);
         give_up(worker, fd);
@@ -53,17 +44,17 @@ static void deal(struct wsasec_worker *worker, int fd)
 /* The connection stays in the queue, and would be told of at once again. */
 static void pause_accepting(struct wsasec_worker *worker)
 {
-    if (epoll_ctl(worker->epoll, EPOLL_CTL_DEL, worker->listener->fd, NULL) == 0)
-        worker->resume = wsasec_backend_clock() + BACK_OFF;
+    wsasec_poll_remove(worker->poll, worker->listener->fd);
+    worker->resume = wsasec_backend_clock() + BACK_OFF;
 }
 
 static void tell(wsasec_listener *listener)
 {
     if (!atomic_load(&listener->waiting))
         return;
-    pthread_mutex_lock(&listener->lock);
-    pthread_cond_broadcast(&listener->changed);
-    pthread_mutex_unlock(&listener->lock);
+    wsasec_gate_lock(listener->gate);
+    wsasec_gate_call(listener->gate);
+    wsasec_gate_unlock(listener->gate);
 }
 
 /* Returns whether to go on. */
@@ -75,7 +66,7 @@ static int after_error(struct wsasec_worker *worker, const wsasec_status *status
     }
     if (status->reason == WSASEC_REASON_WOULD_BLOCK)
         return 0;
-    if (status->os_error == EINTR)
+    if (wsasec_trouble_of(status->os_error) == WSASEC_TROUBLE_SIGNAL)
         return 1;
     wsasec_count(&worker->tally.accept_errors, 1);
     if (status->reason == WSASEC_REASON_CONNECTION_GONE)
@@ -95,7 +86,7 @@ void wsasec_accept_some(struct wsasec_worker *worker)
                                  &status))
             go_on = after_error(worker, &status);
         else
-            deal(worker, (int)fd);
+            deal(worker, (int32_t)fd);
     }
     tell(worker->listener);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef WSASEC_LINUX_CONNECTOR_H
-#define WSASEC_LINUX_CONNECTOR_H
+#ifndef WSASEC_LOAD_CONNECTOR_H
+#define WSASEC_LOAD_CONNECTOR_H
 
 #include "wsasec_connect.h"
 
 #include "destinations.h"
+#include "system.h"
 
 /* In errnos, while there is no result. */
 enum { WSASEC_PENDING = -1, WSASEC_IN_PROGRESS = -2 };
@@ -25,7 +26,8 @@ struct wsasec_connector {
     uint32_t share;     /* of it, for one destination */
     uint32_t luck;      /* how often a second look at once is still worth it */
     uint32_t since_try; /* connects since luck was last tried */
-    int poll;           /* epoll */
+    struct wsasec_polls *polls;
+    struct wsasec_poll *poll; /* the only one of them */
     uint64_t start;
     uint64_t deadline;
     uint64_t end;   /* 0 while it runs */
@@ -38,8 +40,8 @@ struct wsasec_connector {
  */
 int wsasec_attempt(struct wsasec_connector *connector, struct wsasec_destination *destination, uint32_t index);
 
-/* Looks at an index in progress that epoll has named. */
-void wsasec_attempt_look(struct wsasec_connector *connector, uint32_t index);
+/* Looks at an index in progress of which something was told. */
+void wsasec_attempt_look(struct wsasec_connector *connector, const struct wsasec_event *event);
 
 /* Writes a result down. */
 void wsasec_attempt_settle(struct wsasec_connector *connector, uint32_t index, int error);

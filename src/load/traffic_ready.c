@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which sockets may be served: the ring, those held back for a time, and what epoll tells. */
+/* Which sockets may be served: the ring, those held back for a time, and what is told of them. */
 #include "traffic.h"
-
-#include <errno.h>
-#include <time.h>
 
 static const uint64_t pauses[TRAFFIC_BACKOFFS] = {1000000, 2000000, 4000000, 8000000, 16000000, 32000000, 50000000};
 
 void traffic_watch(struct traffic_thread *thread, uint32_t slot, uint32_t events)
 {
-    struct epoll_event event = {.events = events | EPOLLET, .data.u32 = slot};
+    const int error = wsasec_poll_change(thread->poll, thread->sockets[slot].fd, slot, events | WSASEC_POLL_EDGE);
 
-    if (epoll_ctl(thread->epoll, EPOLL_CTL_MOD, thread->sockets[slot].fd, &event))
-        traffic_fail(thread, slot, errno);
+    if (error)
+        traffic_fail(thread, slot, error);
+}
+
+void traffic_watch_again(struct traffic_thread *thread, uint32_t slot, uint32_t events)
+{
+    wsasec_poll_again(thread->poll, thread->sockets[slot].fd, events);
 }
 
 void traffic_queue(struct traffic_thread *thread, uint32_t slot)
@@ -79,7 +81,6 @@ static void release(struct traffic_thread *thread)
 
 int traffic_wait(struct traffic_thread *thread, uint64_t until)
 {
-    struct timespec timeout = {0};
     int found;
 
     if (thread->sweep < until)
@@ -90,11 +91,7 @@ int traffic_wait(struct traffic_thread *thread, uint64_t until)
         if (first != TRAFFIC_NOBODY && thread->sockets[first].due < until)
             until = thread->sockets[first].due;
     }
-    if (until > thread->now) {
-        timeout.tv_sec = (time_t)((until - thread->now) / TRAFFIC_SECOND);
-        timeout.tv_nsec = (long)((until - thread->now) % TRAFFIC_SECOND);
-    }
-    found = epoll_pwait2(thread->epoll, thread->events, TRAFFIC_EVENTS, &timeout, NULL);
+    found = wsasec_poll_wait(thread->poll, thread->events, TRAFFIC_EVENTS, until > thread->now ? until - thread->now : 0);
     thread->now = wsasec_backend_clock();
     release(thread);
     return found > 0 ? found : 0;

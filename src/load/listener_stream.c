@@ -1,97 +1,93 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a listener does with a connection: sink, discard, echo. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "listener.h"
 
 enum { READS = 4 }; /* from one connection, before the next has its turn */
 
-static void end(struct wsasec_worker *worker, int fd, struct wsasec_connection *connection, int error)
+static void end(struct wsasec_worker *worker, int32_t fd, struct wsasec_connection *connection, int error)
 {
     /* Taken out by hand: a child of fork() may keep the socket alive. */
-    (void)epoll_ctl(worker->epoll, EPOLL_CTL_DEL, fd, NULL);
+    wsasec_poll_remove(worker->poll, fd);
     free(connection->pending);
     connection->pending = NULL;
     wsasec_count(&worker->tally.closed, 1);
     if (error)
         wsasec_count(&worker->tally.resets, 1);
-    /* A child that is being made may have got the descriptor, but not that it is to close it. */
-    if (wsasec_listener_forked())
-        (void)shutdown(fd, SHUT_RDWR);
+    wsasec_family_part(fd);
     atomic_store_explicit(&connection->open, 0, memory_order_release);
-    close(fd); /* from now on the descriptor and its place may be another thread's */
+    wsasec_close(fd); /* from now on the descriptor and its place may be another thread's */
 }
 
-static int transient(int error)
+static int transient(ptrdiff_t error)
 {
-    return error == EAGAIN || error == EINTR;
+    const enum wsasec_trouble trouble = wsasec_trouble_of((int)-error);
+
+    return trouble == WSASEC_TROUBLE_WOULD_BLOCK || trouble == WSASEC_TROUBLE_SIGNAL;
 }
 
 /* Reads into the thread's buffer. Returns the bytes; 0: nothing there; -1: the connection is closed now. */
-static ssize_t receive(struct wsasec_worker *worker, int fd, struct wsasec_connection *connection)
+static ptrdiff_t receive(struct wsasec_worker *worker, int32_t fd, struct wsasec_connection *connection)
 {
-    ssize_t size = recv(fd, worker->buffer, worker->listener->spec.read_size, MSG_DONTWAIT);
+    ptrdiff_t size = wsasec_receive(fd, worker->buffer, worker->listener->spec.read_size);
 
     if (size > 0) {
         connection->received += (uint64_t)size;
         wsasec_count(&worker->tally.received_bytes, (uint64_t)size);
         return size;
     }
-    if (size < 0 && transient(errno))
+    if (size < 0 && transient(size))
         return 0;
-    end(worker, fd, connection, size < 0 ? errno : 0);
+    end(worker, fd, connection, (int)-size);
     return -1;
 }
 
 /* Sends what it can. Returns the bytes; -1: the connection is closed now. */
-static ssize_t give_back(struct wsasec_worker *worker, int fd, struct wsasec_connection *connection, const char *data,
+static ptrdiff_t give_back(struct wsasec_worker *worker, int32_t fd, struct wsasec_connection *connection, const char *data,
                          size_t size)
 {
-    ssize_t sent = send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ptrdiff_t sent = wsasec_send(fd, data, size);
 
     if (sent >= 0) {
         wsasec_count(&worker->tally.sent_bytes, (uint64_t)sent);
         return sent;
     }
-    if (transient(errno))
+    if (transient(sent))
         return 0;
-    end(worker, fd, connection, errno);
+    end(worker, fd, connection, (int)-sent);
     return -1;
 }
 
-static void watch(struct wsasec_worker *worker, int fd, struct wsasec_connection *connection, uint32_t events)
+static void watch(struct wsasec_worker *worker, int32_t fd, struct wsasec_connection *connection, uint32_t events)
 {
-    struct epoll_event event = {.events = events, .data.u64 = (uint64_t)fd};
+    const int error = wsasec_poll_change(worker->poll, fd, (uint64_t)fd, events);
 
-    if (epoll_ctl(worker->epoll, EPOLL_CTL_MOD, fd, &event))
-        end(worker, fd, connection, errno);
+    if (error)
+        end(worker, fd, connection, error);
 }
 
 /* The peer takes no more for now: the rest is kept, and nothing is read until it is gone. */
-static void keep(struct wsasec_worker *worker, int fd, struct wsasec_connection *connection, const char *rest,
+static void keep(struct wsasec_worker *worker, int32_t fd, struct wsasec_connection *connection, const char *rest,
                  size_t size)
 {
     connection->pending = malloc(size);
     if (!connection->pending) {
-        end(worker, fd, connection, ENOMEM);
+        end(worker, fd, connection, wsasec_own_errors.no_memory);
         return;
     }
     memcpy(connection->pending, rest, size);
     connection->pending_size = (uint32_t)size;
     connection->pending_sent = 0;
-    watch(worker, fd, connection, EPOLLOUT);
+    watch(worker, fd, connection, WSASEC_POLL_OUT);
 }
 
-static void echo(struct wsasec_worker *worker, int fd, struct wsasec_connection *connection)
+static void echo(struct wsasec_worker *worker, int32_t fd, struct wsasec_connection *connection)
 {
     for (int i = 0; i < READS; i++) {
-        const ssize_t size = receive(worker, fd, connection);
-        ssize_t sent;
+        const ptrdiff_t size = receive(worker, fd, connection);
+        ptrdiff_t sent;
 
         if (size <= 0)
             return;
@@ -107,9 +103,9 @@ static void echo(struct wsasec_worker *worker, int fd, struct wsasec_connection 
     }
 }
 
-static void give_back_pending(struct wsasec_worker *worker, int fd, struct wsasec_connection *connection)
+static void give_back_pending(struct wsasec_worker *worker, int32_t fd, struct wsasec_connection *connection)
 {
-    const ssize_t sent = give_back(worker, fd, connection, connection->pending + connection->pending_sent,
+    const ptrdiff_t sent = give_back(worker, fd, connection, connection->pending + connection->pending_sent,
                                    connection->pending_size - connection->pending_sent);
 
     if (sent < 0)
@@ -119,15 +115,15 @@ static void give_back_pending(struct wsasec_worker *worker, int fd, struct wsase
         return;
     free(connection->pending);
     connection->pending = NULL;
-    watch(worker, fd, connection, EPOLLIN);
+    watch(worker, fd, connection, WSASEC_POLL_IN);
 }
 
-static void sink(struct wsasec_worker *worker, int fd, struct wsasec_connection *connection)
+static void sink(struct wsasec_worker *worker, int32_t fd, struct wsasec_connection *connection)
 {
     const wsasec_listener_spec *spec = &worker->listener->spec;
 
     for (int i = 0; i < READS; i++) {
-        const ssize_t size = receive(worker, fd, connection);
+        const ptrdiff_t size = receive(worker, fd, connection);
 
         if (size < 0)
             return;
@@ -141,7 +137,7 @@ static void sink(struct wsasec_worker *worker, int fd, struct wsasec_connection 
 }
 
 /* Errors and ends are told by the call that meets them. */
-void wsasec_connection_serve(struct wsasec_worker *worker, int fd)
+void wsasec_connection_serve(struct wsasec_worker *worker, int32_t fd)
 {
     struct wsasec_connection *connection = wsasec_connection_at(worker->listener->connections, fd);
 

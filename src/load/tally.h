@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Counters that one thread writes and any may read, without a lock. */
-#ifndef WSASEC_LINUX_LOAD_TALLY_H
-#define WSASEC_LINUX_LOAD_TALLY_H
+#ifndef WSASEC_LOAD_TALLY_H
+#define WSASEC_LOAD_TALLY_H
 
 #include <stdatomic.h>
 #include <stdint.h>

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "../../core/table.h"
+#include "../core/table.h"
 
 struct wsasec_connections {
     struct wsasec_table table;
@@ -21,24 +21,24 @@ void wsasec_connections_free(struct wsasec_connections *connections)
     free(connections);
 }
 
-struct wsasec_connection *wsasec_connection_make(struct wsasec_connections *connections, int fd)
+struct wsasec_connection *wsasec_connection_make(struct wsasec_connections *connections, int32_t fd)
 {
     return wsasec_table_place(&connections->table, sizeof(struct wsasec_connection), fd, 1);
 }
 
-struct wsasec_connection *wsasec_connection_at(struct wsasec_connections *connections, int fd)
+struct wsasec_connection *wsasec_connection_at(struct wsasec_connections *connections, int32_t fd)
 {
     return wsasec_table_place(&connections->table, sizeof(struct wsasec_connection), fd, 0);
 }
 
 void wsasec_connections_each(struct wsasec_connections *connections,
-                             void (*call)(int fd, struct wsasec_connection *connection))
+                             void (*call)(int32_t fd, struct wsasec_connection *connection))
 {
     for (size_t i = 0; i < WSASEC_TABLE_CHUNKS; i++) {
         struct wsasec_connection *chunk = (struct wsasec_connection *)(void *)atomic_load(&connections->table.chunks[i]);
 
         for (size_t j = 0; chunk && j < WSASEC_TABLE_CHUNK; j++)
             if (atomic_load_explicit(&chunk[j].open, memory_order_acquire))
-                call((int)(i * WSASEC_TABLE_CHUNK + j), &chunk[j]);
+                call((int32_t)(i * WSASEC_TABLE_CHUNK + j), &chunk[j]);
     }
 }
