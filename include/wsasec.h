@@ -155,6 +155,15 @@ int32_t wsasec_overlapped_done(wsasec_socket socket, const void *settings, uint3
                                wsasec_status *status);
 
 /*
+ * Windows: what the call that was given this OVERLAPPED has been completed with: 0 or a code of WSAGetLastError();
+ * WSA_IO_INCOMPLETE (996) while it is not. Elsewhere WSAEOPNOTSUPP. The socket must be open.
+ */
+int32_t wsasec_overlapped_error(wsasec_socket socket, void *overlapped);
+
+/* Windows: has it completed soon, with an error; it is still to be waited for. Elsewhere it does nothing. */
+void wsasec_overlapped_cancel(wsasec_socket socket, void *overlapped);
+
+/*
  * WSAQuerySocketSecurity: what protects a connection. template_ may be NULL for stream sockets; info NULL
  * asks for the size in *info_len (answered with WSAEMSGSIZE). Errors: WSAENOTSOCK, WSAEFAULT, WSAEMSGSIZE,
  * WSAEINVAL; WSAEOPNOTSUPP where the backend cannot answer (Linux, in this version).

@@ -42,3 +42,16 @@ void wsasec_backend_flight_close(struct wsasec_flight *flight)
 {
     (void)flight;
 }
+
+int32_t wsasec_overlapped_error(wsasec_socket socket, void *overlapped)
+{
+    (void)socket;
+    (void)overlapped;
+    return WSASEC_WSAEOPNOTSUPP;
+}
+
+void wsasec_overlapped_cancel(wsasec_socket socket, void *overlapped)
+{
+    (void)socket;
+    (void)overlapped;
+}
