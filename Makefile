@@ -10,12 +10,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --no-input
 PACKAGES := gcc libc6-dev python3-dev python3-venv liburing-dev iproute2 util-linux kmod user-mode-linux openssl iperf3
 TEST_PACKAGES := g++ clang libclang-rt-dev strace pkgconf chromium fonts-dejavu-core
+WINDOWS := build/windows
+WINDOWS_WHEELS := dist/windows
 SOURCES := $(shell find src include bench -type f ! -name '*.pyc') setup.py pyproject.toml
+# No wheel is made of what is there.
+UNBUILD := if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -path $(WINDOWS) -exec rm -rf {} +; fi
 
 .DELETE_ON_ERROR:
 # Two runs of apt-get, or of pip, cannot be at once.
 .NOTPARALLEL:
-.PHONY: help bench test test-c lint types wheel packages packages-test clean
+.PHONY: help bench test test-c test-windows lint types wheel wheel-windows windows packages packages-test clean
 
 help:
 	@echo 'make bench   measure; ARGS="--help" for its options'
@@ -24,6 +28,8 @@ help:
 	@echo 'make lint    ruff'
 	@echo 'make types   mypy, and the stub against the extension'
 	@echo 'make wheel   source distribution and wheel, in dist'
+	@echo 'make wheel-windows  wheel for Windows, in $(WINDOWS_WHEELS)'
+	@echo 'make test-windows   that, and its tests under Wine'
 	@echo 'make clean   remove what was built'
 
 bench: $(VENV)/.installed
@@ -47,9 +53,27 @@ types: $(VENV)/.dev
 
 # The wheel is built from the source distribution, so that nothing is missing in that.
 wheel: $(VENV)/.dev
-	rm -rf build dist
+	rm -rf dist
+	$(UNBUILD)
 	$(BIN)/python -m build --outdir dist .
 	.ci/check-wheel dist/*.whl
+
+windows:
+	@.ci/windows-environment $(WINDOWS)
+
+# A cross build: setuptools takes the platform from the environment, and the compiler from cross.cfg.
+wheel-windows: windows
+	rm -rf $(WINDOWS_WHEELS)
+	$(UNBUILD)
+	DIST_EXTRA_CONFIG=$(abspath $(WINDOWS))/cross.cfg SETUPTOOLS_EXT_SUFFIX=.pyd CC=x86_64-w64-mingw32-gcc \
+		_PYTHON_HOST_PLATFORM=win-amd64 $(WINDOWS)/tools/bin/pip --disable-pip-version-check \
+		--no-input wheel --quiet --no-deps --no-build-isolation --wheel-dir $(WINDOWS_WHEELS) .
+	$(UNBUILD)
+	.ci/check-windows-wheel $(WINDOWS_WHEELS)/*.whl
+	$(WINDOWS)/tools/bin/abi3audit --strict --summary $(WINDOWS_WHEELS)/*.whl
+
+test-windows: wheel-windows
+	.ci/test-windows $(WINDOWS) $(WINDOWS_WHEELS)/*.whl $(ARGS)
 
 packages:
 	@.ci/need $(PACKAGES)
@@ -61,24 +85,25 @@ $(BIN)/python: | packages
 	@echo 'Making $(VENV) with $(PYTHON)'
 	$(PYTHON) -m venv --clear $(VENV)
 
-# build is removed first: setuptools would pack files from there that are no longer in the sources.
+# What is in build is removed first: setuptools would pack files from there that are no longer in the sources. All
+# but what Windows needs, which takes minutes to make.
 $(VENV)/.installed: $(SOURCES) | packages $(BIN)/python
 	@echo 'Building wsasec and installing it into $(VENV), with: rich. Used for the build only: setuptools, Cython'
-	rm -rf build
+	$(UNBUILD)
 	$(PIP) install --quiet .
 	touch $@
 
 $(VENV)/.test: $(SOURCES) | packages $(BIN)/python
 	@echo 'Building wsasec and installing it into $(VENV), with rich and what the tests need:'
 	@sed -n '/^bench = /p; /^locust = /p; /^test = /,/^]/p' pyproject.toml
-	rm -rf build
+	$(UNBUILD)
 	$(PIP) install --quiet '.[test]'
 	touch $(VENV)/.installed $@
 
 $(VENV)/.dev: $(SOURCES) | packages $(BIN)/python
 	@echo 'Building wsasec and installing it into $(VENV), with rich and what development needs:'
 	@sed -n '/^bench = /p; /^locust = /p; /^test = /,/^]/p; /^dev = /p' pyproject.toml
-	rm -rf build
+	$(UNBUILD)
 	$(PIP) install --quiet '.[dev]'
 	touch $(VENV)/.installed $(VENV)/.test $@
 

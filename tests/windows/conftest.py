@@ -1,4 +1,4 @@
-"""Tests on Windows, or what is like it: with the double of fwpuclnt.dll, or, where marked so, with Wine's own."""
+"""Tests on Windows, or what is like it: with the double of fwpuclnt.dll or, where marked so, with Wine's."""
 
 from __future__ import annotations
 

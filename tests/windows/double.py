@@ -1,4 +1,4 @@
-"""The double of fwpuclnt.dll from Python: what it was called with, and what it is to do. See double/double.h."""
+"""The double of fwpuclnt.dll, from Python: what it was called with, and what it is to do. See double.h."""
 
 from __future__ import annotations
 
@@ -284,4 +284,8 @@ class Double:
 def load() -> Any:
     """Load the system's fwpuclnt.dll as wsasec does; None where that is not the double."""
     library = ctypes.WinDLL("fwpuclnt.dll", winmode=LOAD_LIBRARY_SEARCH_SYSTEM32, use_last_error=True)  # type: ignore[attr-defined]
-    return library if hasattr(library, "WsasecDoubleVersion") and library.WsasecDoubleVersion() == VERSION else None
+    return (
+        library
+        if hasattr(library, "WsasecDoubleVersion") and library.WsasecDoubleVersion() == VERSION
+        else None
+    )

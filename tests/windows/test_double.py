@@ -15,7 +15,17 @@ from ctypes import wintypes
 from typing import Any
 
 import pytest
-from double import BYTES, CALLS, STATUS_CANCELLED, STATUS_CONNECTION_RESET, Double, Function, Given, Handles, Mode
+from double import (
+    BYTES,
+    CALLS,
+    STATUS_CANCELLED,
+    STATUS_CONNECTION_RESET,
+    Double,
+    Function,
+    Given,
+    Handles,
+    Mode,
+)
 
 WSA_IO_PENDING = 997
 WSAEACCES = 10013
@@ -91,7 +101,9 @@ class Functions:
         length: int | None = None,
     ) -> int:
         if name is QUERY:
-            return self.query(sock, data, ctypes.create_string_buffer(64), ctypes.c_ulong(64), overlapped, routine)
+            return self.query(
+                sock, data, ctypes.create_string_buffer(64), ctypes.c_ulong(64), overlapped, routine
+            )
         pointer = None if overlapped is None else ctypes.byref(overlapped)
         size = len(data or b"") if length is None else length
         return self._call(name, ctypes.c_size_t(sock), data, ctypes.c_ulong(size), pointer, routine)
@@ -178,9 +190,7 @@ def result(sock: socket.socket, overlapped: Overlapped) -> int:
     return 0 if fine else int(ws2_32.WSAGetLastError())
 
 
-def test_calls_are_recorded_as_they_were(
-    double: Double, functions: Functions, sock: socket.socket
-) -> None:
+def test_calls_are_recorded_as_they_were(double: Double, functions: Functions, sock: socket.socket) -> None:
     handle = sock.fileno()
     length = ctypes.c_ulong(64)
     assert functions.with_input(SET, handle, b"settings") == 0
@@ -224,9 +234,7 @@ def test_the_port_is_made_exclusive_as_by_windows(
     assert double.calls[-1].exclusive is None
 
 
-def test_bare_calls_leave_the_socket_alone(
-    double: Double, functions: Functions, sock: socket.socket
-) -> None:
+def test_bare_calls_leave_the_socket_alone(double: Double, functions: Functions, sock: socket.socket) -> None:
     double.bare()
     assert functions.with_input(SET, sock.fileno(), b"") == 0
     assert functions.with_input(SET, 0xBAD0, b"") == 0
