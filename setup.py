@@ -220,7 +220,8 @@ class BuildExt(build_ext):
 
 
 wsasec = extension(
-    "wsasec._wsasec", ["src/_wsasec.pyx", *sources("src/core", "src/load", f"src/{PLATFORM}", f"src/{PLATFORM}/load")]
+    "wsasec._wsasec",
+    ["src/_wsasec.pyx", *sources("src/core", "src/load", f"src/{PLATFORM}", f"src/{PLATFORM}/load")],
 )
 if PLATFORM == "windows":
     wsasec.sources += sources("src/no_ring")
