@@ -7,7 +7,7 @@ from cpython.bytes cimport PyBytes_AsStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 cimport cython
 from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, intptr_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, intptr_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -54,6 +54,7 @@ cdef extern from "wsasec.h" nogil:
         WSASEC_OPTIONS_MAX
         WSASEC_STEP_ACCEPT
         WSASEC_REASON_NOT_A_SOCKET
+        WSASEC_WSA_IO_PENDING
 
     int32_t wsasec_set_socket_security(wsasec_socket, const void *, uint32_t, void *, void *, wsasec_status *)
     int32_t wsasec_profiles_set(const wsasec_profile *, size_t, size_t)
@@ -355,6 +356,7 @@ def capability(str name):
     return bool(answer)
 
 
+include "boundary/overlapped.pxi"
 include "boundary/histogram.pxi"
 include "boundary/connect.pxi"
 include "boundary/capi.pxi"

@@ -1,4 +1,4 @@
-"""Overlapped calls through a completion port: every code at its index, in whatever order they are completed."""
+"""Overlapped calls through a completion port: every code at its index, whatever the order of completion."""
 
 from __future__ import annotations
 

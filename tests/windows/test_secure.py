@@ -244,5 +244,5 @@ def test_a_batch_is_made_whole_or_not_at_all(double: Double) -> None:
     with pytest.raises(BatchError):
         wsasec.SocketBatch(10, method="plain")
     for call in double.calls:
-        with pytest.raises(OSError, match="10038|not a socket|Not a socket"):
+        with pytest.raises(OSError, match="10038"):
             socket.socket(fileno=call.socket).detach()

@@ -6,6 +6,7 @@ server = await wsasec.aio.start_server(handle, "10.0.0.2", 443)
 
 from .connecting import connect
 from .connections import create_connection, open_connection
+from .securing import secure
 from .server import Server, create_server, start_server
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "create_connection",
     "create_server",
     "open_connection",
+    "secure",
     "start_server",
 ]
