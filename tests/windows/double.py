@@ -15,6 +15,7 @@ VERSION = 1
 CALLS = 20_000
 BYTES = 256
 PORTS = 64
+NAME_LENGTH = 64
 PATIENCE = 30.0
 
 LOAD_LIBRARY_SEARCH_SYSTEM32 = 0x800
@@ -105,6 +106,44 @@ class _Shared(ctypes.Structure):
         ("told", _Told * len(Function)),
         ("records", _Record * CALLS),
     ]
+
+
+class Pair(ctypes.Structure):
+    """Two associations of quick mode, one for each direction. IPv4 addresses are the first four bytes."""
+
+    _fields_ = [
+        *((name, ctypes.c_uint64) for name in ("id", "main_mode")),
+        *((name, ctypes.c_uint32) for name in ("quick_mode", "version")),  # version: 0 IPv4, 1 IPv6
+        *((name, ctypes.c_uint8 * 16) for name in ("local", "remote")),
+        *((name, ctypes.c_uint32) for name in ("remote_port", "transform", "auth_type", "auth_config")),
+        *((name, ctypes.c_uint32) for name in ("cipher_type", "cipher_config", "inbound_spi")),
+        *((name, ctypes.c_uint32) for name in ("outbound_spi", "seconds", "kilobytes", "packets", "pfs")),
+        *((name, ctypes.c_uint32) for name in ("flags", "unused")),
+        ("target", ctypes.c_wchar * NAME_LENGTH),
+    ]
+
+
+class MainMode(ctypes.Structure):
+    """An association of main mode."""
+
+    _fields_ = [
+        *((name, ctypes.c_uint64) for name in ("id", "initiator", "responder")),
+        *((name, ctypes.c_uint32) for name in ("key_module", "version")),
+        *((name, ctypes.c_uint8 * 16) for name in ("local", "remote")),
+        *((name, ctypes.c_uint32) for name in ("cipher", "key_length", "integrity", "seconds", "group")),
+        *((name, ctypes.c_uint32) for name in ("quick_modes", "method", "unused")),
+        ("peer", ctypes.c_wchar * NAME_LENGTH),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """How many things of the filtering platform there are."""
+
+    sessions: int
+    contexts: int
+    enumerations: int  # that were not destroyed
+    answers: int  # that were not freed
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +308,18 @@ class Double:
     def open_handles(self) -> int:
         """How many handles that were handed out are not closed."""
         return int(self._library.WsasecDoubleOpenHandles())
+
+    def add(self, association: Pair | MainMode) -> None:
+        """Have it told by IPsecSaContextEnum0 or IkeextSaGetById0."""
+        name = "WsasecDoubleAddPair" if isinstance(association, Pair) else "WsasecDoubleAddMainMode"
+        assert getattr(self._library, name)(ctypes.byref(association), ctypes.sizeof(association))
+
+    @property
+    def platform(self) -> Platform:
+        """What there is of the filtering platform in this process."""
+        counts = (ctypes.c_uint32 * 4)()
+        self._library.WsasecDoubleWfp(counts)
+        return Platform(*counts)
 
     def port(self, port: int, key: int, socket: int = 0) -> None:
         """Name the completion port of a socket, or of all. Under Wine it is found without."""
