@@ -24,7 +24,8 @@ __all__ = ["Address", "ConnectError", "ConnectReport", "connect_batch"]
 Address = tuple[str, int] | tuple[str, range] | tuple[str, int, int, int]
 """(host, port), (host, range of ports), or (host, port, flow info, scope id); hosts are numbers, no names."""
 
-NO_ASSOCIATION: Final = _errno.EAGAIN
+NO_ASSOCIATION: Final = _errno.EWOULDBLOCK
+"""EAGAIN, but on Windows Winsock's, as all errnos of sockets are there."""
 
 _WINSOCK: Final[dict[int, Winsock]] = {
     **{number: code for code, number in _ERRNO.items()},
@@ -35,12 +36,15 @@ _WINSOCK: Final[dict[int, Winsock]] = {
     _errno.ENOSPC: Winsock.WSAENOBUFS,
 }
 
+_NOT_MADE = "the socket was not made, or was closed: see the batch's codes"
+
 _HINTS: Final[dict[int, str]] = {
     _errno.EACCES: "look at the firewall and at `ip route`",
     _errno.EADDRNOTAVAIL: "no local port is left for this address: take more ports or hosts to connect to, "
     "more source addresses (bind=), or a wider net.ipv4.ip_local_port_range",
     _errno.EAFNOSUPPORT: "connect to an address of the batch's family",
-    _errno.EBADF: "the socket was not made, or was closed: see the batch's codes",
+    _errno.EBADF: _NOT_MADE,
+    _errno.ENOTSOCK: _NOT_MADE,
     _errno.ECONNREFUSED: "nobody listens there: start the server first, or look at the port",
     _errno.ECONNRESET: "the server closed it at once: look at its log, and at its backlog",
     _errno.EHOSTUNREACH: "look at `ip route` and `ip neighbour`",
@@ -63,6 +67,7 @@ class ConnectReport:
         errnos: array('i') of one errno a socket, by index: 0 for connected; EAGAIN: no security association
             until the deadline; ETIMEDOUT: no answer, or not its turn, until the deadline; EBADF: there is no
             socket; else what connect() ended with (ECONNREFUSED, EADDRNOTAVAIL: no port left, EISCONN, ...).
+            On Windows ENOTSOCK where there is no socket, and no EAGAIN: the system waits for an association.
         connected: how many are connected.
         failed: how many are not.
         seconds: how long all of it took.

@@ -94,7 +94,8 @@ class TrafficResult:
         rate: that was asked for, or None.
         total: the counts at the end, warm-up and drain included.
         errors: array('i') of one errno a socket, by index; 0: it did not fail. EPIPE also stands for a peer
-            that ended the connection, EPROTOTYPE for a socket of the wrong type, EBADF for a -1.
+            that ended the connection, EPROTOTYPE for a socket of the wrong type, EBADF for a -1;
+            on Windows WSAEDISCON, EPROTOTYPE and ENOTSOCK.
 
     """
 
