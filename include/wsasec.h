@@ -197,6 +197,12 @@ int32_t wsasec_impersonate_socket_peer(wsasec_socket socket, const void *peer, u
 int32_t wsasec_revert_impersonation(wsasec_status *status);
 
 /*
+ * Closes a token of wsasec_query_socket_security(); 0 is none. Errors: the system's; WSAEOPNOTSUPP where there are no
+ * tokens (Linux).
+ */
+int32_t wsasec_close_token(uint64_t handle);
+
+/*
  * WSASetSocketSecurity for many sockets: every one is tried.
  *
  * sockets: count descriptors (Windows' SOCKETs have 32 significant bits). codes: NULL, or count results by

@@ -53,6 +53,8 @@ typedef struct wsasec_api {
     int32_t (*method_status)(unsigned, wsasec_status *);
     uint32_t (*method_cost)(unsigned, unsigned);
     unsigned (*method_best)(unsigned);
+    int32_t (*close_token)(uint64_t);
+    void (*wipe)(void *, size_t);
 } wsasec_api;
 
 /* The table of the library that this is linked into. */

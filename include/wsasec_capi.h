@@ -79,6 +79,8 @@ static inline const wsasec_api *wsasec_api_checked(void)
 #define wsasec_method_status (wsasec_api_checked()->method_status)
 #define wsasec_method_cost (wsasec_api_checked()->method_cost)
 #define wsasec_method_best (wsasec_api_checked()->method_best)
+#define wsasec_close_token (wsasec_api_checked()->close_token)
+#define wsasec_wipe (wsasec_api_checked()->wipe)
 
 #ifdef __cplusplus
 }

@@ -204,4 +204,7 @@ int32_t wsasec_backend_impersonate(wsasec_socket socket, const void *peer, uint3
                                    wsasec_status *status);
 int32_t wsasec_backend_revert(wsasec_status *status);
 
+/* Closes a token that a query returned; never 0. */
+int32_t wsasec_backend_close_token(uint64_t handle);
+
 #endif

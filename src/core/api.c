@@ -31,6 +31,8 @@ static const wsasec_api table = {
     .method_status = wsasec_method_status,
     .method_cost = wsasec_method_cost,
     .method_best = wsasec_method_best,
+    .close_token = wsasec_close_token,
+    .wipe = wsasec_wipe,
 };
 
 const wsasec_api *wsasec_api_table(void)

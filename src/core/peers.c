@@ -117,3 +117,8 @@ int32_t wsasec_revert_impersonation(wsasec_status *status)
 {
     return wsasec_backend_revert(status);
 }
+
+int32_t wsasec_close_token(uint64_t handle)
+{
+    return handle ? wsasec_backend_close_token(handle) : 0;
+}

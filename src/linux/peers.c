@@ -59,3 +59,9 @@ int32_t wsasec_backend_revert(wsasec_status *status)
 {
     return refuse(status);
 }
+
+int32_t wsasec_backend_close_token(uint64_t handle)
+{
+    (void)handle;
+    return refuse(NULL);
+}

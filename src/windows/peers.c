@@ -71,3 +71,9 @@ int32_t wsasec_backend_revert(wsasec_status *status)
         return status ? status->code : -WSASEC_WSAEOPNOTSUPP;
     return answer(library->revert_impersonation(), WSASEC_STEP_REVERT, status);
 }
+
+/* Winsock has the system's own codes below 10000, as WSA_INVALID_HANDLE is ERROR_INVALID_HANDLE. */
+int32_t wsasec_backend_close_token(uint64_t handle)
+{
+    return CloseHandle((HANDLE)(uintptr_t)handle) ? 0 : -(int32_t)GetLastError();
+}

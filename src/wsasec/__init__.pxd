@@ -280,3 +280,5 @@ cdef extern from "wsasec_capi.h" nogil:
     int32_t wsasec_method_status(unsigned, wsasec_status *)
     uint32_t wsasec_method_cost(unsigned, unsigned)
     unsigned wsasec_method_best(unsigned)
+    int32_t wsasec_close_token(uint64_t)
+    void wsasec_wipe(void *, size_t)

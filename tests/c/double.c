@@ -194,6 +194,12 @@ int32_t wsasec_backend_revert(wsasec_status *status)
     return 0;
 }
 
+int32_t wsasec_backend_close_token(uint64_t handle)
+{
+    note('t');
+    return handle == 7 ? 0 : -6;
+}
+
 int32_t wsasec_backend_apply_fresh(struct wsasec_plan *plan, const struct wsasec_facts *facts, wsasec_socket socket,
                                    wsasec_status *status)
 {

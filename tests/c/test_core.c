@@ -331,6 +331,26 @@ static void test_impersonation(void)
     CALLS("Iir");
 }
 
+static void test_tokens(void)
+{
+    fresh(WSASEC_TYPE_STREAM);
+    CHECK(wsasec_close_token(0) == 0);
+    CALLS("");
+    CHECK(wsasec_close_token(7) == 0);
+    CHECK(wsasec_close_token(8) == -6);
+    CALLS("tt");
+}
+
+static void test_wipe(void)
+{
+    unsigned char memory[5] = {1, 2, 3, 4, 5};
+
+    wsasec_wipe(memory + 1, 3);
+    CHECK(memory[0] == 1 && !memory[1] && !memory[2] && !memory[3] && memory[4] == 5);
+    wsasec_wipe(memory, 0);
+    CHECK(memory[0] == 1);
+}
+
 static void test_words(void)
 {
     for (unsigned reason = 0; reason <= WSASEC_REASON_COUNT; reason++) {
@@ -572,6 +592,8 @@ int main(void)
     test_query();
     test_peer_names();
     test_impersonation();
+    test_tokens();
+    test_wipe();
     test_words();
     test_profiles();
     return failures != 0;
