@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import math
 import socket as _socket
-import struct
 import sys
 import time
 from typing import Any
 
 from . import _wsasec
+from .addresses import unpack_address
 from .readiness import wait_for
 from .sockets import system_error
 
@@ -18,18 +18,6 @@ __all__ = ["accept"]
 
 # The connection had ended before it was accepted; Windows says so by the second.
 _GONE = (errno.ECONNABORTED, errno.ECONNRESET) if sys.platform == "win32" else (errno.ECONNABORTED,)
-
-
-def unpack_address(packed: bytes) -> tuple[Any, ...]:
-    """Make an address as `socket.accept` returns it; () for other families than IPv4 and IPv6."""
-    family = struct.unpack_from("=H", packed)[0] if len(packed) >= 2 else _socket.AF_UNSPEC
-    if family == _socket.AF_INET:
-        port, host = struct.unpack_from("!H4s", packed, 2)
-        return _socket.inet_ntop(family, host), port
-    if family == _socket.AF_INET6:
-        port, flow, host = struct.unpack_from("!HI16s", packed, 2)
-        return _socket.inet_ntop(family, host), port, flow & 0xFFFFF, *struct.unpack_from("=I", packed, 24)
-    return ()
 
 
 def accept(sock: _socket.socket) -> tuple[_socket.socket, Any]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import errno
 import socket as _socket
-import struct
 import warnings
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _wsasec
+from .addresses import pack_address
 from .descriptor_limit import descriptor_limits, raise_descriptor_limit
 from .errors import BatchError, SecurityError
+from .ranges import check_range
 from .settings import SettingsBase
 
 if TYPE_CHECKING:
@@ -26,52 +26,8 @@ _PLAIN = 1
 _NODELAY = 2
 
 _I32 = 0x7FFFFFFF
-U32 = 0xFFFFFFFF
 
 Source = str | tuple[str, int]
-
-
-def check_range(name: str, value: int, lowest: int, highest: int) -> None:
-    """Raise TypeError or ValueError unless the value is an int of a range."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is an int, not {type(value).__name__}")
-    if not lowest <= value <= highest:
-        raise ValueError(f"{name} is from {lowest} to {highest}, not {value}")
-
-
-def pack_address(family: int, address: Sequence[Any]) -> bytes:
-    """Make a sockaddr of (host, port) or (host, port, flow info, scope id); host is a number, not a name.
-
-    Raises:
-        TypeError: a part of the wrong type.
-        ValueError: not an address of the family, or a number out of range.
-        OSError: no such interface.
-
-    """
-    if not 2 <= len(address) <= 4:
-        raise ValueError(f"{address!r} is not (host, port), or (host, port, flow info, scope id)")
-    host, port, flow, scope = (*address, 0, 0)[:4]
-    if not isinstance(host, str):
-        raise TypeError(f"a host is a str, not {type(host).__name__}")
-    for name, number, highest in (
-        ("port", port, 0xFFFF),
-        ("flow info", flow, 0xFFFFF),
-        ("scope id", scope, U32),
-    ):
-        check_range(name, number, 0, highest)
-    host, _, zone = host.partition("%")
-    number = ip_address(host)
-    if number.version != (6 if family == _socket.AF_INET6 else 4):
-        raise ValueError(f"{host} is no address of the family {_socket.AddressFamily(family).name}")
-    if number.version == 4:
-        return struct.pack("=H", family) + struct.pack("!H4s8x", port, number.packed)
-    if zone:
-        scope = int(zone) if zone.isdecimal() else _socket.if_nametoindex(zone)
-    return (
-        struct.pack("=H", family)
-        + struct.pack("!HI16s", port, flow, number.packed)
-        + struct.pack("=I", scope)
-    )
 
 
 def _sources(family: int, bind: Source | Sequence[Source] | None) -> tuple[bytes, int] | None:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from . import _wsasec
 from ._wsasec import Histogram
+from .addresses import pack_address
 from .constants import Winsock
 from .errors import _ERRNO, BatchError, SecurityError
+from .ranges import U32, check_range
 from .sockets import check_timeout, no_association
 
 if TYPE_CHECKING:
@@ -176,8 +178,6 @@ def unfold(addresses: Address | Sequence[Address]) -> list[tuple[Any, ...]]:
 
 
 def _pack(family: int, address: tuple[Any, ...]) -> bytes:
-    from .batch import pack_address
-
     try:
         return pack_address(family, address)
     except ValueError as error:
@@ -214,8 +214,6 @@ def connect_batch(
     progress: Callable[[int, int], object] | None,
 ) -> ConnectReport:
     """Do what `SocketBatch.connect` says."""
-    from .batch import U32, check_range
-
     if errors not in ("raise", "return"):
         raise ValueError(f"errors is 'raise' or 'return', not {errors!r}")
     if batch.closed:

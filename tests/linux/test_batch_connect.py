@@ -552,7 +552,7 @@ def test_in_a_child_process() -> None:
 
 
 def _packed(host: str, port: int) -> bytes:
-    return wsasec.batch.pack_address(socket.AF_INET, (host, port))
+    return wsasec.addresses.pack_address(socket.AF_INET, (host, port))
 
 
 @pytest.mark.parametrize(

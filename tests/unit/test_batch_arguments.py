@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import wsasec
 from wsasec import BatchError, IpsecSettings, SecurityError, SocketBatch, Winsock, _wsasec
-from wsasec.batch import pack_address
+from wsasec.addresses import pack_address
 
 INET, INET6 = socket.AF_INET, socket.AF_INET6
 
