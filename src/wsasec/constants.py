@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
-from typing import Final
+from typing import Final, SupportsIndex
 
 __all__ = [
     "SOCKET_ERROR",
     "SOCKET_INFO_CONNECTION_ENCRYPTED",
     "SOCKET_INFO_CONNECTION_IMPERSONATED",
     "SOCKET_INFO_CONNECTION_SECURED",
+    "SOCKET_QUERY_IPSEC2_ABORT_CONNECTION_ON_FIELD_CHANGE",
+    "SOCKET_QUERY_IPSEC2_FIELD_MASK_MM_SA_ID",
+    "SOCKET_QUERY_IPSEC2_FIELD_MASK_QM_SA_ID",
     "SOCKET_SETTINGS_ALLOW_INSECURE",
     "SOCKET_SETTINGS_GUARANTEE_ENCRYPTION",
     "SOCKET_SETTINGS_IPSEC_ALLOW_FIRST_INBOUND_PKT_UNENCRYPTED",
@@ -17,6 +20,8 @@ __all__ = [
     "SOCKET_SETTINGS_IPSEC_PEER_NAME_IS_RAW_FORMAT",
     "SOCKET_SETTINGS_IPSEC_SKIP_FILTER_INSTANTIATION",
     "IpsecFlags",
+    "QueryFields",
+    "QueryFlags",
     "SecurityFlags",
     "SecurityProtocol",
     "SocketInfo",
@@ -64,8 +69,24 @@ class SocketInfo(IntFlag):
     CONNECTION_IMPERSONATED = 0x4
 
 
+class QueryFields(IntFlag):
+    """SOCKET_QUERY_IPSEC2_FIELD_MASK_..., for ``FieldMask`` in a query."""
+
+    NONE = 0
+    MM_SA_ID = 0x1
+    QM_SA_ID = 0x2
+
+
+class QueryFlags(IntFlag):
+    """SOCKET_QUERY_IPSEC2_..., for ``Flags`` in a query."""
+
+    NONE = 0
+    ABORT_CONNECTION_ON_FIELD_CHANGE = 0x1
+    """The connection ends when one of the fields changes."""
+
+
 class Winsock(IntEnum):
-    """Error codes of winsock2.h that the six functions return."""
+    """Error codes of winsock2.h that the six functions return; Winsock(n) has a member for any other, too."""
 
     WSA_IO_PENDING = 997
     WSAEACCES = 10013
@@ -91,6 +112,21 @@ class Winsock(IntEnum):
     WSAEHOSTUNREACH = 10065
     WSANOTINITIALISED = 10093
 
+    @classmethod
+    def _missing_(cls, value: object) -> Winsock | None:
+        """Make a member of any other code that Windows may answer, named WINSOCK_ and its number."""
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 0x7FFFFFFF:
+            return None
+        member = int.__new__(cls, value)
+        member._name_ = f"WINSOCK_{value:d}"
+        member._value_ = int(value)
+        # The first one, where two threads make it at once.
+        return cls._value2member_map_.setdefault(int(value), member)  # type: ignore[return-value]
+
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[type[Winsock], tuple[int]]:
+        """By the number: by the name only those above are found."""
+        return Winsock, (int(self),)
+
 
 SOCKET_ERROR: Final = -1
 
@@ -102,6 +138,9 @@ SOCKET_SETTINGS_IPSEC_ALLOW_FIRST_INBOUND_PKT_UNENCRYPTED: Final = (
     IpsecFlags.ALLOW_FIRST_INBOUND_PKT_UNENCRYPTED
 )
 SOCKET_SETTINGS_IPSEC_PEER_NAME_IS_RAW_FORMAT: Final = IpsecFlags.PEER_NAME_IS_RAW_FORMAT
+SOCKET_QUERY_IPSEC2_ABORT_CONNECTION_ON_FIELD_CHANGE: Final = QueryFlags.ABORT_CONNECTION_ON_FIELD_CHANGE
+SOCKET_QUERY_IPSEC2_FIELD_MASK_MM_SA_ID: Final = QueryFields.MM_SA_ID
+SOCKET_QUERY_IPSEC2_FIELD_MASK_QM_SA_ID: Final = QueryFields.QM_SA_ID
 SOCKET_INFO_CONNECTION_SECURED: Final = SocketInfo.CONNECTION_SECURED
 SOCKET_INFO_CONNECTION_ENCRYPTED: Final = SocketInfo.CONNECTION_ENCRYPTED
 SOCKET_INFO_CONNECTION_IMPERSONATED: Final = SocketInfo.CONNECTION_IMPERSONATED

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import errno as _errno
 import os
+import sys
 from array import array
 from typing import Any
 
 from .constants import Winsock
 
-__all__ = ["BatchError", "SecurityError"]
+__all__ = ["BatchError", "ImpersonationError", "SecurityError"]
+
+
+def errno_of(number: int) -> int:
+    """Return the errno that Python has in its own errors for an error number of the system.
+
+    On Windows that of WSAGetLastError() or GetLastError() is translated as OSError does: WSAEACCES is EACCES
+    (13), WSAEINVAL EINVAL (22), most of Winsock's others are what they are.
+    """
+    if sys.platform == "win32":
+        return OSError(0, "", None, number).errno or number
+    return number
+
 
 _ERRNO = {
     Winsock.WSAEACCES: _errno.EACCES,
@@ -34,13 +47,20 @@ _ERRNO = {
     Winsock.WSAECONNREFUSED: _errno.ECONNREFUSED,
     Winsock.WSAEHOSTUNREACH: _errno.EHOSTUNREACH,
 }
+if sys.platform == "win32":
+    _ERRNO = {code: errno_of(code) for code in _ERRNO}
+
+
+def _errno_for(code: Winsock) -> int:
+    return _ERRNO.get(code, int(code))
 
 
 class SecurityError(OSError):
     """A socket could not be secured, or has no security association.
 
     Attributes:
-        errno: the system's error number where one was the cause, else the one that is nearest to the code.
+        errno: the system's error number where one was the cause (on Windows as Python translates it in its
+            own errors), else the one that is nearest to the code; the code itself where there is none.
         strerror: what happened, in a sentence.
         winsock: the Winsock code.
         hint: what to do next.
@@ -62,7 +82,7 @@ class SecurityError(OSError):
         profile: str | None = None,
     ) -> None:
         self.winsock = Winsock(winsock)
-        super().__init__(_ERRNO[self.winsock] if errno is None else errno, message)
+        super().__init__(_errno_for(self.winsock) if errno is None else errno, message)
         self.hint = hint
         self.socket = socket
         self.step = step
@@ -84,10 +104,18 @@ class SecurityError(OSError):
 
     def __str__(self) -> str:
         where = "" if self.socket is None else f"socket {self.socket}: "
-        cause = "" if self.errno == _ERRNO[self.winsock] else f", {os.strerror(self.errno or 0)}"
+        cause = "" if self.errno == _errno_for(self.winsock) else f", {os.strerror(self.errno or 0)}"
         step = "" if self.step == "none" else f" (step: {self.step})"
         hint = f"; {self.hint}" if self.hint else ""
         return f"[{self.winsock.name} {self.winsock.value}] {where}{self.strerror}{cause}{step}{hint}"
+
+
+class ImpersonationError(SecurityError):
+    """A thread could not go back to its own identity: it still acts as the peer.
+
+    Whatever it does next it does in the peer's name. End the process; at the least, end the thread without
+    another access to anything.
+    """
 
 
 class BatchError(SecurityError):

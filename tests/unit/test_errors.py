@@ -36,6 +36,14 @@ def test_every_code_has_an_errno() -> None:
         assert code.name in str(SecurityError("x", winsock=code))
 
 
+def test_codes_without_an_errno() -> None:
+    for code in 997, 10091, 10093:
+        error = SecurityError("x", winsock=code, hint="y")
+        assert error.errno == code
+        assert str(error) == f"[{Winsock(code).name} {code}] x; y"
+        assert pickle.loads(pickle.dumps(error))._state() == error._state()
+
+
 def test_pickle() -> None:
     error = make(profile="p")
     again = pickle.loads(pickle.dumps(error))
