@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The boundary: Python's arguments to C, C's results to exceptions. It does not know the system."""
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE
+)
 from cpython.bytes cimport PyBytes_AsStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 cimport cython
@@ -14,7 +16,7 @@ from libc.string cimport memcpy, memset
 import array
 from time import monotonic
 
-from wsasec.errors import BatchError, SecurityError
+from wsasec.errors import BatchError, SecurityError, errno_of
 from wsasec.settings import SettingsBase
 
 
@@ -47,6 +49,11 @@ cdef extern from "wsasec.h" nogil:
         uint32_t step
         uint8_t value[240]
 
+    ctypedef struct wsasec_socket_security_settings_ipsec:
+        uint32_t UserNameStringLen
+        uint32_t DomainNameStringLen
+        uint32_t PasswordStringLen
+
     enum:
         WSASEC_STATUS_BLOCKED
         WSASEC_STATUS_STILL_OPEN
@@ -68,6 +75,17 @@ cdef extern from "wsasec.h" nogil:
     const char *wsasec_reason_text(unsigned)
     const char *wsasec_reason_hint(unsigned)
     const char *wsasec_step_text(unsigned)
+    void wsasec_wipe(void *, size_t)
+
+
+cdef extern from "Python.h":
+    Py_ssize_t PyUnicode_GetLength(object) except -1
+    uint32_t PyUnicode_ReadChar(object, Py_ssize_t) except? 0xFFFFFFFF
+
+
+# Where the strings begin in SOCKET_SECURITY_SETTINGS_IPSEC.
+cdef enum:
+    STRINGS_OFFSET = 84
 
 
 # Whether all is done that comes before the first socket. Only ever goes from False to True.
@@ -97,7 +115,7 @@ cdef object failure(wsasec_status *status, object socket):
     return SecurityError(
         text,
         winsock=-status.code,
-        errno=status.os_error or None,
+        errno=errno_of(status.os_error) if status.os_error else None,
         hint=hint,
         socket=socket,
         step=step,
@@ -123,20 +141,97 @@ cdef wsasec_socket descriptor(object sock) except? -1:
         raise ValueError(f"{sock} is out of range for a descriptor") from None
 
 
-cdef int buffer_of(object settings, const void **data, uint32_t *length) except -1:
-    """Point to the bytes of the settings; the object must outlive the use."""
+cdef struct Given:
+    # Settings for the time of a call; begin_settings() and end_settings() belong together.
+    const void *data
+    uint32_t length
+    uint8_t *own  # the same bytes where they are overwritten in the end; else NULL
+
+
+cdef int begin_settings(object settings, Given *given) except -1:
+    """Point to the bytes of the settings; the object must outlive the use. After an exception there is nothing to end."""
     cdef char *text
     cdef Py_ssize_t size
+    given.own = NULL
     if settings is None:
-        data[0] = NULL
-        length[0] = 0
+        given.data = NULL
+        given.length = 0
         return 0
     if not isinstance(settings, SettingsBase):
         raise TypeError(f"settings is Settings, IpsecSettings or None, not {type(settings).__name__}")
     PyBytes_AsStringAndSize(settings._packed, &text, &size)
-    data[0] = text
-    length[0] = <uint32_t>size
+    if size == STRINGS_OFFSET:
+        return add_strings(settings, text, given)
+    given.data = text
+    given.length = <uint32_t>size
     return 0
+
+
+cdef void end_settings(Given *given) noexcept nogil:
+    if given.own is not NULL:
+        wsasec_wipe(given.own, given.length)
+        free(given.own)
+        given.own = NULL
+
+
+cdef int add_strings(object settings, const char *head, Given *given) except -1:
+    """Put the strings behind the members, in memory of the call's own."""
+    cdef wsasec_socket_security_settings_ipsec members
+    cdef uint64_t size
+    cdef Py_ssize_t at = STRINGS_OFFSET
+    memcpy(&members, head, STRINGS_OFFSET)
+    size = <uint64_t>members.UserNameStringLen + members.DomainNameStringLen + members.PasswordStringLen
+    size = max(size + STRINGS_OFFSET, <uint64_t>sizeof(members))
+    if size > 0xFFFFFFFF:
+        raise ValueError("the strings are too long")
+    given.own = <uint8_t *>malloc(size)
+    if given.own is NULL:
+        raise MemoryError()
+    given.data = given.own
+    given.length = <uint32_t>size
+    memset(given.own, 0, size)
+    memcpy(given.own, head, STRINGS_OFFSET)
+    try:
+        for text in settings._texts():
+            at = write_utf16(text, given, at)
+    except BaseException:
+        end_settings(given)
+        raise
+    return 0
+
+
+cdef Py_ssize_t write_utf16(str text, Given *given, Py_ssize_t at) except -1:
+    """Write a text at an offset, and return the offset behind it; no Python object has a copy of it."""
+    cdef Py_ssize_t count = PyUnicode_GetLength(text)
+    cdef Py_ssize_t i
+    cdef uint32_t character
+    for i in range(count):
+        character = PyUnicode_ReadChar(text, i)
+        if at + (2 if character < 0x10000 else 4) > <Py_ssize_t>given.length:
+            raise ValueError("the settings were changed")
+        if character >= 0x10000:
+            character -= 0x10000
+            write_unit(given.own + at, 0xD800 | character >> 10)
+            character = 0xDC00 | (character & 0x3FF)
+            at += 2
+        write_unit(given.own + at, character)
+        at += 2
+    return at
+
+
+def settings_bytes(settings):
+    """The bytes of settings as the C functions get them; those of None are none."""
+    cdef Given given
+    begin_settings(settings, &given)
+    try:
+        return (<const char *>given.data)[:given.length]
+    finally:
+        end_settings(&given)
+
+
+cdef void write_unit(uint8_t *to, uint32_t unit) noexcept nogil:
+    to[0] = unit & 0xFF
+    to[1] = unit >> 8
 
 
 def secure(socket, settings=None):
@@ -160,13 +255,15 @@ def secure(socket, settings=None):
     """
     cdef wsasec_socket fd = descriptor(socket)
     cdef wsasec_status status
-    cdef const void *data
-    cdef uint32_t length
+    cdef Given given
     cdef int32_t code
-    buffer_of(settings, &data, &length)
-    get_ready()
-    with nogil:
-        code = wsasec_set_socket_security(fd, data, length, NULL, NULL, &status)
+    begin_settings(settings, &given)
+    try:
+        get_ready()
+        with nogil:
+            code = wsasec_set_socket_security(fd, given.data, given.length, NULL, NULL, &status)
+    finally:
+        end_settings(&given)
     if code:
         raise failure(&status, fd)
 
@@ -238,15 +335,17 @@ def socket_options(settings=None, *, int family):
     """
     cdef wsasec_option options[WSASEC_OPTIONS_MAX]
     cdef wsasec_status status
-    cdef const void *data
-    cdef uint32_t length
+    cdef Given given
     cdef size_t count = 0
     cdef size_t i
     cdef int32_t code
-    buffer_of(settings, &data, &length)
-    get_ready()
-    with nogil:
-        code = wsasec_socket_options(family, data, length, options, &count, &status)
+    begin_settings(settings, &given)
+    try:
+        get_ready()
+        with nogil:
+            code = wsasec_socket_options(family, given.data, given.length, options, &count, &status)
+    finally:
+        end_settings(&given)
     if code:
         raise failure(&status, None)
     return [(options[i].level, options[i].name, (<char *>options[i].value)[:options[i].length]) for i in range(count)]

@@ -163,8 +163,7 @@ cdef class Descriptors:
         cdef const int32_t[::1] view
         cdef int32_t[::1] codes_view
         cdef int32_t *codes_data = NULL
-        cdef const void *data
-        cdef uint32_t length
+        cdef Given given
         cdef size_t failed
         cdef Py_ssize_t i
         cdef char *text
@@ -176,43 +175,46 @@ cdef class Descriptors:
         if count < 0 or count > 0x7FFFFFFF:
             raise ValueError(f"{count} sockets: not from 0 to 2**31-1")
         memset(&spec, 0, sizeof(spec))
-        buffer_of(settings, &data, &length)
-        spec.settings = data
-        spec.settings_len = length
-        spec.address_family = family
-        spec.type = kind
-        spec.flags = flags
-        spec.send_buffer = send_buffer
-        spec.receive_buffer = receive_buffer
-        if sources is not None:
-            packed = sources[0]
-            PyBytes_AsStringAndSize(packed, &text, &size)
-            spec.sources = text
-            spec.source_count = sources[1]
-            spec.source_size = <uint32_t>(size // <Py_ssize_t>spec.source_count)
-        self.numbers = <int32_t *>malloc(<size_t>(count if count else 1) * sizeof(int32_t))
-        if self.numbers is NULL:
-            raise MemoryError()
-        memset(self.numbers, 0xFF, <size_t>count * sizeof(int32_t))
-        self.count = self.shape = count
-        codes = array.array("i", bytes(4 * count))
-        if count:
-            codes_view = codes
-            codes_data = &codes_view[0]
-        if not flags & WSASEC_BATCH_PLAIN:
-            get_ready()
-        memset(&first, 0, sizeof(first))
-        job = wsasec_job_create(self.numbers, <size_t>count, &spec, codes_data, stop, number, lanes, &first)
-        if job is NULL:
-            raise failure(&first, None)
+        begin_settings(settings, &given)
+        spec.settings = given.data
+        spec.settings_len = given.length
         try:
-            run_job(job, <size_t>count, progress, None, INFINITY)
-        except BaseException:
-            wsasec_job_end(job, NULL)
-            self._close()
-            raise
-        made = wsasec_job_made(job)
-        failed = wsasec_job_end(job, &first)
+            spec.address_family = family
+            spec.type = kind
+            spec.flags = flags
+            spec.send_buffer = send_buffer
+            spec.receive_buffer = receive_buffer
+            if sources is not None:
+                packed = sources[0]
+                PyBytes_AsStringAndSize(packed, &text, &size)
+                spec.sources = text
+                spec.source_count = sources[1]
+                spec.source_size = <uint32_t>(size // <Py_ssize_t>spec.source_count)
+            self.numbers = <int32_t *>malloc(<size_t>(count if count else 1) * sizeof(int32_t))
+            if self.numbers is NULL:
+                raise MemoryError()
+            memset(self.numbers, 0xFF, <size_t>count * sizeof(int32_t))
+            self.count = self.shape = count
+            codes = array.array("i", bytes(4 * count))
+            if count:
+                codes_view = codes
+                codes_data = &codes_view[0]
+            if not flags & WSASEC_BATCH_PLAIN:
+                get_ready()
+            memset(&first, 0, sizeof(first))
+            job = wsasec_job_create(self.numbers, <size_t>count, &spec, codes_data, stop, number, lanes, &first)
+            if job is NULL:
+                raise failure(&first, None)
+            try:
+                run_job(job, <size_t>count, progress, None, INFINITY)
+            except BaseException:
+                wsasec_job_end(job, NULL)
+                self._close()
+                raise
+            made = wsasec_job_made(job)
+            failed = wsasec_job_end(job, &first)
+        finally:
+            end_settings(&given)
         if not failed:
             return codes, None, made
         for i in range(count):
@@ -326,8 +328,8 @@ cdef int end_use(Descriptors batch) except -1:
     return 0
 
 
-cdef object codes_of(const int32_t[::1] fds, const void *data, uint32_t length, unsigned method, unsigned threads,
-                     object progress, Descriptors batch, double deadline, wsasec_status *first, size_t *failed):
+cdef object codes_of(const int32_t[::1] fds, const Given *given, unsigned method, unsigned threads, object progress,
+                     Descriptors batch, double deadline, wsasec_status *first, size_t *failed):
     """Secure them all; the codes are Winsock's, positive."""
     cdef Py_ssize_t count = fds.shape[0]
     cdef Py_ssize_t i
@@ -339,7 +341,7 @@ cdef object codes_of(const int32_t[::1] fds, const void *data, uint32_t length, 
     if count == 0:
         return codes
     view = codes
-    job = wsasec_job_secure(&fds[0], <size_t>count, data, length, &view[0], method, threads, first)
+    job = wsasec_job_secure(&fds[0], <size_t>count, given.data, given.length, &view[0], method, threads, first)
     if job is NULL:
         raise failure(first, None)
     try:
@@ -399,8 +401,7 @@ def secure_many(sockets, settings=None, *, errors="raise", method="auto", thread
     cdef const int32_t[::1] fds
     cdef Descriptors batch
     cdef wsasec_status first
-    cdef const void *data
-    cdef uint32_t length
+    cdef Given given
     cdef size_t failed
     cdef unsigned number = method_number(method)
     cdef unsigned lanes = thread_number(threads)
@@ -411,14 +412,17 @@ def secure_many(sockets, settings=None, *, errors="raise", method="auto", thread
         deadline = check_timeout(timeout)
     if errors not in ("raise", "return"):
         raise ValueError(f"errors is 'raise' or 'return', not {errors!r}")
-    buffer_of(settings, &data, &length)
-    fds, kept = numbers_of(sockets)
-    get_ready()
-    batch = begin_use(kept)
+    begin_settings(settings, &given)
     try:
-        codes = codes_of(fds, data, length, number, lanes, progress, batch, deadline, &first, &failed)
+        fds, kept = numbers_of(sockets)
+        get_ready()
+        batch = begin_use(kept)
+        try:
+            codes = codes_of(fds, &given, number, lanes, progress, batch, deadline, &first, &failed)
+        finally:
+            end_use(batch)
     finally:
-        end_use(batch)
+        end_settings(&given)
     if errors == "return":
         return codes
     if failed:

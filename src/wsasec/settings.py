@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import uuid
 from dataclasses import dataclass, field
+from typing import Final
 
 from .constants import IpsecFlags, SecurityFlags, SecurityProtocol
 from .profile import Profile
@@ -12,6 +14,10 @@ from .profile import Profile
 __all__ = ["IpsecSettings", "Settings"]
 
 _NO_GUID = uuid.UUID(int=0)
+_SIZE: Final = 88
+_STRINGS: Final = 84
+_NAMES: Final = ("user_name", "domain_name", "password")
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
 class SettingsBase:
@@ -19,6 +25,8 @@ class SettingsBase:
 
     __slots__ = ()
     _packed: bytes
+    # The structure; or without its strings, where there are some, the 84 bytes before them. The boundary puts
+    # the strings behind those for the time of a call.
 
     def __bytes__(self) -> bytes:
         """Return the structure as WSASetSocketSecurity takes it."""
@@ -67,14 +75,19 @@ def _guid(name: str, value: uuid.UUID | Profile | None) -> uuid.UUID:
     raise TypeError(f"{name} is a uuid.UUID, a Profile or None, not {type(value).__name__}")
 
 
-def _utf16(name: str, value: str) -> bytes:
+def utf16_size(name: str, value: str) -> int:
+    """Return how many bytes of UTF-16 a text has, without making them.
+
+    Raises:
+        TypeError: no str.
+        ValueError: it has none; the text is not in the error.
+
+    """
     if not isinstance(value, str):
         raise TypeError(f"{name} is str, not {type(value).__name__}")
-    try:
-        return value.encode("utf-16-le")
-    except UnicodeEncodeError:
-        # Without the cause, which quotes the text.
-        raise ValueError(f"{name} is not valid Unicode") from None
+    if _SURROGATES.search(value):
+        raise ValueError(f"{name} is not valid Unicode")
+    return 2 * (len(value) + sum(character > "\uffff" for character in value))
 
 
 @dataclass(frozen=True)
@@ -88,6 +101,11 @@ class IpsecSettings(SettingsBase):
         mm_policy: main-mode policy (AuthipMMPolicyKey). On Linux None, or that of the same profile.
         user_name, domain_name, password: credentials for Windows. Linux takes no notice of them: there,
             hosts are authenticated, not users.
+
+    The password is in no repr() and no error. Its UTF-16 form is made for each call, in memory that is
+    overwritten when the call ends; the str itself, and what bytes() or pickle make of the settings, last as
+    long as Python's objects do. Settings can be pickled, with the password: `wsasec.fleet` sends them to its
+    workers.
 
     Raises:
         TypeError: a member has a wrong type.
@@ -107,7 +125,7 @@ class IpsecSettings(SettingsBase):
     def __post_init__(self) -> None:
         _check_flags(SecurityFlags, "flags", self.flags)
         _check_flags(IpsecFlags, "ipsec_flags", self.ipsec_flags)
-        strings = [_utf16(name, getattr(self, name)) for name in ("user_name", "domain_name", "password")]
+        sizes = [utf16_size(name, text) for name, text in zip(_NAMES, self._texts(), strict=True)]
         head = struct.pack(
             "=III16s16s16s4xQIII",
             SecurityProtocol.IPSEC,
@@ -117,7 +135,18 @@ class IpsecSettings(SettingsBase):
             _guid("qm_policy", self.qm_policy).bytes_le,
             bytes(16),
             0,
-            *map(len, strings),
+            *sizes,
         )
-        packed = (head + b"".join(strings)).ljust(88, b"\0")
-        object.__setattr__(self, "_packed", packed)
+        object.__setattr__(self, "_packed", head if any(sizes) else head.ljust(_SIZE, b"\0"))
+
+    def _texts(self) -> tuple[str, str, str]:
+        """Return the strings in the order of the structure."""
+        return self.user_name, self.domain_name, self.password
+
+    def __bytes__(self) -> bytes:
+        """Return the structure as WSASetSocketSecurity takes it, with the strings."""
+        if len(self._packed) != _STRINGS:
+            return self._packed
+        from ._wsasec import settings_bytes
+
+        return settings_bytes(self)

@@ -102,7 +102,27 @@ def test_secrets_do_not_show() -> None:
         IpsecSettings(password="hunter2\ud800")
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None  # which would quote the text
+
+
+def test_strings_are_kept_in_one_place_only() -> None:
+    settings = IpsecSettings(user_name="u", password="hunter2")
+    kept = [value for name, value in vars(settings).items() if name != "password"]
+    for form in "hunter2", "hunter2".encode("utf-16-le"), "hunter2".encode("utf-16-be"):
+        assert all(form not in value for value in kept if isinstance(value, type(form)))
+    assert "hunter2".encode("utf-16-le") in bytes(settings)
+
+
+def test_settings_that_were_tampered_with() -> None:
+    settings = IpsecSettings(user_name="u", password="1234")
+    object.__setattr__(settings, "password", "12345")
+    with pytest.raises(ValueError, match="were changed"):
+        bytes(settings)
+    object.__setattr__(settings, "password", b"1234")
+    with pytest.raises(TypeError):
+        bytes(settings)
+    object.__setattr__(settings, "password", "")
+    assert bytes(settings)[84:] == b"u\0" + bytes(8)
 
 
 @pytest.mark.parametrize(
