@@ -3,7 +3,7 @@
 """The boundary: Python's arguments to C, C's results to exceptions. It does not know the system."""
 
 from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE
+    PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 )
 from cpython.bytes cimport PyBytes_AsStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
@@ -14,9 +14,11 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 import array
+import sys
+import threading
 from time import monotonic
 
-from wsasec.errors import BatchError, SecurityError, errno_of
+from wsasec.errors import BatchError, ImpersonationError, SecurityError, errno_of
 from wsasec.settings import SettingsBase
 
 
@@ -285,37 +287,6 @@ cdef object descriptors(object sockets):
 include "boundary/batch.pxi"
 
 
-def set_socket_security(socket, settings, Py_ssize_t length):
-    """WSASetSocketSecurity as bytes in, code out: 0, or the Winsock code of the failure.
-
-    Args:
-        socket: an int.
-        settings: a readable buffer of bytes, or None for NULL.
-        length: bytes of it that are meant; at most its size, as there is nothing behind it to read.
-
-    Raises:
-        ValueError: length is negative, over 2**32-1, or larger than the buffer.
-    """
-    cdef wsasec_socket fd = descriptor(socket)
-    cdef wsasec_status status
-    cdef const uint8_t[::1] view
-    cdef const void *data = NULL
-    cdef uint32_t size = 0
-    cdef int32_t code
-    if length < 0 or length > 0xFFFFFFFF:
-        raise ValueError(f"length {length} is not from 0 to 2**32-1")
-    size = <uint32_t>length
-    if settings is not None:
-        view = memoryview(settings).cast("B")
-        if length > view.shape[0]:
-            raise ValueError(f"length {length} is beyond the end of the buffer ({view.shape[0]} bytes)")
-        data = &view[0] if view.shape[0] else <const void *>b""
-    get_ready()
-    with nogil:
-        code = wsasec_set_socket_security(fd, data, size, NULL, NULL, &status)
-    return -code
-
-
 def socket_options(settings=None, *, int family):
     """The system calls of `secure` as data, for libraries that take socket options instead of sockets.
 
@@ -459,5 +430,6 @@ include "boundary/overlapped.pxi"
 include "boundary/histogram.pxi"
 include "boundary/connect.pxi"
 include "boundary/capi.pxi"
+include "boundary/peers.pxi"
 include "boundary/listener.pxi"
 include "boundary/traffic.pxi"

@@ -19,6 +19,9 @@ from .constants import (
     SOCKET_INFO_CONNECTION_ENCRYPTED,
     SOCKET_INFO_CONNECTION_IMPERSONATED,
     SOCKET_INFO_CONNECTION_SECURED,
+    SOCKET_QUERY_IPSEC2_ABORT_CONNECTION_ON_FIELD_CHANGE,
+    SOCKET_QUERY_IPSEC2_FIELD_MASK_MM_SA_ID,
+    SOCKET_QUERY_IPSEC2_FIELD_MASK_QM_SA_ID,
     SOCKET_SETTINGS_ALLOW_INSECURE,
     SOCKET_SETTINGS_GUARANTEE_ENCRYPTION,
     SOCKET_SETTINGS_IPSEC_ALLOW_FIRST_INBOUND_PKT_UNENCRYPTED,
@@ -26,19 +29,40 @@ from .constants import (
     SOCKET_SETTINGS_IPSEC_PEER_NAME_IS_RAW_FORMAT,
     SOCKET_SETTINGS_IPSEC_SKIP_FILTER_INSTANTIATION,
     IpsecFlags,
+    QueryFields,
+    QueryFlags,
     SecurityFlags,
     SecurityProtocol,
     SocketInfo,
     Winsock,
 )
 from .descriptor_limit import raise_descriptor_limit
-from .errors import BatchError, SecurityError
+from .errors import BatchError, ImpersonationError, SecurityError
 from .first_use import SecurityWarning
 from .listener import Listener, ListenerCounts
+from .peers import (
+    Impersonation,
+    SocketSecurity,
+    Token,
+    delete_peer_target_name,
+    impersonate,
+    query,
+    revert_impersonation,
+    set_peer_target_name,
+)
 from .profile import Profile
 from .profiles import ConfigError
 from .settings import IpsecSettings, Settings
-from .sockets import WSAGetLastError, WSASetSocketSecurity, connect
+from .sockets import connect
+from .winsock import (
+    WSADeleteSocketPeerTargetName,
+    WSAGetLastError,
+    WSAImpersonateSocketPeer,
+    WSAQuerySocketSecurity,
+    WSARevertImpersonation,
+    WSASetSocketPeerTargetName,
+    WSASetSocketSecurity,
+)
 
 __version__ = _version("wsasec")
 
@@ -47,6 +71,9 @@ __all__ = [
     "SOCKET_INFO_CONNECTION_ENCRYPTED",
     "SOCKET_INFO_CONNECTION_IMPERSONATED",
     "SOCKET_INFO_CONNECTION_SECURED",
+    "SOCKET_QUERY_IPSEC2_ABORT_CONNECTION_ON_FIELD_CHANGE",
+    "SOCKET_QUERY_IPSEC2_FIELD_MASK_MM_SA_ID",
+    "SOCKET_QUERY_IPSEC2_FIELD_MASK_QM_SA_ID",
     "SOCKET_SETTINGS_ALLOW_INSECURE",
     "SOCKET_SETTINGS_GUARANTEE_ENCRYPTION",
     "SOCKET_SETTINGS_IPSEC_ALLOW_FIRST_INBOUND_PKT_UNENCRYPTED",
@@ -58,11 +85,15 @@ __all__ = [
     "ConnectError",
     "ConnectReport",
     "Histogram",
+    "Impersonation",
+    "ImpersonationError",
     "IpsecFlags",
     "IpsecSettings",
     "Listener",
     "ListenerCounts",
     "Profile",
+    "QueryFields",
+    "QueryFlags",
     "SecurityError",
     "SecurityFlags",
     "SecurityProtocol",
@@ -70,19 +101,31 @@ __all__ = [
     "Settings",
     "SocketBatch",
     "SocketInfo",
+    "SocketSecurity",
+    "Token",
+    "WSADeleteSocketPeerTargetName",
     "WSAGetLastError",
+    "WSAImpersonateSocketPeer",
+    "WSAQuerySocketSecurity",
+    "WSARevertImpersonation",
+    "WSASetSocketPeerTargetName",
     "WSASetSocketSecurity",
     "Winsock",
     "accept",
     "aio",
     "connect",
+    "delete_peer_target_name",
     "get_include",
     "get_library_dir",
+    "impersonate",
     "method_costs",
+    "query",
     "raise_descriptor_limit",
     "release_namespaces",
+    "revert_impersonation",
     "secure",
     "secure_many",
+    "set_peer_target_name",
     "socket_options",
     "traffic",
 ]

@@ -1,4 +1,4 @@
-"""Waiting for a security association, and the function as Windows code calls it."""
+"""Waiting for a security association."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ import errno
 import os
 import socket as _socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from . import _wsasec, profiles
-from .constants import SOCKET_ERROR, Winsock
+from .constants import Winsock
 from .errors import SecurityError
 from .first_use import kernel_without_esp
 from .readiness import wait_for
 
-__all__ = ["WSAGetLastError", "WSASetSocketSecurity", "connect"]
+__all__ = ["connect"]
 
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
-
-_last_error = threading.local()
 
 
 def pauses(deadline: float) -> Iterator[float]:
@@ -161,40 +158,3 @@ def connect(sock: _socket.socket, address: Any, timeout: float = 30.0) -> None:
             end_connect(sock)
     finally:
         sock.settimeout(before)
-
-
-def WSASetSocketSecurity(  # noqa: N802
-    socket: int,
-    settings: Any,
-    settings_len: int,
-    overlapped: None = None,
-    completion_routine: None = None,
-) -> int:
-    """WSASetSocketSecurity (ws2tcpip.h) as in C, for ports of Windows code.
-
-    Args:
-        socket: descriptor or SOCKET handle.
-        settings: a buffer with the structure, or None for NULL.
-        settings_len: bytes of it, at most the size of the buffer.
-        overlapped: None; sockets are not overlapped here.
-        completion_routine: None.
-
-    Returns:
-        0, or SOCKET_ERROR (-1) with the code in `WSAGetLastError`.
-
-    Raises:
-        TypeError, ValueError: what C could not have been called with.
-
-    """
-    if overlapped is not None or completion_routine is not None:
-        raise TypeError("overlapped and completion_routine are None: sockets are not overlapped here")
-    code = _wsasec.set_socket_security(socket, settings, settings_len)
-    if code:
-        _last_error.code = code
-        return SOCKET_ERROR
-    return 0
-
-
-def WSAGetLastError() -> int:  # noqa: N802
-    """Return the Winsock code of this thread's last call that failed; 0 if none did."""
-    return getattr(_last_error, "code", 0)

@@ -1,6 +1,7 @@
 """What programs write, as mypy --strict sees it. It is checked, never run; each ignored error must be one."""
 
 import asyncio
+import ctypes
 import socket
 import uuid
 from array import array
@@ -9,7 +10,17 @@ from typing import assert_type
 import urllib3
 
 import wsasec
-from wsasec import BatchError, IpsecSettings, Profile, SecurityError, SecurityFlags, Settings, Winsock
+from wsasec import (
+    BatchError,
+    IpsecSettings,
+    Profile,
+    QueryFields,
+    SecurityError,
+    SecurityFlags,
+    Settings,
+    Token,
+    Winsock,
+)
 from wsasec.contrib.locust import SecuredFastHttpUser, SecuredHttpUser
 from wsasec.contrib.urllib3 import SecuredPoolManager
 from wsasec.fleet import Fleet, FleetError, FleetResult
@@ -151,6 +162,33 @@ def windows(sock: socket.socket) -> None:
     assert_type(wsasec.WSASetSocketSecurity(sock.fileno(), bytes(8), 8, None, None), int)
     assert_type(wsasec.WSAGetLastError(), int)
     wsasec.WSASetSocketSecurity(sock.fileno(), None, 0, object())  # type: ignore[arg-type]
+    length = ctypes.c_uint32(24)
+    assert_type(wsasec.WSAQuerySocketSecurity(sock, None, 0, bytearray(24), length, 0, 0), int)
+    wsasec.WSAQuerySocketSecurity(sock, None, 0, None, 24)  # type: ignore[arg-type]
+    assert_type(wsasec.WSASetSocketPeerTargetName(sock, bytes(144), 144, ctypes.addressof(length)), int)
+    assert_type(wsasec.WSADeleteSocketPeerTargetName(sock, bytes(16), 16), int)
+    assert_type(wsasec.WSAImpersonateSocketPeer(sock, None, 0), int)
+    assert_type(wsasec.WSARevertImpersonation(), int)
+
+
+def peers(sock: socket.socket) -> None:
+    wsasec.set_peer_target_name(sock, "host/b", peer=("192.0.2.1", 443))
+    wsasec.set_peer_target_name(sock, b"host/b")  # type: ignore[arg-type]
+    wsasec.delete_peer_target_name(sock, sock.getpeername())
+    with wsasec.query(sock.fileno(), access_mask=8, ipsec2=True, fields=QueryFields.MM_SA_ID) as security:
+        assert_type(security.secured, bool)
+        assert_type(security.application_token, Token | None)
+        assert_type(security.mm_sa_id, int | None)
+        assert_type(security.sa_lookup_context, uuid.UUID | None)
+        security.secured = True  # type: ignore[misc]
+        if security.machine_token is not None:
+            assert_type(security.machine_token.detach(), int)
+    with wsasec.impersonate(sock) as entered:
+        assert_type(entered, wsasec.Impersonation)
+    try:
+        wsasec.revert_impersonation()
+    except wsasec.ImpersonationError as error:
+        assert_type(error.winsock, Winsock)
 
 
 def profile() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from pathlib import Path
 
+import pytest
+
 import wsasec
-from wsasec import constants
+from wsasec import Winsock, constants
 
 HEADER = (Path(wsasec.get_include()) / "wsasec_types.h").read_text()
 
@@ -32,6 +35,9 @@ def test_flags() -> None:
     assert {flag.name: flag.value for flag in constants.SecurityFlags if flag} == plain
     assert {flag.name: flag.value for flag in constants.IpsecFlags if flag} == ipsec
     assert {flag.name: flag.value for flag in constants.SocketInfo if flag} == _defines("SOCKET_INFO_")
+    query = _defines("SOCKET_QUERY_IPSEC2_")
+    fields = {f"FIELD_MASK_{field.name}": field.value for field in constants.QueryFields if field}
+    assert fields | {flag.name: flag.value for flag in constants.QueryFlags if flag} == query
 
 
 def test_protocols() -> None:
@@ -44,8 +50,24 @@ def test_codes() -> None:
 
 
 def test_microsofts_names() -> None:
-    known = {
-        p + name: value for p in ("SOCKET_SETTINGS_", "SOCKET_INFO_") for name, value in _defines(p).items()
-    }
-    names = [name for name in constants.__all__ if name.startswith(("SOCKET_SETTINGS_", "SOCKET_INFO_"))]
+    prefixes = ("SOCKET_SETTINGS_", "SOCKET_INFO_", "SOCKET_QUERY_")
+    known = {p + name: value for p in prefixes for name, value in _defines(p).items()}
+    names = [name for name in constants.__all__ if name.startswith(prefixes)]
     assert {name: getattr(wsasec, name) for name in names} == known
+
+
+@pytest.mark.parametrize("number", [1, 6, 10091, 11001, 2**31 - 1])
+def test_any_other_code_has_a_member(number: int) -> None:
+    code = Winsock(number)
+    assert (code, code.name, code.value) == (number, f"WINSOCK_{number}", number)
+    assert isinstance(code, Winsock)
+    assert Winsock(number) is code
+    assert pickle.loads(pickle.dumps(code)) is code
+    assert code not in list(Winsock)
+    assert repr(code) == f"<Winsock.WINSOCK_{number}: {number}>"
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2**31, "10013", None, 1.5])
+def test_what_is_no_code(wrong: object) -> None:
+    with pytest.raises(ValueError, match="is not a valid Winsock"):
+        Winsock(wrong)

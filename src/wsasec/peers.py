@@ -1,0 +1,281 @@
+"""Who the peer is: asking, naming the expected one, and acting as it."""
+
+from __future__ import annotations
+
+import inspect
+import struct
+import sys
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+from . import _wsasec
+from ._wsasec import Impersonation, Token, revert_impersonation
+from .addresses import STORAGE_SIZE, pack_peer
+from .constants import QueryFields, QueryFlags, SecurityProtocol, SocketInfo
+from .ranges import U32, check_range
+from .settings import utf16_size
+
+if TYPE_CHECKING:
+    from _typeshed import HasFileno
+
+__all__ = [
+    "Impersonation",
+    "SocketSecurity",
+    "Token",
+    "delete_peer_target_name",
+    "impersonate",
+    "query",
+    "revert_impersonation",
+    "set_peer_target_name",
+]
+
+# SOCKET_SECURITY_QUERY_INFO and ..._IPSEC2, SOCKET_PEER_TARGET_NAME (mstcpip.h).
+_INFO_SIZE: Final = 24
+_INFO_IPSEC2: Final = struct.Struct("=II16xQQI16s4x")
+_NAME_SIZE: Final = 144
+
+_ALL_FIELDS: Final = QueryFields.MM_SA_ID | QueryFields.QM_SA_ID
+
+
+@dataclass(frozen=True)
+class SocketSecurity:
+    """What protects a connection: SOCKET_SECURITY_QUERY_INFO, or ..._IPSEC2 (mstcpip.h).
+
+    In a `with` block it closes its tokens in the end.
+
+    Attributes:
+        secured: the connection is protected by IPsec.
+        encrypted: and it is encrypted.
+        impersonated: a thread acts as the peer.
+        flags: `SocketInfo`, as the system has answered.
+        application_token: `Token` of the peer's user; None where there is none, or none was asked for.
+        machine_token: `Token` of the peer's machine; None likewise.
+        mm_sa_id: id of the main-mode SA; None where it was not asked for.
+        qm_sa_id: id of the quick-mode SA; None where it was not asked for.
+        negotiation_error: what the negotiation ended with, 0 or an error of Windows; None without IPSEC2.
+        sa_lookup_context: names the SA in the system's own log; None without IPSEC2.
+
+    """
+
+    secured: bool
+    encrypted: bool
+    impersonated: bool
+    flags: SocketInfo
+    application_token: Token | None = None
+    machine_token: Token | None = None
+    mm_sa_id: int | None = None
+    qm_sa_id: int | None = None
+    negotiation_error: int | None = None
+    sa_lookup_context: uuid.UUID | None = None
+
+    def close(self) -> None:
+        """Close the tokens; twice is no error.
+
+        Raises:
+            SecurityError: the system refuses; see `Token.close`.
+
+        """
+        try:
+            if self.application_token is not None:
+                self.application_token.close()
+        finally:
+            if self.machine_token is not None:
+                self.machine_token.close()
+
+    def __enter__(self) -> SocketSecurity:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _storage(sock: HasFileno | int, peer: Sequence[Any] | None) -> bytes:
+    """Make a SOCKADDR_STORAGE of the peer's address; zeros for none."""
+    return (b"" if peer is None else pack_peer(sock, peer)).ljust(STORAGE_SIZE, b"\0")
+
+
+def query_template(storage: bytes, access_mask: int, ipsec2: tuple[int, int] | None) -> bytes:
+    """Make a SOCKET_SECURITY_QUERY_TEMPLATE, or with its flags and field mask one of IPSEC2."""
+    if ipsec2 is None:
+        return struct.pack("=I4x128sI4x", SecurityProtocol.IPSEC, storage, access_mask)
+    return struct.pack("=I4x128sIII4x", SecurityProtocol.IPSEC2, storage, access_mask, *ipsec2)
+
+
+def query(
+    sock: HasFileno | int,
+    *,
+    peer: Sequence[Any] | None = None,
+    access_mask: int = 0,
+    ipsec2: bool = False,
+    fields: QueryFields | None = None,
+    abort_on_change: bool = False,
+) -> SocketSecurity:
+    """Ask what protects a connection, and who the peer is: WSAQuerySocketSecurity (ws2tcpip.h).
+
+    Stream sockets may ask once they are connected, datagram sockets after the first packet to or from the
+    peer; both as often as they like. On Linux nobody knows yet: it raises WSAEOPNOTSUPP.
+
+    Args:
+        sock: a socket, as for `secure`.
+        peer: address and port, (host, port) or (host, port, flow info, scope id), numbers and no names.
+            Datagram sockets must give it; stream sockets need not.
+        access_mask: of the tokens (TOKEN_QUERY, ...), 32 bits; 0 for no tokens.
+        ipsec2: ask for more: the ids of the SAs, the error of the negotiation (Windows 7 and later).
+        fields: `QueryFields`, the ids that are asked for; all by default. With ipsec2 only.
+        abort_on_change: end the connection when one of the fields changes. With ipsec2 only.
+
+    Returns:
+        A `SocketSecurity`, with the tokens that the caller closes.
+
+    Raises:
+        SecurityError: with ``winsock`` WSAENOTSOCK (no socket, or closed), WSAEINVAL (family, type, not
+            connected, a datagram socket without its peer), WSAECONNRESET (the connection is gone),
+            WSAEOPNOTSUPP (Linux; or no fwpuclnt.dll), or what else Windows answers.
+        TypeError, ValueError: wrong arguments.
+        OSError: the address names a network interface that there is not.
+
+    """
+    check_range("access_mask", access_mask, 0, U32)
+    if not ipsec2 and (fields is not None or abort_on_change):
+        raise ValueError("fields and abort_on_change are for ipsec2=True")
+    asked = _ALL_FIELDS if fields is None else fields
+    check_range("fields", asked, 0, int(_ALL_FIELDS))
+    flags = QueryFlags.ABORT_CONNECTION_ON_FIELD_CHANGE if abort_on_change else QueryFlags.NONE
+    more = (int(flags), int(asked)) if ipsec2 else None
+    template = query_template(_storage(sock, peer), access_mask, more)
+    room = _INFO_IPSEC2.size if ipsec2 else _INFO_SIZE
+    answer, length, application, machine = _wsasec.query_security(sock, template, room)
+    has = SocketInfo(struct.unpack_from("=I", answer, 4)[0])
+    first = (
+        SocketInfo.CONNECTION_SECURED in has,
+        SocketInfo.CONNECTION_ENCRYPTED in has,
+        SocketInfo.CONNECTION_IMPERSONATED in has,
+        has,
+        application,
+        machine,
+    )
+    if not ipsec2 or length < _INFO_IPSEC2.size:
+        return SocketSecurity(*first)
+    _, _, main, quick, error, context = _INFO_IPSEC2.unpack_from(answer)
+    return SocketSecurity(
+        *first,
+        main if asked & QueryFields.MM_SA_ID else None,
+        quick if asked & QueryFields.QM_SA_ID else None,
+        error,
+        uuid.UUID(bytes_le=context),
+    )
+
+
+def target_name(storage: bytes, name: str) -> bytes:
+    """Make a SOCKET_PEER_TARGET_NAME: the name in UTF-16, its length in bytes."""
+    size = utf16_size("name", name)
+    if not name:
+        raise ValueError("name is empty: delete_peer_target_name() takes one back")
+    if "\0" in name:
+        raise ValueError("name has a NUL character")
+    head = struct.pack("=I4x128sI", SecurityProtocol.IPSEC, storage, size)
+    return (head + name.encode("utf-16-le")).ljust(_NAME_SIZE, b"\0")
+
+
+def set_peer_target_name(sock: HasFileno | int, name: str, *, peer: Sequence[Any] | None = None) -> None:
+    """Name the principal that must be found at the peer: WSASetSocketPeerTargetName (ws2tcpip.h).
+
+    Call it before the socket is connected. Authentication as anybody else fails then. On Linux no name can be
+    held against the peer yet, and none is taken: it raises WSAEOPNOTSUPP.
+
+    Args:
+        sock: a socket, as for `secure`.
+        name: such as "host/server.example"; its form is that of the authentication.
+        peer: address and port for which it is, as for `query`. Datagram sockets must give it, and may set a
+            name for each peer; stream sockets need not.
+
+    Raises:
+        SecurityError: with ``winsock`` WSAENOTSOCK (no socket, or closed), WSAEINVAL (family, type, a
+            datagram socket without a peer), WSAEISCONN (connected), WSAEOPNOTSUPP (Linux; or no
+            fwpuclnt.dll), or what else Windows answers.
+        TypeError, ValueError: wrong arguments; a name that is empty, has a NUL, or no UTF-16 form.
+        OSError: the address names a network interface that there is not.
+
+    """
+    _wsasec.set_peer_name(sock, target_name(_storage(sock, peer), name))
+
+
+def delete_peer_target_name(sock: HasFileno | int, peer: Sequence[Any]) -> None:
+    """Take back the name of a peer of a datagram socket: WSADeleteSocketPeerTargetName (ws2tcpip.h).
+
+    Args:
+        sock: a socket, as for `secure`.
+        peer: its address and port, as for `query`.
+
+    Raises:
+        SecurityError: as `set_peer_target_name`.
+        TypeError, ValueError: wrong arguments.
+        OSError: the address names a network interface that there is not.
+
+    """
+    _wsasec.delete_peer_name(sock, pack_peer(sock, peer))
+
+
+def impersonate(sock: HasFileno | int, *, peer: Sequence[Any] | None = None) -> Impersonation:
+    """Act as the peer within a `with` block: WSAImpersonateSocketPeer, WSARevertImpersonation (ws2tcpip.h).
+
+    ::
+
+        with wsasec.impersonate(connection):
+            data = open(name, "rb").read()  # if the peer may
+
+    The thread has the identity of the peer's user, or else machine, for access checks; in the end it has its
+    own again, however the block ends. It is for one thread: not in a coroutine, a generator, a greenlet or a
+    thread that runs an asyncio loop, where others' code would run as the peer meanwhile, and not within
+    another such block. On Linux there are no such identities: entering it raises WSAEOPNOTSUPP.
+
+    Args:
+        sock: a blocking socket, as for `secure`: accepted, or after the first datagram from the peer.
+        peer: address and port, as for `query`; stream sockets need not give it.
+
+    Returns:
+        What `with` takes. Entering and leaving it raise:
+
+    Raises:
+        SecurityError: (entering) with ``winsock`` WSAENOTSOCK, WSAEINVAL (family, type), WSAEFAULT (a
+            datagram socket without its peer), WSAEOPNOTSUPP (Linux; or no fwpuclnt.dll), or what else Windows
+            answers.
+        ImpersonationError: (leaving) the thread could not go back, and still acts as the peer. No other can
+            then be entered in this thread.
+        RuntimeError: (entering) not in such a place, or the thread acts as a peer already; (leaving) another
+            thread than that which entered it, and which still acts as the peer.
+        TypeError, ValueError: wrong arguments.
+        OSError: the address names a network interface that there is not.
+
+    """
+    return Impersonation(sock, None if peer is None else pack_peer(sock, peer))
+
+
+_SUSPENDED: Final = (
+    inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
+)
+
+
+def check_caller(frame: FrameType) -> None:
+    """Refuse to impersonate where the thread may do others' work before the block ends.
+
+    Raises:
+        RuntimeError: a generator, a coroutine, a greenlet, or a thread with a running asyncio loop.
+
+    """
+    asyncio, greenlet = sys.modules.get("asyncio"), sys.modules.get("greenlet")
+    if frame.f_code.co_flags & _SUSPENDED:
+        where = "a generator or coroutine"
+    elif asyncio is not None and asyncio._get_running_loop() is not None:
+        where = "a thread that runs an asyncio loop"
+    elif greenlet is not None and greenlet.getcurrent().parent is not None:
+        where = "a greenlet"
+    else:
+        return
+    raise RuntimeError(
+        f"impersonate() in {where}: others' code would run as the peer; do it in a function that runs in a "
+        "thread of its own (asyncio.to_thread)"
+    )
