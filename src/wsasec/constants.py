@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
-from typing import Final, SupportsIndex
+from typing import Final
 
 __all__ = [
     "SOCKET_ERROR",
@@ -123,7 +123,7 @@ class Winsock(IntEnum):
         # The first one, where two threads make it at once.
         return cls._value2member_map_.setdefault(int(value), member)  # type: ignore[return-value]
 
-    def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[type[Winsock], tuple[int]]:
+    def __reduce_ex__(self, _protocol: object) -> tuple[type[Winsock], tuple[int]]:
         """By the number: by the name only those above are found."""
         return Winsock, (int(self),)
 
