@@ -36,7 +36,8 @@ def flags_of(compiler: str) -> tuple[list[str], list[str]]:
     if PLATFORM == "windows":
         # Without the library of gcc, and that of its stack protector, which are no part of Windows.
         return (
-            [*warnings, "-fcf-protection=none"],
+            # setuptools gives this compiler -O only.
+            [*warnings, "-O2", "-fcf-protection=none"],
             ["-static-libgcc", "-Wl,--dynamicbase,--nxcompat,--high-entropy-va"],
         )
     return (

@@ -55,10 +55,10 @@ int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts,
 
 /*
  * What must be known of a socket before it is secured, and is not found out by the system's own call: with a request
- * whose buffer or members are wrong all of it, as there will be no such call.
+ * whose buffer or members are wrong all of it, as there will be no such call. The plan is of this request.
  */
-int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, wsasec_socket socket,
-                                         struct wsasec_facts *facts, wsasec_status *status);
+int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, struct wsasec_plan *plan,
+                                         wsasec_socket socket, struct wsasec_facts *facts, wsasec_status *status);
 
 /* Tells why a bound socket is bound: WSASEC_REASON_CONNECTED, _LISTENING or _BOUND. */
 uint16_t wsasec_backend_bound_reason(wsasec_socket socket);

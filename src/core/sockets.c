@@ -52,8 +52,9 @@ void wsasec_socket_settle(wsasec_socket socket, uint64_t identity, uint16_t prof
 {
     struct entry *entry = entry_of(socket, 0);
 
+    /* It says itself of whom it is: nothing that another thread reads beside it must be older or newer. */
     if (entry)
-        atomic_store(&entry->outcome, pack(identity, profile, outcome));
+        atomic_store_explicit(&entry->outcome, pack(identity, profile, outcome), memory_order_release);
 }
 
 void wsasec_socket_release(wsasec_socket socket, uint64_t identity)

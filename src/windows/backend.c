@@ -7,14 +7,7 @@
 
 #include "../core/errors.h"
 #include "explain.h"
-#include "library.h"
-
-struct plan {
-    const struct wsasec_library *library; /* NULL: the status tells why */
-    const struct wsasec_request *request;
-    wsasec_status status;
-};
-_Static_assert(sizeof(struct plan) <= sizeof(struct wsasec_plan), "a plan has room");
+#include "plan.h"
 
 int wsasec_backend_has_profiles(void)
 {
@@ -23,9 +16,10 @@ int wsasec_backend_has_profiles(void)
 
 void wsasec_backend_plan(const struct wsasec_request *request, struct wsasec_plan *opaque)
 {
-    struct plan *plan = (struct plan *)(void *)opaque->bytes;
+    struct wsasec_windows_plan *plan = wsasec_plan_of(opaque);
 
     plan->request = request;
+    plan->next_identity = plan->end_identity = plan->taken = 0;
     plan->library = wsasec_library_get(&plan->status);
 }
 
@@ -43,7 +37,7 @@ int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct 
 int32_t wsasec_backend_apply(struct wsasec_plan *opaque, const struct wsasec_facts *facts, wsasec_socket socket,
                              wsasec_status *status)
 {
-    const struct plan *plan = (const struct plan *)(const void *)opaque->bytes;
+    const struct wsasec_windows_plan *plan = wsasec_plan_of(opaque);
     const struct wsasec_request *request = plan->request;
 
     (void)facts;

@@ -13,6 +13,9 @@
 #include "../core/sockets.h"
 #include "failure.h"
 #include "library.h"
+#include "plan.h"
+
+enum { IDENTITIES_AT_A_TIME = 256 };
 
 uint8_t wsasec_type_of(int type)
 {
@@ -26,11 +29,28 @@ static uint8_t family_of(int address_family)
                                         : WSASEC_FAMILY_OTHER;
 }
 
-uint64_t wsasec_identity_new(void)
+/* So many numbers that nobody else has; the first of them. */
+static uint64_t identities_new(uint64_t count)
 {
     static _Atomic uint64_t last;
 
-    return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+    return atomic_fetch_add_explicit(&last, count, memory_order_relaxed) + 1;
+}
+
+uint64_t wsasec_identity_new(void)
+{
+    return identities_new(1);
+}
+
+/* A counter that all threads share is dear, so a plan for many sockets takes several numbers at a time. */
+static uint64_t identity_of_plan(struct wsasec_windows_plan *plan)
+{
+    if (plan->next_identity == plan->end_identity) {
+        plan->taken = !plan->taken ? 1 : plan->taken < IDENTITIES_AT_A_TIME ? 2 * plan->taken : plan->taken;
+        plan->next_identity = identities_new(plan->taken);
+        plan->end_identity = plan->next_identity + plan->taken;
+    }
+    return plan->next_identity++;
 }
 
 void wsasec_facts_of_fresh(int address_family, int type, struct wsasec_facts *facts)
@@ -84,14 +104,14 @@ int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts,
     return 0;
 }
 
-int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, wsasec_socket socket,
-                                         struct wsasec_facts *facts, wsasec_status *status)
+int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, struct wsasec_plan *plan,
+                                         wsasec_socket socket, struct wsasec_facts *facts, wsasec_status *status)
 {
     if (request->buffer_reason || request->member_reason)
         return wsasec_backend_inspect(socket, facts, status);
     if (socket < 0 || socket > INT32_MAX)
         return wsasec_fail_winsock(status, WSASEC_STEP_DESCRIPTOR, WSAENOTSOCK);
-    facts->identity = wsasec_identity_new();
+    facts->identity = identity_of_plan(wsasec_plan_of(plan));
     facts->realm = 0;
     facts->mark = 0;
     facts->family = WSASEC_FAMILY_UNASKED;
