@@ -14,7 +14,10 @@ from typing import Any, Final
 import wsasec
 from wsasec import _wsasec
 
-from .baselines import _floor
+if sys.platform != "win32":
+    from .baselines import _floor
+
+from .windows_machine import describe_windows
 
 __all__ = ["GUEST_CPU", "describe_machine", "describe_versions"]
 
@@ -38,7 +41,9 @@ def _governor() -> str | None:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Describe the computer and its kernel, and how busy it is."""
+    """Describe the computer and its kernel, and how busy it is where the system tells."""
+    if sys.platform == "win32":
+        return describe_windows()
     vendor = _field("/proc/cpuinfo", "vendor_id")
     memory = _field("/proc/meminfo", "MemTotal")
     features = _field("/proc/cpuinfo", "flags") or _field("/proc/cpuinfo", "Features") or ""
@@ -76,6 +81,12 @@ def _build() -> str:
     return hashlib.sha256(Path(_wsasec.__file__).read_bytes()).hexdigest()[:12]
 
 
+def _compiler() -> str | None:
+    if sys.platform == "win32":
+        return None
+    return str(_floor.COMPILER)
+
+
 def describe_versions() -> dict[str, str | None]:
     """Name the versions of what took part."""
     return {
@@ -84,7 +95,7 @@ def describe_versions() -> dict[str, str | None]:
         "python": platform.python_version(),
         "implementation": sys.implementation.name,
         "python_compiler": platform.python_compiler(),
-        "extension_compiler": _floor.COMPILER,
+        "extension_compiler": _compiler(),
         "cython": _cython(),
         "openssl": ssl.OPENSSL_VERSION,
         "libc": " ".join(platform.libc_ver()),

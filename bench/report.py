@@ -23,7 +23,7 @@ from .tables import (
 )
 from .wording import CLOCKS, LEAK, aes_warning, machine_lines
 
-__all__ = ["render"]
+__all__ = ["draw", "render"]
 
 _TONES: Final = {"good": "green", "bad": "bold red", "warn": "yellow"}
 
@@ -32,7 +32,8 @@ def _cell(cell: Cell) -> Text:
     return Text(cell.text, style=_TONES.get(cell.tone, ""))
 
 
-def _draw(table: Table) -> Drawn:
+def draw(table: Table) -> Drawn:
+    """Make a table of what is to stand in one."""
     drawn = Drawn(
         title=table.title or None,
         title_justify="left",
@@ -71,7 +72,7 @@ def _parts(results: Mapping[str, Any]) -> Iterator[RenderableType]:
     if rows.setup:
         yield Text(f"\n{CLOCKS}")
     for table in _tables(rows):
-        yield _draw(table)
+        yield draw(table)
         yield from (Text(note) for note in table.notes)
     yield from (Text(f"Note: {note}") for note in rows.notes)
     yield from (Text(f"{part} could not be measured: {words}", "red") for part, words in rows.errors.items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from rich.console import Console
 from wsasec.lab.signals import ending_signals
 
 from . import compare
+from .files import writable, write
 from .html import write as write_html
 from .machine import describe_machine, describe_versions
 from .plans import RESULT_NAME, Effort
@@ -60,21 +60,12 @@ class Files:
             OSError: a folder cannot be made or written to.
             CompareError: the old results cannot be read, or are none.
         """
-        self.json = _writable(wanted or Path("results", f"bench-{now:%Y%m%d-%H%M%S}.json"))
-        self.html = None if html is None else _writable(html)
+        self.json = writable(wanted or Path("results", f"bench-{now:%Y%m%d-%H%M%S}.json"))
+        self.html = None if html is None else writable(html)
         try:
             self.old = None if old is None else load(old)
         except (OSError, FormatError) as error:
             raise CompareError(str(error)) from error
-
-
-def _writable(file: Path) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if file.is_dir():
-        raise IsADirectoryError(f"{file} is a folder")
-    if not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise PermissionError(f"{file} cannot be written; give another")
-    return file
 
 
 def _work(monitor: Monitor, effort: Effort, module: str, *words: str) -> Found:
@@ -177,13 +168,13 @@ def run(parts: Sequence[str], effort: Effort, files: Files) -> int:
     results["finished"] = datetime.now().astimezone().isoformat(timespec="seconds")
     results["notes"] = monitor.notes
     # Before anything is made of them: minutes of samples are not lost to a mistake there.
-    _write(results, files.json)
+    write(results, files.json)
     try:
         results = summarized(results)
     except Exception:
         sys.stderr.write(f"wsasec bench: every sample is in {files.json}\n")
         raise
-    _write(results, files.json)
+    write(results, files.json)
     out = _console()
     render(results, out)
     out.print(f"\nEvery sample: {files.json}", highlight=False, soft_wrap=True)
@@ -196,10 +187,6 @@ def run(parts: Sequence[str], effort: Effort, files: Files) -> int:
     for text in results["leaks"]:
         sys.stderr.write(f"wsasec bench: {LEAK}: {text}\n")
     return 1 if results["errors"] or results["leaks"] else judgement
-
-
-def _write(results: Mapping[str, Any], file: Path) -> None:
-    file.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def _judge(results: Mapping[str, Any], old: Mapping[str, Any] | None, out: Console) -> int:

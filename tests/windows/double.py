@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 CALLS = 20_000
 BYTES = 256
 PORTS = 64
@@ -100,7 +100,8 @@ class _Shared(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_uint32) for name in ("version", "size", "count", "completed", "pending", "look")),
         *((name, ctypes.c_uint32) for name in ("exclusive", "seed", "handles", "size_error", "info_length")),
-        ("port_count", ctypes.c_uint32),
+        *((name, ctypes.c_uint32) for name in ("port_count", "bare", "unused")),
+        ("last", ctypes.c_uint8 * BYTES),
         ("info", ctypes.c_uint8 * 64),
         ("ports", _Port * PORTS),
         ("told", _Told * len(Function)),
@@ -328,8 +329,8 @@ class Double:
         self.shared.port_count = count + 1
 
     def bare(self) -> None:
-        """Do nothing but write down, for measurements: SO_EXCLUSIVEADDRUSE is neither asked for nor set."""
-        self.shared.look = self.shared.exclusive = 0
+        """Have WSASetSocketSecurity only count, and copy its settings, for measurements; from one thread."""
+        self._library.WsasecDoubleBare(1)
 
 
 def load() -> Any:

@@ -12,7 +12,7 @@
 
 #include <stdint.h>
 
-#define DOUBLE_VERSION 1
+#define DOUBLE_VERSION 2
 #define DOUBLE_CALLS 20000
 #define DOUBLE_BYTES 256
 #define DOUBLE_PORTS 64
@@ -106,6 +106,9 @@ struct shared {
     uint32_t size_error;  /* of a query that only asks for the size */
     uint32_t info_length; /* 0: what the template is for */
     uint32_t port_count;
+    uint32_t bare; /* WSASetSocketSecurity only counts, and copies its settings to `last`; for one thread */
+    uint32_t unused;
+    uint8_t last[DOUBLE_BYTES];
     uint8_t info[64]; /* the answer of a query, but for its tokens */
     struct port ports[DOUBLE_PORTS];
     struct told told[FUNCTIONS];

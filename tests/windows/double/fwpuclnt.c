@@ -79,6 +79,12 @@ EXPORT INT WSAAPI WSASetSocketSecurity(SOCKET socket, const void *settings, ULON
     const BOOL on = TRUE;
     struct call call;
 
+    if (shared->bare) {
+        shared->count++;
+        if (settings)
+            memcpy(shared->last, settings, settings_len < DOUBLE_BYTES ? settings_len : DOUBLE_BYTES);
+        return 0;
+    }
     begin(&call, SET_SECURITY, socket, settings, settings_len, overlapped, routine);
     if (shared->exclusive && setsockopt(socket, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (const char *)&on, sizeof on))
         return call_end(&call, (uint32_t)WSAGetLastError());
@@ -194,6 +200,30 @@ EXPORT INT WSAAPI WSARevertImpersonation(void)
 EXPORT uint32_t WsasecDoubleVersion(void)
 {
     return DOUBLE_VERSION;
+}
+
+/* For measurements: whether the calls are to cost as little as can be, and how many there were. */
+EXPORT void WsasecDoubleBare(uint32_t bare)
+{
+    shared->bare = bare;
+    shared->count = 0;
+}
+
+EXPORT uint32_t WsasecDoubleCount(void)
+{
+    return (uint32_t)shared->count;
+}
+
+/* A loop in C that does nothing but call, by a pointer as who loads the library does. Returns how many calls failed. */
+EXPORT uint32_t WsasecDoubleLoop(const int32_t *sockets, uint32_t count, const void *settings, uint32_t settings_len)
+{
+    INT(WSAAPI *volatile place)(SOCKET, const void *, ULONG, LPWSAOVERLAPPED, LPWSAOVERLAPPED_COMPLETION_ROUTINE) =
+        WSASetSocketSecurity;
+    uint32_t failed = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        failed += place((SOCKET)sockets[i], settings, settings_len, NULL, NULL) != 0;
+    return failed;
 }
 
 /* How many of the handles that were handed out are open. */
