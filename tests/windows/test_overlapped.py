@@ -106,7 +106,7 @@ def test_memory_of_calls_that_do_not_end_is_kept(double: Double) -> None:
     with wsasec.SocketBatch(300, secure=False) as batch:
         codes = wsasec.secure_many(batch, method="overlapped", errors="return", timeout=0.1)
         assert set(codes) == {Winsock.WSAETIMEDOUT}
-        assert double.pending == WINDOW
+        assert 0 < double.pending <= WINDOW
         double.release_all()
         double.settle()
     double.reset()
