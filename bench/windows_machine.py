@@ -8,9 +8,6 @@ import platform
 import sys
 from typing import Any, Final
 
-if sys.platform == "win32":
-    import winreg
-
 __all__ = ["describe_windows"]
 
 _PROCESSOR: Final = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
@@ -29,6 +26,8 @@ def describe_windows() -> dict[str, Any]:
 def _processor() -> str | None:
     if sys.platform != "win32":
         return None
+    import winreg
+
     try:
         with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _PROCESSOR) as key:
             return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
