@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -40,16 +40,16 @@ class Library:
         """How many calls the double had since bare()."""
         return int(self.library.WsasecDoubleCount())
 
-    def loop(self, numbers: array[int], settings: bytes) -> None:
-        """Call the double for each socket, from C.
-
-        Raises:
-            OSError: a call failed.
-        """
+    def loop(self, numbers: array[int], settings: bytes) -> Callable[[], None]:
+        """Return a function that has the double called for each socket, from C; OSError if a call fails."""
         sockets = (ctypes.c_int * len(numbers)).from_buffer(numbers)
-        failed = self.library.WsasecDoubleLoop(sockets, len(numbers), settings, len(settings))
-        if failed:
-            raise OSError(f"{failed} calls failed")
+        call, count, size = self.library.WsasecDoubleLoop, len(numbers), len(settings)
+
+        def run() -> None:
+            if failed := call(sockets, count, settings, size):
+                raise OSError(f"{failed} calls failed")
+
+        return run
 
 
 def load() -> Library:
