@@ -99,7 +99,7 @@ def _runner(method: str, library: Library, sockets: Sockets) -> Runner:
 def _timed(method: str, library: Library, sockets: Sockets) -> int:
     """Return the nanoseconds by the clock: that of the thread goes by 15 ms on Windows."""
     act = _runner(method, library, sockets)
-    # So many that what the clock and the caches do at the beginning is little; to Windows a socket is secured once.
+    # What the clock and the caches do at first is little of so many; to Windows a socket is secured once.
     passes = max(1, SOCKETS_A_SAMPLE // len(sockets)) if library.double else 1
     with library.bare(), quiet():
         start = perf_counter_ns()
