@@ -329,6 +329,10 @@ class Double:
         self.shared.port_count = count + 1
 
     def bare(self) -> None:
+        """Do nothing but write down: SO_EXCLUSIVEADDRUSE is neither asked for nor set."""
+        self.shared.look = self.shared.exclusive = 0
+
+    def only_copy(self) -> None:
         """Have WSASetSocketSecurity only count, and copy its settings, for measurements; from one thread."""
         self._library.WsasecDoubleBare(1)
 

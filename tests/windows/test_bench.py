@@ -48,8 +48,8 @@ def test_the_double_is_as_before(double: Double, tmp_path: Path) -> None:
     assert [call.function for call in double.calls][-1] is Function.WSASetSocketSecurity
 
 
-def test_bare(double: Double) -> None:
-    double.bare()
+def test_only_copying(double: Double) -> None:
+    double.only_copy()
     for number in range(3):
         assert double.library.WSASetSocketSecurity(number, b"12345678", 8, None, None) == 0
     assert double.count == 3
