@@ -45,6 +45,12 @@ enum wsasec_step {
     WSASEC_STEP_DELETE_NAME,   /* WSADeleteSocketPeerTargetName */
     WSASEC_STEP_IMPERSONATE,   /* WSAImpersonateSocketPeer */
     WSASEC_STEP_REVERT,        /* WSARevertImpersonation */
+    WSASEC_STEP_ENGINE,        /* Windows: a session with the base filtering engine */
+    WSASEC_STEP_POLICY_ADD,    /* adding a policy */
+    WSASEC_STEP_POLICY_DELETE, /* deleting one */
+    WSASEC_STEP_POLICY_LIST,   /* listing them */
+    WSASEC_STEP_ASSOCIATIONS,  /* listing security associations */
+    WSASEC_STEP_IKE_ASSOCIATION, /* finding the association of a main mode */
     WSASEC_STEP_COUNT
 };
 
@@ -113,6 +119,14 @@ enum wsasec_reason {
     WSASEC_REASON_REFUSED,
     WSASEC_REASON_SERVICES,
     WSASEC_REASON_TIMED_OUT,
+    WSASEC_REASON_ADMINISTRATOR,
+    WSASEC_REASON_ENGINE_DOWN,
+    WSASEC_REASON_ENGINE_BUSY,
+    WSASEC_REASON_NO_SUCH_POLICY,
+    WSASEC_REASON_POLICY_EXISTS,
+    WSASEC_REASON_POLICY_IN_USE,
+    WSASEC_REASON_POLICY_OF_OTHERS,
+    WSASEC_REASON_POLICY_VALUE,
     WSASEC_REASON_COUNT
 };
 

@@ -124,6 +124,21 @@ static const struct {
     [WSASEC_REASON_SERVICES] = {WSASEC_WSAENETDOWN, "the system's IPsec does not run",
                                 "start the services BFE, IKEEXT and PolicyAgent"},
     [WSASEC_REASON_TIMED_OUT] = {WSASEC_WSAETIMEDOUT, "it was not done by the deadline", "allow more time"},
+    [WSASEC_REASON_ADMINISTRATOR] = {WSASEC_WSAEACCES, "the system's IPsec policy is an administrator's to see and change",
+                                     "run as an administrator (elevated)"},
+    [WSASEC_REASON_ENGINE_DOWN] = {WSASEC_WSAENETDOWN, "the system's base filtering engine does not answer",
+                                   "start the service BFE (net start bfe)"},
+    [WSASEC_REASON_ENGINE_BUSY] = {WSASEC_WSAETIMEDOUT, "another program keeps the base filtering engine busy",
+                                   "try again later"},
+    [WSASEC_REASON_NO_SUCH_POLICY] = {WSASEC_WSAEINVAL, "there is no such policy, or association",
+                                      "list what there is: it may be gone with its session"},
+    [WSASEC_REASON_POLICY_EXISTS] = {WSASEC_WSAEINVAL, "there is a policy with this GUID already",
+                                     "delete it, or let the system choose a GUID"},
+    [WSASEC_REASON_POLICY_IN_USE] = {WSASEC_WSAEINVAL, "the policy is in use", "close the sockets that use it"},
+    [WSASEC_REASON_POLICY_OF_OTHERS] = {WSASEC_WSAEINVAL, "the policy does not belong to sessions of this kind",
+                                        "dynamic sessions have only what they added, and nothing that persists"},
+    [WSASEC_REASON_POLICY_VALUE] = {WSASEC_WSAEINVAL, "the system does not take the policy",
+                                    "see its own code (FWP_E_... in winerror.h), and what this Windows supports"},
 };
 
 static const char *const steps[WSASEC_STEP_COUNT] = {
@@ -152,6 +167,12 @@ static const char *const steps[WSASEC_STEP_COUNT] = {
     [WSASEC_STEP_DELETE_NAME] = "WSADeleteSocketPeerTargetName",
     [WSASEC_STEP_IMPERSONATE] = "WSAImpersonateSocketPeer",
     [WSASEC_STEP_REVERT] = "WSARevertImpersonation",
+    [WSASEC_STEP_ENGINE] = "base filtering engine",
+    [WSASEC_STEP_POLICY_ADD] = "add policy",
+    [WSASEC_STEP_POLICY_DELETE] = "delete policy",
+    [WSASEC_STEP_POLICY_LIST] = "list policies",
+    [WSASEC_STEP_ASSOCIATIONS] = "list associations",
+    [WSASEC_STEP_IKE_ASSOCIATION] = "find association",
 };
 
 int32_t wsasec_fail(wsasec_status *status, unsigned step, unsigned reason, int32_t os_error)
