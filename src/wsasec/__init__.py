@@ -9,7 +9,7 @@ from importlib.metadata import version as _version
 from importlib.util import find_spec as _find_spec
 from pathlib import Path as _Path
 
-from . import aio, traffic
+from . import aio, policy, traffic
 from ._wsasec import Histogram, method_costs, release_namespaces, secure, secure_many, socket_options
 from .accepting import accept
 from .batch import SocketBatch
@@ -120,6 +120,7 @@ __all__ = [
     "impersonate",
     "method_costs",
     "query",
+    "policy",
     "raise_descriptor_limit",
     "release_namespaces",
     "revert_impersonation",

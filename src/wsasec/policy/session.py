@@ -1,0 +1,166 @@
+"""Sessions: adding, deleting and listing policies, and looking at associations."""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+import uuid
+from types import TracebackType
+from typing import Self, TypeAlias
+
+from .. import _wsasec
+from .associations import IkeAssociation, IPAddress, SecurityAssociation
+from .checks import check_int
+from .policies import MainModePolicy, Policy, QuickModePolicy
+from .reported import association, ike_association, policy_of
+
+IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+_Associations: TypeAlias = list[SecurityAssociation]  # in the class the name is that of a method
+
+
+def _subnet(name: str, value: str | IPAddress | IPNetwork | None) -> tuple[bytes, int] | None:
+    if value is None:
+        return None
+    if not isinstance(
+        value,
+        str | ipaddress.IPv4Address | ipaddress.IPv6Address | ipaddress.IPv4Network | ipaddress.IPv6Network,
+    ):
+        raise TypeError(f"{name} is an address or a network, not {type(value).__name__}")
+    try:
+        network = ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return network.network_address.packed, network.prefixlen
+
+
+class Session:
+    """A session with what keeps the system's IPsec policies: on Windows the base filtering engine.
+
+    Use it in a ``with`` statement, or call `close`. Threads may share it: a call waits for others.
+
+    Args:
+        dynamic: policies that are added here end with the session, or with the process. False: they stay
+            until they are deleted, or the system's service ends; ``persistent`` ones stay even then.
+
+    Raises:
+        SecurityError: with ``winsock`` WSAEACCES (not an administrator), WSAENETDOWN (the service BFE does
+            not run), WSAEOPNOTSUPP (Linux, and Wine). Here and in the methods ``errno`` is the system's own
+            code as a signed number of 32 bits: ``hex(error.errno & 0xFFFFFFFF)`` is as winerror.h has it.
+
+    """
+
+    def __init__(self, *, dynamic: bool = True) -> None:
+        self._dynamic = dynamic
+        self._lock = threading.Lock()
+        self._engine = _wsasec.PolicySession(dynamic)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether policies that are added here end with the session."""
+        return self._dynamic
+
+    def close(self) -> None:
+        """End the session; more than once is no error. Other methods raise ValueError from now on."""
+        with self._lock:
+            self._engine.close()
+
+    def add(self, policy: Policy) -> uuid.UUID:
+        """Add a policy.
+
+        Args:
+            policy: `MainModePolicy` or `QuickModePolicy`.
+
+        Returns:
+            Its GUID, for ``IpsecSettings(qm_policy=..., mm_policy=...)``: the policy's own, or a new one.
+
+        Raises:
+            SecurityError: WSAEINVAL (the GUID is taken, or the system does not take a value), WSAEACCES,
+                WSAENETDOWN, WSAETIMEDOUT.
+            TypeError: not a policy.
+            ValueError: it is persistent and the session dynamic; or it was reported with what cannot be
+                added: a pre-shared key, a list of root certificates.
+
+        """
+        if not isinstance(policy, MainModePolicy | QuickModePolicy):
+            raise TypeError(f"policy is MainModePolicy or QuickModePolicy, not {type(policy).__name__}")
+        policy._check()
+        if policy.persistent and self._dynamic:
+            raise ValueError("persistent: a dynamic session keeps no policies; Session(dynamic=False) does")
+        guid = policy.guid or uuid.uuid4()
+        with self._lock:
+            self._engine.add(policy._described(guid))
+        return guid
+
+    def delete(self, key: uuid.UUID) -> None:
+        """Delete a policy by its GUID.
+
+        Raises:
+            SecurityError: WSAEINVAL (there is no such, it is in use, or it is of another kind of session),
+                WSAEACCES, WSAENETDOWN, WSAETIMEDOUT.
+
+        """
+        if not isinstance(key, uuid.UUID):
+            raise TypeError(f"key is a uuid.UUID, not {type(key).__name__}")
+        with self._lock:
+            self._engine.delete(key.bytes_le)
+
+    def list(self) -> list[Policy]:
+        """Return the system's policies of main modes and transport quick modes, in an order of its own.
+
+        Values that have no name here are ints, see `Encryption`. Keys of authentication are never reported.
+
+        Raises:
+            SecurityError: WSAEACCES, WSAENETDOWN, WSAETIMEDOUT.
+
+        """
+        with self._lock:
+            found = self._engine.policies()
+        return [policy_of(described) for described in found]
+
+    def security_associations(
+        self,
+        *,
+        local: str | IPAddress | IPNetwork | None = None,
+        remote: str | IPAddress | IPNetwork | None = None,
+    ) -> _Associations:
+        """Return the system's security associations, one for each direction and protocol.
+
+        Args:
+            local: only those of this local address or network ("10.0.0.1", "fd00::/8"); None for all.
+            remote: the same for the peer's address.
+
+        Raises:
+            SecurityError: WSAEACCES, WSAENETDOWN, WSAETIMEDOUT.
+            ValueError: no address or network, or both are given and are of different versions.
+
+        """
+        wanted = _subnet("local", local), _subnet("remote", remote)
+        if wanted[0] and wanted[1] and len(wanted[0][0]) != len(wanted[1][0]):
+            raise ValueError("local and remote are of different versions of IP")
+        with self._lock:
+            found = self._engine.associations(*wanted)
+        return [association(one) for one in found]
+
+    def ike_association(self, number: int, lookup: uuid.UUID | None = None) -> IkeAssociation:
+        """Return the main mode that a security association, or the query of a socket, names.
+
+        Args:
+            number: `SecurityAssociation.main_mode_id`.
+            lookup: `SecurityAssociation.lookup`, or None.
+
+        Raises:
+            SecurityError: WSAEINVAL (there is no such), WSAEACCES, WSAENETDOWN, WSAETIMEDOUT.
+
+        """
+        check_int("number", number, 0, 2**64 - 1)
+        with self._lock:
+            found = self._engine.ike_association(number, lookup.bytes_le if lookup else None)
+        return ike_association(found)
