@@ -133,7 +133,7 @@ static const struct {
     [WSASEC_REASON_NO_SUCH_POLICY] = {WSASEC_WSAEINVAL, "there is no such policy, or association",
                                       "list what there is: it may be gone with its session"},
     [WSASEC_REASON_POLICY_EXISTS] = {WSASEC_WSAEINVAL, "there is a policy with this GUID already",
-                                     "delete it, or let the system choose a GUID"},
+                                     "delete it, or choose another GUID"},
     [WSASEC_REASON_POLICY_IN_USE] = {WSASEC_WSAEINVAL, "the policy is in use", "close the sockets that use it"},
     [WSASEC_REASON_POLICY_OF_OTHERS] = {WSASEC_WSAEINVAL, "the policy does not belong to sessions of this kind",
                                         "dynamic sessions have only what they added, and nothing that persists"},

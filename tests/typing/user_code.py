@@ -215,3 +215,20 @@ def fleet() -> None:
         assert_type(failed.failures[0].exit_code, int | None)
     else:
         assert_type(result.histograms, dict[str, wsasec.Histogram])
+
+
+def policies() -> None:
+    strong = wsasec.policy.QuickModeProposal(wsasec.policy.Encryption.AES_GCM_256, lifetime_seconds=3600)
+    with wsasec.policy.Session(dynamic=True) as session:
+        assert_type(session, wsasec.policy.Session)
+        key = session.add(wsasec.policy.QuickModePolicy("strong", (strong,)))
+        assert_type(key, uuid.UUID)
+        assert_type(session.list(), list[wsasec.policy.MainModePolicy | wsasec.policy.QuickModePolicy])
+        for association in session.security_associations(local="10.0.0.1", remote=None):
+            assert_type(association.spi, int)
+            session.ike_association(association.main_mode_id, association.lookup)
+        session.delete(key)
+        session.delete("key")  # type: ignore[arg-type]
+        session.add(strong)  # type: ignore[arg-type]
+    wsasec.policy.QuickModePolicy("strong", (strong, "weak"))  # type: ignore[arg-type]
+    IpsecSettings(qm_policy=key, mm_policy=session.add(wsasec.policy.WINDOWS_VISTA_DEFAULT.main_mode))
