@@ -121,6 +121,14 @@ cdef extern from "wsasec_policy.h" nogil:
                                        wsasec_ike_association *, wsasec_status *)
 
 
+cdef object policy_failure(wsasec_status *status):
+    """As failure(), with the system's own code, which errno translates."""
+    error = failure(status, None)
+    if status.os_error:
+        error.winerror = <uint32_t>status.os_error
+    return error
+
+
 cdef int fill_guid(wsasec_guid *guid, bytes key) except -1:
     if len(key) != 16:
         raise ValueError("a GUID has 16 bytes")
@@ -285,7 +293,7 @@ cdef class PolicySession:
         with nogil:
             session = wsasec_policy_session_open(flags, &status)
         if session is NULL:
-            raise failure(&status, None)
+            raise policy_failure(&status)
         self.session = session
 
     def __dealloc__(self):
@@ -322,7 +330,7 @@ cdef class PolicySession:
         finally:
             free(filled)
         if code:
-            raise failure(&status, None)
+            raise policy_failure(&status)
 
     def delete(self, bytes key not None):
         """Delete the policy with this GUID (16 bytes, as UUID.bytes_le)."""
@@ -334,7 +342,7 @@ cdef class PolicySession:
         with nogil:
             code = wsasec_policy_delete(self.session, &guid, &status)
         if code:
-            raise failure(&status, None)
+            raise policy_failure(&status)
 
     def policies(self):
         """Return a list of policies, as add() takes them, but with numbers of root certificates for secrets."""
@@ -350,7 +358,7 @@ cdef class PolicySession:
             found = wsasec_policy_list_begin(self.session, &status)
         if found is NULL:
             free(policy)
-            raise failure(&status, None)
+            raise policy_failure(&status)
         result = []
         try:
             while True:
@@ -363,7 +371,7 @@ cdef class PolicySession:
             wsasec_policy_list_end(found)
             free(policy)
         if code:
-            raise failure(&status, None)
+            raise policy_failure(&status)
         return result
 
     def associations(self, local, remote):
@@ -379,7 +387,7 @@ cdef class PolicySession:
         with nogil:
             found = wsasec_association_list_begin(self.session, &subnets[0], &subnets[1], &status)
         if found is NULL:
-            raise failure(&status, None)
+            raise policy_failure(&status)
         result = []
         try:
             while True:
@@ -391,7 +399,7 @@ cdef class PolicySession:
         finally:
             wsasec_association_list_end(found)
         if code:
-            raise failure(&status, None)
+            raise policy_failure(&status)
         return result
 
     def ike_association(self, uint64_t number, lookup):
@@ -408,7 +416,7 @@ cdef class PolicySession:
         with nogil:
             code = wsasec_ike_association_get(self.session, number, NULL if any_context else &guid, &found, &status)
         if code:
-            raise failure(&status, None)
+            raise policy_failure(&status)
         return {
             "number": found.id,
             "cookies": (found.initiator_cookie, found.responder_cookie),

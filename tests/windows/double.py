@@ -34,17 +34,17 @@ class Function(IntEnum):
     WSARevertImpersonation = 5
     FwpmEngineOpen0 = 6
     FwpmEngineClose0 = 7
-    FwpmProviderContextAdd0 = 8
+    FwpmProviderContextAdd1 = 8
     FwpmProviderContextDeleteByKey0 = 9
-    FwpmProviderContextGetByKey0 = 10
+    FwpmProviderContextGetByKey1 = 10
     FwpmProviderContextCreateEnumHandle0 = 11
-    FwpmProviderContextEnum0 = 12
+    FwpmProviderContextEnum1 = 12
     FwpmProviderContextDestroyEnumHandle0 = 13
     FwpmFreeMemory0 = 14
     IPsecSaContextCreateEnumHandle0 = 15
-    IPsecSaContextEnum0 = 16
+    IPsecSaContextEnum1 = 16
     IPsecSaContextDestroyEnumHandle0 = 17
-    IkeextSaGetById0 = 18
+    IkeextSaGetById1 = 18
 
 
 class Mode(IntEnum):
@@ -311,7 +311,7 @@ class Double:
         return int(self._library.WsasecDoubleOpenHandles())
 
     def add(self, association: Pair | MainMode) -> None:
-        """Have it told by IPsecSaContextEnum0 or IkeextSaGetById0."""
+        """Have it told by IPsecSaContextEnum1 or IkeextSaGetById1."""
         name = "WsasecDoubleAddPair" if isinstance(association, Pair) else "WsasecDoubleAddMainMode"
         assert getattr(self._library, name)(ctypes.byref(association), ctypes.sizeof(association))
 

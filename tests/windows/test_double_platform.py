@@ -100,8 +100,8 @@ class Quick(ctypes.Structure):
     ]
 
 
-class Method(ctypes.Structure):  # the longest of its union is 56 bytes
-    _fields_ = [("type", U32), ("secret", Blob), ("rest", ctypes.c_ubyte * 40)]
+class Method(ctypes.Structure):  # the longest of its union is 72 bytes
+    _fields_ = [("type", U32), ("secret", Blob), ("rest", ctypes.c_ubyte * 56)]
 
 
 class Main(ctypes.Structure):
@@ -114,6 +114,7 @@ class Main(ctypes.Structure):
         ("proposals", ctypes.POINTER(U32 * 7)),
         ("flags", U32),
         ("filters", U32),
+        ("retransmit", U32),
     ]
 
 
@@ -153,11 +154,11 @@ class Engine:
         return int(function(self.handle, *arguments))
 
     def add(self, context: Context) -> int:
-        return self("FwpmProviderContextAdd0", ctypes.byref(context), None, None)
+        return self("FwpmProviderContextAdd1", ctypes.byref(context), None, None)
 
     def get(self, key: bytes) -> tuple[int, Any]:
         found = ctypes.POINTER(Context)()
-        return self("FwpmProviderContextGetByKey0", key, ctypes.byref(found)), found
+        return self("FwpmProviderContextGetByKey1", key, ctypes.byref(found)), found
 
     def free(self, pointer: Any) -> None:
         self.library.FwpmFreeMemory0(ctypes.byref(pointer))
@@ -220,7 +221,7 @@ def test_main_modes_are_kept_with_their_secrets(engine: Engine) -> None:
     error, found = engine.get(KEY)
     assert error == 0
     policy = ctypes.cast(found.contents.policy, ctypes.POINTER(Main)).contents
-    assert ctypes.sizeof(Method) == 64
+    assert ctypes.sizeof(Method) == 80
     assert policy.methods[0].secret.data[:6] == b"secret"
     assert list(policy.proposals[0]) == [2, 16, 0, 2, 7200, 4, 0]
 
@@ -236,7 +237,7 @@ def test_contexts_get_keys_and_go_with_their_session(double: Double, engine: Eng
     for most, expected in ((2, 2), (2, 1), (2, 0)):
         entries, count = ctypes.POINTER(ctypes.POINTER(Context))(), U32()
         arguments = handle, most, ctypes.byref(entries), ctypes.byref(count)
-        assert engine("FwpmProviderContextEnum0", *arguments) == 0
+        assert engine("FwpmProviderContextEnum1", *arguments) == 0
         assert count.value == expected
         keys += [bytes(entries[i].contents.key) for i in range(count.value)]
         engine.free(entries)
@@ -268,9 +269,9 @@ def test_wrong_contexts_are_refused(double: Double, engine: Engine) -> None:
     context = quick(bytes(16))
     ctypes.cast(context.policy, ctypes.POINTER(Quick)).contents.count = 0
     assert engine.add(context) == FWP_E_ZERO_LENGTH_ARRAY
-    double.fail(Function.FwpmProviderContextAdd0, ERROR_ACCESS_DENIED, skip=1, times=1)
+    double.fail(Function.FwpmProviderContextAdd1, ERROR_ACCESS_DENIED, skip=1, times=1)
     assert [engine.add(quick(bytes(16))) for _ in range(3)] == [0, ERROR_ACCESS_DENIED, 0]
-    assert double.calls_of(Function.FwpmProviderContextAdd0)[-2].error == ERROR_ACCESS_DENIED
+    assert double.calls_of(Function.FwpmProviderContextAdd1)[-2].error == ERROR_ACCESS_DENIED
     assert engine.get(bytes(16))[0] == FWP_E_PROVIDER_CONTEXT_NOT_FOUND
 
 
@@ -289,7 +290,7 @@ def test_associations_are_told_by_their_addresses(double: Double, engine: Engine
     created = engine("IPsecSaContextCreateEnumHandle0", ctypes.byref(subnets), ctypes.byref(handle))
     assert created == 0
     del mask  # it was copied
-    told = engine("IPsecSaContextEnum0", handle, 10, ctypes.byref(entries), ctypes.byref(count))
+    told = engine("IPsecSaContextEnum1", handle, 10, ctypes.byref(entries), ctypes.byref(count))
     assert told == 0
     assert [entries[i].contents.value for i in range(count.value)] == [2, 3]
     engine.free(entries)
@@ -301,8 +302,8 @@ def test_associations_are_told_by_their_addresses(double: Double, engine: Engine
 def test_main_modes_are_told_by_their_number(double: Double, engine: Engine) -> None:
     double.add(MainMode(id=41, initiator=5, responder=6, method=2, peer="host/peer"))
     found = ctypes.POINTER(ctypes.c_uint64)()
-    get = "IkeextSaGetById0"
-    assert engine(get, ctypes.c_uint64(42), ctypes.byref(found)) == FWP_E_NOT_FOUND
-    assert engine(get, ctypes.c_uint64(41), ctypes.byref(found)) == 0
+    get = "IkeextSaGetById1"
+    assert engine(get, ctypes.c_uint64(42), None, ctypes.byref(found)) == FWP_E_NOT_FOUND
+    assert engine(get, ctypes.c_uint64(41), None, ctypes.byref(found)) == 0
     assert found.contents.value == 41
-    assert [call.value for call in double.calls_of(Function.IkeextSaGetById0)] == [42, 41]
+    assert [call.value for call in double.calls_of(Function.IkeextSaGetById1)] == [42, 41]

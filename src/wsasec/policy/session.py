@@ -44,8 +44,8 @@ class Session:
 
     Raises:
         SecurityError: with ``winsock`` WSAEACCES (not an administrator), WSAENETDOWN (the service BFE does
-            not run), WSAEOPNOTSUPP (Linux, and Wine). Here and in the methods ``errno`` is the system's own
-            code as a signed number of 32 bits: ``hex(error.errno & 0xFFFFFFFF)`` is as winerror.h has it.
+            not run), WSAEOPNOTSUPP (Linux, and Wine). Here and in the methods ``winerror`` is the system's
+            own code, where there is one: a Win32 error, or 0x8032.... (FWP_E_... of winerror.h).
 
     """
 

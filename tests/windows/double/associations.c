@@ -83,6 +83,22 @@ EXPORT uint32_t WsasecDoubleAddMainMode(const struct main_mode *main_mode, uint3
     return 1;
 }
 
+/* For what has more than a pair tells: contexts as the system would hand them out, which stay the test's. */
+static IPSEC_SA_CONTEXT1 **given;
+static uint32_t given_count;
+static const IKEEXT_SA_DETAILS1 *given_main_mode;
+
+EXPORT void WsasecDoubleAssociations(IPSEC_SA_CONTEXT1 **contexts, uint32_t count)
+{
+    given = contexts;
+    given_count = count;
+}
+
+EXPORT void WsasecDoubleMainMode(const IKEEXT_SA_DETAILS1 *main_mode)
+{
+    given_main_mode = main_mode;
+}
+
 static UINT32 host_order(const uint8_t *address)
 {
     return (UINT32)address[0] << 24 | (UINT32)address[1] << 16 | (UINT32)address[2] << 8 | address[3];
@@ -200,10 +216,10 @@ static void set_transform(struct arena *arena, IPSEC_SA0 *sa, const struct pair 
         sa->ahInformation = arena_copy(arena, &both.saAuthInformation, sizeof both.saAuthInformation);
 }
 
-static IPSEC_SA_DETAILS0 *details(struct arena *arena, const struct pair *pair, FWP_DIRECTION direction)
+static IPSEC_SA_DETAILS1 *details(struct arena *arena, const struct pair *pair, FWP_DIRECTION direction)
 {
-    IPSEC_SA_DETAILS0 *one = arena_take(arena, sizeof *one);
-    IPSEC_SA_BUNDLE0 *bundle = &one->saBundle;
+    IPSEC_SA_DETAILS1 *one = arena_take(arena, sizeof *one);
+    IPSEC_SA_BUNDLE1 *bundle = &one->saBundle;
 
     one->ipVersion = one->traffic.ipVersion = bundle->ipVersion = (FWP_IP_VERSION)pair->version;
     one->saDirection = direction;
@@ -234,9 +250,9 @@ static IPSEC_SA_DETAILS0 *details(struct arena *arena, const struct pair *pair, 
     return one;
 }
 
-static IPSEC_SA_CONTEXT0 *context_of(struct arena *arena, const struct pair *pair)
+static IPSEC_SA_CONTEXT1 *context_of(struct arena *arena, const struct pair *pair)
 {
-    IPSEC_SA_CONTEXT0 *context = arena_take(arena, sizeof *context);
+    IPSEC_SA_CONTEXT1 *context = arena_take(arena, sizeof *context);
 
     context->saContextId = pair->id;
     context->inboundSa = details(arena, pair, FWP_DIRECTION_INBOUND);
@@ -253,7 +269,7 @@ static struct walk **find(HANDLE handle)
     return one;
 }
 
-static DWORD tell(struct walk *walk, UINT32 most, IPSEC_SA_CONTEXT0 ***entries, UINT32 *count)
+static DWORD tell(struct walk *walk, UINT32 most, IPSEC_SA_CONTEXT1 ***entries, UINT32 *count)
 {
     struct arena arena;
 
@@ -267,10 +283,12 @@ static DWORD tell(struct walk *walk, UINT32 most, IPSEC_SA_CONTEXT0 ***entries, 
             is_within(&walk->remote, pair->version, pair->remote))
             (*entries)[(*count)++] = context_of(&arena, pair);
     }
+    for (; *count < most && *count < MOST && walk->at < pair_count + given_count; walk->at++)
+        (*entries)[(*count)++] = given[walk->at - pair_count];
     return 0;
 }
 
-EXPORT DWORD WINAPI IPsecSaContextEnum0(HANDLE handle, HANDLE walk_handle, UINT32 most, IPSEC_SA_CONTEXT0 ***entries,
+EXPORT DWORD WINAPI IPsecSaContextEnum1(HANDLE handle, HANDLE walk_handle, UINT32 most, IPSEC_SA_CONTEXT1 ***entries,
                                         UINT32 *count)
 {
     struct call call;
@@ -314,10 +332,10 @@ EXPORT DWORD WINAPI IPsecSaContextDestroyEnumHandle0(HANDLE handle, HANDLE walk_
     return wfp_end(&call, error);
 }
 
-static DWORD tell_main_mode(const struct main_mode *from, IKEEXT_SA_DETAILS0 **sa)
+static DWORD tell_main_mode(const struct main_mode *from, IKEEXT_SA_DETAILS1 **sa)
 {
     struct arena arena;
-    IKEEXT_SA_DETAILS0 *one;
+    IKEEXT_SA_DETAILS1 *one;
 
     if (!arena_make(&arena, 4096))
         return ERROR_NOT_ENOUGH_MEMORY;
@@ -355,12 +373,12 @@ static DWORD tell_main_mode(const struct main_mode *from, IKEEXT_SA_DETAILS0 **s
     return 0;
 }
 
-EXPORT DWORD WINAPI IkeextSaGetById0(HANDLE handle, UINT64 id, IKEEXT_SA_DETAILS0 **sa)
+EXPORT DWORD WINAPI IkeextSaGetById1(HANDLE handle, UINT64 id, GUID *lookup, IKEEXT_SA_DETAILS1 **sa)
 {
     DWORD error = (DWORD)FWP_E_NOT_FOUND;
     struct call call;
 
-    call_begin(&call, IKE_SA_GET, (uintptr_t)handle, NULL, 0);
+    call_begin(&call, IKE_SA_GET, (uintptr_t)handle, lookup, sizeof *lookup);
     if (call.record)
         call.record->value = id;
     if (call.error)
@@ -371,6 +389,12 @@ EXPORT DWORD WINAPI IkeextSaGetById0(HANDLE handle, UINT64 id, IKEEXT_SA_DETAILS
     if (!engine_is_open(handle)) {
         error = ERROR_INVALID_HANDLE;
     } else {
+        struct arena arena;
+
+        if (given_main_mode && given_main_mode->saId == id && arena_make(&arena, sizeof **sa)) {
+            *sa = arena_copy(&arena, given_main_mode, sizeof **sa);
+            error = 0;
+        }
         for (uint32_t i = 0; i < main_mode_count; i++) {
             if (main_modes[i].id == id) {
                 error = tell_main_mode(&main_modes[i], sa);
@@ -393,7 +417,8 @@ uint32_t sa_walks(void)
 
 void sa_reset(void)
 {
-    pair_count = main_mode_count = 0;
+    pair_count = main_mode_count = given_count = 0;
+    given_main_mode = NULL;
     while (walks) {
         struct walk *next = walks->next;
 

@@ -23,7 +23,7 @@ struct engine {
 struct context {
     struct context *next;
     const struct engine *owner; /* NULL: it outlives its session */
-    FWPM_PROVIDER_CONTEXT0 *value;
+    FWPM_PROVIDER_CONTEXT1 *value;
     size_t size;
 };
 
@@ -119,7 +119,7 @@ static IKEEXT_CERT_ROOT_CONFIG0 *copy_roots(struct arena *arena, const IKEEXT_CE
     return roots;
 }
 
-static void copy_certificates(struct arena *arena, IKEEXT_CERTIFICATE_AUTHENTICATION0 *method)
+static void copy_certificates(struct arena *arena, IKEEXT_CERTIFICATE_AUTHENTICATION1 *method)
 {
     if (method->inboundConfigType == IKEEXT_CERT_CONFIG_EXPLICIT_TRUST_LIST)
         method->inboundRootArray = copy_roots(arena, method->inboundRootArray, method->inboundRootArraySize);
@@ -129,12 +129,13 @@ static void copy_certificates(struct arena *arena, IKEEXT_CERTIFICATE_AUTHENTICA
         method->outboundRootArray = copy_roots(arena, method->outboundRootArray, method->outboundRootArraySize);
     else if (method->outboundConfigType != IKEEXT_CERT_CONFIG_UNSPECIFIED)
         method->outboundEnterpriseStoreConfig = copy_roots(arena, method->outboundEnterpriseStoreConfig, 1);
+    copy_blob(arena, &method->localCertLocationUrl);
 }
 
-static IKEEXT_AUTHENTICATION_METHOD0 *copy_methods(struct arena *arena, const IKEEXT_AUTHENTICATION_METHOD0 *source,
+static IKEEXT_AUTHENTICATION_METHOD1 *copy_methods(struct arena *arena, const IKEEXT_AUTHENTICATION_METHOD1 *source,
                                                    UINT32 count)
 {
-    IKEEXT_AUTHENTICATION_METHOD0 *methods = arena_copy(arena, source, sizeof *source * count);
+    IKEEXT_AUTHENTICATION_METHOD1 *methods = arena_copy(arena, source, sizeof *source * count);
 
     for (UINT32 i = 0; methods && i < count; i++) {
         switch (methods[i].authenticationMethodType) {
@@ -161,9 +162,9 @@ static IKEEXT_AUTHENTICATION_METHOD0 *copy_methods(struct arena *arena, const IK
     return methods;
 }
 
-static IKEEXT_POLICY0 *copy_main(struct arena *arena, const IKEEXT_POLICY0 *source)
+static IKEEXT_POLICY1 *copy_main(struct arena *arena, const IKEEXT_POLICY1 *source)
 {
-    IKEEXT_POLICY0 *policy = arena_copy(arena, source, sizeof *source);
+    IKEEXT_POLICY1 *policy = arena_copy(arena, source, sizeof *source);
 
     if (!policy)
         return NULL;
@@ -205,9 +206,9 @@ static void copy_transform(struct arena *arena, IPSEC_SA_TRANSFORM0 *transform)
         cipher->cryptoModuleId = arena_copy(arena, cipher->cryptoModuleId, sizeof *cipher->cryptoModuleId);
 }
 
-static IPSEC_TRANSPORT_POLICY0 *copy_quick(struct arena *arena, const IPSEC_TRANSPORT_POLICY0 *source)
+static IPSEC_TRANSPORT_POLICY1 *copy_quick(struct arena *arena, const IPSEC_TRANSPORT_POLICY1 *source)
 {
-    IPSEC_TRANSPORT_POLICY0 *policy = arena_copy(arena, source, sizeof *source);
+    IPSEC_TRANSPORT_POLICY1 *policy = arena_copy(arena, source, sizeof *source);
 
     if (!policy)
         return NULL;
@@ -230,7 +231,8 @@ static IPSEC_TRANSPORT_POLICY0 *copy_quick(struct arena *arena, const IPSEC_TRAN
 
 static int is_main(FWPM_PROVIDER_CONTEXT_TYPE type)
 {
-    return type == FWPM_IPSEC_IKE_MM_CONTEXT || type == FWPM_IPSEC_AUTHIP_MM_CONTEXT;
+    return type == FWPM_IPSEC_IKE_MM_CONTEXT || type == FWPM_IPSEC_AUTHIP_MM_CONTEXT ||
+           type == FWPM_IPSEC_IKEV2_MM_CONTEXT;
 }
 
 static int is_quick(FWPM_PROVIDER_CONTEXT_TYPE type)
@@ -238,9 +240,9 @@ static int is_quick(FWPM_PROVIDER_CONTEXT_TYPE type)
     return type == FWPM_IPSEC_IKE_QM_TRANSPORT_CONTEXT || type == FWPM_IPSEC_AUTHIP_QM_TRANSPORT_CONTEXT;
 }
 
-static FWPM_PROVIDER_CONTEXT0 *copy_context(struct arena *arena, const FWPM_PROVIDER_CONTEXT0 *source)
+static FWPM_PROVIDER_CONTEXT1 *copy_context(struct arena *arena, const FWPM_PROVIDER_CONTEXT1 *source)
 {
-    FWPM_PROVIDER_CONTEXT0 *context = arena_copy(arena, source, sizeof *source);
+    FWPM_PROVIDER_CONTEXT1 *context = arena_copy(arena, source, sizeof *source);
 
     if (!context)
         return NULL;
@@ -349,7 +351,7 @@ static struct context **find(const GUID *key)
 }
 
 /* What of a context is wrong, as far as Windows would say so, too. */
-static DWORD judge(const FWPM_PROVIDER_CONTEXT0 *context, const struct engine *engine)
+static DWORD judge(const FWPM_PROVIDER_CONTEXT1 *context, const struct engine *engine)
 {
     if (!context->displayData.name)
         return (DWORD)FWP_E_NULL_DISPLAY_NAME;
@@ -358,7 +360,7 @@ static DWORD judge(const FWPM_PROVIDER_CONTEXT0 *context, const struct engine *e
     if (context->flags & PERSISTENT && engine->is_dynamic)
         return (DWORD)FWP_E_LIFETIME_MISMATCH;
     if (is_main(context->type)) {
-        const IKEEXT_POLICY0 *policy = context->authIpMmPolicy;
+        const IKEEXT_POLICY1 *policy = context->authIpMmPolicy;
 
         if (!policy)
             return (DWORD)FWP_E_NULL_POINTER;
@@ -367,7 +369,7 @@ static DWORD judge(const FWPM_PROVIDER_CONTEXT0 *context, const struct engine *e
         return policy->authenticationMethods && policy->ikeProposals ? 0 : (DWORD)FWP_E_NULL_POINTER;
     }
     if (is_quick(context->type)) {
-        const IPSEC_TRANSPORT_POLICY0 *policy = context->authipQmTransportPolicy;
+        const IPSEC_TRANSPORT_POLICY1 *policy = context->authipQmTransportPolicy;
 
         if (!policy)
             return (DWORD)FWP_E_NULL_POINTER;
@@ -383,7 +385,7 @@ static DWORD judge(const FWPM_PROVIDER_CONTEXT0 *context, const struct engine *e
     return (DWORD)FWP_E_TYPE_MISMATCH; /* others are not kept here */
 }
 
-static DWORD add(const FWPM_PROVIDER_CONTEXT0 *source, const struct engine *engine, UINT64 *id)
+static DWORD add(const FWPM_PROVIDER_CONTEXT1 *source, const struct engine *engine, UINT64 *id)
 {
     static const GUID none;
     struct context **place;
@@ -415,7 +417,7 @@ static DWORD add(const FWPM_PROVIDER_CONTEXT0 *source, const struct engine *engi
     return 0;
 }
 
-EXPORT DWORD WINAPI FwpmProviderContextAdd0(HANDLE handle, const FWPM_PROVIDER_CONTEXT0 *context,
+EXPORT DWORD WINAPI FwpmProviderContextAdd1(HANDLE handle, const FWPM_PROVIDER_CONTEXT1 *context,
                                             PSECURITY_DESCRIPTOR security, UINT64 *id)
 {
     struct call call;
@@ -464,7 +466,7 @@ EXPORT DWORD WINAPI FwpmProviderContextDeleteByKey0(HANDLE handle, const GUID *k
     return wfp_end(&call, error);
 }
 
-EXPORT DWORD WINAPI FwpmProviderContextGetByKey0(HANDLE handle, const GUID *key, FWPM_PROVIDER_CONTEXT0 **context)
+EXPORT DWORD WINAPI FwpmProviderContextGetByKey1(HANDLE handle, const GUID *key, FWPM_PROVIDER_CONTEXT1 **context)
 {
     DWORD error = 0;
     struct call call;
@@ -537,7 +539,7 @@ static int is_next(const struct walk *walk, const struct context *context)
     return context->value->providerContextId > walk->last && (walk->of_all || context->value->type == walk->type);
 }
 
-static DWORD tell(struct walk *walk, UINT32 most, FWPM_PROVIDER_CONTEXT0 ***entries, UINT32 *count)
+static DWORD tell(struct walk *walk, UINT32 most, FWPM_PROVIDER_CONTEXT1 ***entries, UINT32 *count)
 {
     size_t size = 16;
     UINT32 number = 0;
@@ -562,8 +564,8 @@ static DWORD tell(struct walk *walk, UINT32 most, FWPM_PROVIDER_CONTEXT0 ***entr
     return 0;
 }
 
-EXPORT DWORD WINAPI FwpmProviderContextEnum0(HANDLE handle, HANDLE walk_handle, UINT32 most,
-                                             FWPM_PROVIDER_CONTEXT0 ***entries, UINT32 *count)
+EXPORT DWORD WINAPI FwpmProviderContextEnum1(HANDLE handle, HANDLE walk_handle, UINT32 most,
+                                             FWPM_PROVIDER_CONTEXT1 ***entries, UINT32 *count)
 {
     DWORD error;
     struct call call;
@@ -665,6 +667,7 @@ void wfp_reset(void)
         walks = next;
     }
     unfreed = 0;
+    last_number = 0;
     sa_reset();
     wfp_leave();
 }
