@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 import threading
 import tomllib
 import uuid
@@ -125,7 +126,8 @@ def _clash(new: Profile, old: Profile) -> str | None:
 
 def _read(path: Path) -> str:
     with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
+        # Windows has no such mode: Python makes one up there, by which anyone may write.
+        if sys.platform != "win32" and os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
             raise ConfigError("anyone may write this file; run chmod o-w on it", path)
         try:
             return file.read().decode()
@@ -143,7 +145,8 @@ def _toml(path: Path, text: str) -> dict[str, Any]:
 
 
 def _config_files() -> list[Path]:
-    files = sorted(CONFIG_DIR.glob("*.toml"))
+    # On Windows that would be a folder of the current drive, which any user may make.
+    files = sorted(CONFIG_DIR.glob("*.toml")) if sys.platform != "win32" else []
     extra = os.environ.get(CONFIG_ENV)
     if extra:
         files.append(Path(extra))
@@ -209,8 +212,8 @@ def load(files: Iterable[str | os.PathLike[str]] | None = None) -> Profiles:
     """Read the profiles.
 
     Args:
-        files: profile files; None for /etc/wsasec/*.toml in order of name, then the file that the
-            environment variable WSASEC_CONFIG names.
+        files: profile files; None for /etc/wsasec/*.toml in order of name (not on Windows), then the file
+            that the environment variable WSASEC_CONFIG names.
 
     Returns:
         The built-in profile "default" and those of the files. A file may redefine "default".

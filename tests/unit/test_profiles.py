@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from pathlib import Path
 
@@ -63,10 +64,12 @@ def test_environment(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_folder(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows there is none: /etc would be on whatever drive is the current one."""
     monkeypatch.setattr(profiles, "CONFIG_DIR", file.parent)
     monkeypatch.delenv("WSASEC_CONFIG", raising=False)
     (file.parent / "other.txt").write_text("not ours")
-    assert set(profiles.load()) == {"default", "site", "audit"}
+    found = {"default"} if sys.platform == "win32" else {"default", "site", "audit"}
+    assert set(profiles.load()) == found
 
 
 def test_a_file_may_redefine_the_default(tmp_path: Path) -> None:
@@ -129,6 +132,9 @@ def test_the_same_profile_in_two_files(file: Path, tmp_path: Path) -> None:
 
 def test_a_file_that_anyone_may_write(file: Path) -> None:
     file.chmod(0o666)
+    if sys.platform == "win32":  # what Python tells there of a file's mode says nothing of who may write it
+        assert "site" in profiles.load([file])
+        return
     with pytest.raises(ConfigError, match="chmod o-w"):
         profiles.load([file])
 
