@@ -13,6 +13,8 @@ TEST_PACKAGES := g++ clang libclang-rt-dev strace pkgconf chromium fonts-dejavu-
 WINDOWS := build/windows
 WINDOWS_WHEELS := dist/windows
 SOURCES := $(shell find src include bench -type f ! -name '*.pyc') setup.py pyproject.toml
+# What cannot be imported on Windows.
+LINUX_ONLY := ^src/wsasec/(lab|fleet)/
 # No wheel is made of what is there.
 UNBUILD := if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -path $(WINDOWS) -exec rm -rf {} +; fi
 
@@ -47,6 +49,7 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy src/wsasec
+	$(BIN)/mypy --platform win32 --follow-imports silent --exclude '$(LINUX_ONLY)' src/wsasec
 	$(BIN)/mypy bench
 	$(BIN)/mypy tests/typing
 	$(BIN)/python -m mypy.stubtest --allowlist .ci/stubtest-allowlist wsasec

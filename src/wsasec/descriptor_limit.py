@@ -15,9 +15,9 @@ _HANDLES = 1 << 24
 
 def descriptor_limits() -> tuple[int, int]:
     """Return the soft and the hard limit."""
-    if sys.platform == "win32":
-        return _HANDLES, _HANDLES
-    return resource.getrlimit(resource.RLIMIT_NOFILE)
+    if sys.platform != "win32":
+        return resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _HANDLES, _HANDLES
 
 
 def raise_descriptor_limit() -> int:
