@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -50,11 +51,11 @@ def _program() -> str:
     """Return how to call wsasec again: by its name, if that finds the same one."""
     found = shutil.which("wsasec")
     here = Path(sys.argv[0])
-    if found is None and here.name == "wsasec":
-        return str(here)
-    if found is not None and here.name == "wsasec" and Path(found).resolve() != here.resolve():
-        return str(here)
-    return "wsasec"
+    if here.stem == "__main__" and found is None:
+        return shlex.join([sys.executable, "-m", "wsasec"])
+    if here.stem != "wsasec":  # on Windows it is wsasec.exe
+        return "wsasec"
+    return "wsasec" if found is not None and Path(found).resolve() == here.resolve() else str(here)
 
 
 def render(report: Report, console: Console) -> None:

@@ -1,31 +1,29 @@
-"""What is found on a system, without judgement: see `wsasec.doctor.rows` for what it means."""
+"""What is found on Linux, without judgement: see `wsasec.doctor.rows` for what it means."""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
-import resource
 import shutil
 import socket
 import subprocess
 import sys
-import sysconfig
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from .. import _wsasec, profiles
 from ..constants import Winsock
+from ..descriptor_limit import descriptor_limits
 from ..errors import SecurityError
 from ..profile import Profile
+from .report import Build, find_build
 
 __all__ = [
     "Answer",
-    "Build",
     "Facts",
     "Guard",
     "Guest",
@@ -158,17 +156,6 @@ class Guest:
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
-    """The Python that runs, and the extension's build."""
-
-    wsasec: str
-    implementation: str
-    python: str
-    free_threaded: bool
-    extension: str
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything."""
 
@@ -224,7 +211,7 @@ def find_privileges(root: Path, *, granted: bool) -> Privileges:
     net_admin = found is not None and bool(int(found[1], 16) >> _CAP_NET_ADMIN & 1)
     # Only the first user namespace maps all the numbers.
     whole = (_read(root / "proc/self/uid_map") or "").split() == ["0", "0", str(0xFFFFFFFF)]
-    administrator = os.geteuid() == 0 and whole
+    administrator = sys.platform != "win32" and os.geteuid() == 0 and whole
     if granted and net_admin:
         return Privileges(administrator, net_admin)
     obstacle = next(
@@ -287,8 +274,8 @@ def find_sysctls(root: Path) -> dict[str, Sysctl]:
 
 def find_limit() -> Limit:
     """Return the limits on descriptors."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return Limit(*(None if value == resource.RLIM_INFINITY else value for value in (soft, hard)))
+    soft, hard = descriptor_limits()
+    return Limit(*(None if value < 0 else value for value in (soft, hard)))  # RLIM_INFINITY is -1
 
 
 def find_ike(root: Path) -> Ike:
@@ -316,17 +303,6 @@ def find_guest(root: Path) -> Guest:
     if modules is None and "user-mode-linux" not in missing:
         missing.append("user-mode-linux")
     return Guest(tools["linux.uml"], str(modules.parent) if modules else None, tuple(missing))
-
-
-def find_build() -> Build:
-    """Return the versions of Python and of the extension."""
-    return Build(
-        wsasec=version("wsasec"),
-        implementation=platform.python_implementation(),
-        python=sys.version.split()[0],
-        free_threaded=bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
-        extension=Path(_wsasec.__file__).name,
-    )
 
 
 def _sysctl_path(root: Path, name: str) -> Path:

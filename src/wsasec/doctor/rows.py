@@ -1,17 +1,15 @@
-"""From facts to rows: what is well, what is missing, and the command that gets it."""
+"""From facts about Linux to rows: what is well, what is missing, and the command that gets it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from .facts import Answer, Facts, Guard, Sysctl
+from .report import Report, Row, State, python_row
 
-__all__ = ["Report", "Row", "State", "judge"]
+__all__ = ["judge"]
 
-_SCHEMA: Final = 1
 # Of `wsasec._wsasec.guard_state`.
 _POLICY_FOREIGN: Final = 2
 _REFLECT_OFF: Final = 4
@@ -24,54 +22,6 @@ _SYNCOOKIES: Final = {
     "1": "1: sent when a queue is full; the guard covers what follows from them",
     "2": "2: always sent; the guard covers what follows from them",
 }
-
-
-class State(StrEnum):
-    """How a row stands."""
-
-    OK = "ok"
-    WARN = "warn"
-    MISSING = "missing"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the report.
-
-    Attributes:
-        id: its name, the same in all versions.
-        state: how it stands.
-        detail: a sentence.
-        command: what gets the thing that is missing, or None.
-    """
-
-    id: str
-    state: State
-    detail: str
-    command: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """All rows, and whether sockets can be secured here."""
-
-    wsasec: str
-    ready: bool
-    rows: tuple[Row, ...]
-
-    @property
-    def summary(self) -> str:
-        """The report in a sentence."""
-        if not self.ready:
-            return "Sockets cannot be secured here."
-        if any(row.id in ("kernel.esp4", "kernel.esp6") and row.state is State.MISSING for row in self.rows):
-            return "Sockets can be secured here, but nothing can be sent on them: the kernel has no ESP."
-        return "Sockets can be secured here."
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what `wsasec doctor --json` prints; see `wsasec.doctor` for its keys."""
-        rows = [asdict(row) for row in self.rows]
-        return {"schema": _SCHEMA, "wsasec": self.wsasec, "ready": self.ready, "rows": rows}
 
 
 def judge(facts: Facts, program: str = "wsasec") -> Report:
@@ -90,12 +40,20 @@ def judge(facts: Facts, program: str = "wsasec") -> Report:
         _limit(facts),
         _ike(facts),
         _guest(facts),
-        _python(facts),
+        python_row(facts.build),
     )
     essential = [row for row in rows if row.id in ("kernel.socket-policy", "privileges", "profiles")]
     essential += [row for row in rows if row.id.startswith("guard.")]
     ready = bool(facts.guards) and all(row.state is State.OK for row in essential)
-    return Report(facts.build.wsasec, ready, rows)
+    return Report(facts.build.wsasec, ready, rows, _summary(rows, ready=ready))
+
+
+def _summary(rows: Iterable[Row], *, ready: bool) -> str:
+    if not ready:
+        return "Sockets cannot be secured here."
+    if any(row.id in ("kernel.esp4", "kernel.esp6") and row.state is State.MISSING for row in rows):
+        return "Sockets can be secured here, but nothing can be sent on them: the kernel has no ESP."
+    return "Sockets can be secured here."
 
 
 def _granted(facts: Facts) -> bool:
@@ -283,9 +241,3 @@ def _guest(facts: Facts) -> Row:
         f"not installed: {', '.join(guest.packages)}; {need}",
         _install(facts, *guest.packages),
     )
-
-
-def _python(facts: Facts) -> Row:
-    build = facts.build
-    python = f"{build.implementation} {build.python}" + (" free-threaded" if build.free_threaded else "")
-    return Row("python", State.OK, f"{python}, extension {build.extension}")
