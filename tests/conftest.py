@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -18,8 +18,48 @@ import pytest
 
 import wsasec
 
-# Not even collected where they cannot run, as a test that is skipped is a failure in CI.
-collect_ignore = ["c", "lab", "linux", "unit/bench", "unit/lab"] if sys.platform == "win32" else ["windows"]
+# The helpers of all tests; tests are no package, and pytest (importmode=importlib) adds no path.
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+
+if sys.platform == "win32":
+    import left_windows as leftovers
+else:
+    import left_linux as leftovers
+
+# What cannot run on a system is not even collected there, as a test that is skipped is a failure in CI: the
+# files and folders below this one, and why.
+_LAB = "of wsasec.lab, which is made of Linux' network namespaces"
+_BENCH = "of the parts of wsasec.bench that are for Linux"
+NOT_HERE = (
+    {
+        "c": "the C code is compiled with Linux' backend and with a double, for Linux",
+        "lab": _LAB,
+        "linux": "of Linux' backend",
+        "unit/bench/html": _BENCH,
+        "unit/bench/test_benchmarks.py": _BENCH,
+        "unit/bench/test_iperf3.py": _BENCH,
+        "unit/bench/test_methods.py": _BENCH,
+        "unit/bench/test_setup_cost.py": _BENCH,
+        "unit/bench/test_suite.py": _BENCH,
+        "unit/bench/test_summaries.py": _BENCH,
+        "unit/bench/test_wire.py": _BENCH,
+        "unit/bench/test_wire_side.py": _BENCH,
+        "unit/bench/test_worker.py": _BENCH,
+        "unit/doctor/test_linux_facts.py": "what the doctor finds on Linux, in folders as Linux has them",
+        "unit/lab": _LAB,
+    }
+    if sys.platform == "win32"
+    else {
+        "unit/doctor/test_windows_facts.py": "what the doctor finds on Windows",
+        "windows": "of Windows' backend",
+    }
+)
+collect_ignore = list(NOT_HERE)
+
+
+def pytest_report_header() -> list[str]:
+    return [f"not on {sys.platform}: tests/{path}: {why}" for path, why in NOT_HERE.items()]
+
 
 # A shell starts what runs in the background with Ctrl-C ignored, which the tests' own children would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -38,49 +78,19 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("wsasec")
 
 
-# Elsewhere neither descriptors nor processes are looked for.
-_HAS_PROC = sys.platform == "linux"
-
-
-def _descriptors() -> dict[str, str]:
-    found: dict[str, str] = {}
-    if not _HAS_PROC:
-        return found
-    for entry in Path("/proc/self/fd").iterdir():
-        try:
-            found[entry.name] = str(entry.readlink())
-        except FileNotFoundError:  # the descriptor by which the folder is read
-            continue
-    return found
-
-
 def _threads() -> set[threading.Thread]:
     """All but the one from which the lab starts processes: they die with the thread that started them."""
     return {thread for thread in threading.enumerate() if not thread.name.startswith("wsasec-lab-children")}
 
 
-def _children() -> set[str]:
-    found: set[str] = set()
-    if not _HAS_PROC:
-        return found
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
-            found.update((task / "children").read_text().split())
-    return found
-
-
-def _tasks() -> set[str]:
-    return {task.name for task in Path("/proc/self/task").iterdir()} if _HAS_PROC else set()
-
-
 @pytest.fixture
 def no_task_left() -> Iterator[None]:
     """No thread is left after the test, also none that Python does not know of."""
-    before = _tasks()
+    before = leftovers.tasks()
     yield
     # A thread that was joined is listed for a moment longer.
     deadline = time.monotonic() + 20
-    while left := _tasks() - before:
+    while left := leftovers.tasks() - before:
         assert time.monotonic() < deadline, f"threads left: {left}"
         time.sleep(0.002)
 
@@ -88,16 +98,16 @@ def no_task_left() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     wsasec.release_namespaces()
-    descriptors = _descriptors()
+    descriptors = leftovers.descriptors()
     threads = _threads()
-    children = _children()
+    children = leftovers.children()
     yield
     gc.collect()  # a socket in a reference cycle (a traceback) is not yet closed
     wsasec.release_namespaces()
-    left = {fd: what for fd, what in _descriptors().items() if descriptors.get(fd) != what}
+    left = {fd: what for fd, what in leftovers.descriptors().items() if descriptors.get(fd) != what}
     assert not left, f"descriptors left open: {left}"
     assert _threads() <= threads, "threads left"
-    assert _children() <= children, "child processes left"
+    assert leftovers.children() <= children, "child processes left"
 
 
 _CAP_NET_ADMIN = 12

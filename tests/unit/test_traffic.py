@@ -6,6 +6,7 @@ import array
 import json
 import math
 import pickle
+import sys
 
 import pytest
 
@@ -84,7 +85,8 @@ def test_no_sockets(run):
 def test_nothing_that_can_send(run):
     """A run without a socket is over at once, and says why."""
     result = run(array.array("i", [-1, 1 << 20]), seconds=3600, threads=2)
-    assert result.to_dict()["errors"] == {"0": "EBADF", "1": "EBADF"}
+    error = "WSAENOTSOCK" if sys.platform == "win32" else "EBADF"
+    assert result.to_dict()["errors"] == {"0": error, "1": error}
     assert (result.failed, result.total.open, result.seconds, result.total.phase) == (2, 0, 0, "done")
     json.dumps(result.to_dict())
     assert pickle.loads(pickle.dumps(result)).to_dict() == result.to_dict()
