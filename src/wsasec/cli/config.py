@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -31,12 +32,22 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _libraries(folder: Path) -> list[str]:
-    """Return the linker's flags as the build wrote them down."""
+    """Return the linker's flags as the build wrote them down; on Windows by what it made."""
+    if sys.platform == "win32":
+        if (folder / "wsasec.lib").is_file():  # Microsoft's compiler
+            return [str(folder / "wsasec.lib"), "ws2_32.lib"]
+        return [f"-L{folder}", "-lwsasec", "-lws2_32"]
     for line in (folder / "pkgconfig/wsasec.pc").read_text().splitlines():
         if line.startswith("Libs:"):
             flags = line.removeprefix("Libs:").split()
             return [f"-L{folder}" if flag.startswith("-L") else flag for flag in flags]
     raise FileNotFoundError(f"no libraries are named in {folder}/pkgconfig/wsasec.pc")
+
+
+def _pkgconfig(folder: Path) -> Path:
+    if not (folder / "pkgconfig").is_dir():
+        raise FileNotFoundError("wsasec was installed without its file for pkg-config, which is for Linux")
+    return folder / "pkgconfig"
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -47,11 +58,11 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.libs:
             words += _libraries(Path(get_library_dir()))
         if arguments.pkgconfigdir:
-            words.append(str(Path(get_library_dir(), "pkgconfig")))
+            words.append(str(_pkgconfig(Path(get_library_dir()))))
     except OSError as error:
         print(f"wsasec config: {error}", file=sys.stderr)
         return 1
     if not words:
         arguments.verb.error("one of --cflags, --libs, --pkgconfigdir is wanted")
-    print(shlex.join(words))
+    print(subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words))
     return 0

@@ -29,6 +29,11 @@ _INTERRUPTED: Final = 130
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb to the command line."""
+    if sys.platform == "win32":
+        verb = subparsers.add_parser("lab", help="for Linux: it is made of network namespaces")
+        verb.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+        verb.set_defaults(run=_refuse)
+        return
     verb = subparsers.add_parser("lab", help="two hosts on one wire with IPsec, for tests and benchmarks")
     verbs = verb.add_subparsers(metavar="VERB", required=True)
     run = verbs.add_parser(
@@ -55,6 +60,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     run.add_argument("command", nargs="+", metavar="COMMAND", help="after --, with its arguments")
     run.set_defaults(run=_run, kernel="any")
+
+
+def _refuse(arguments: argparse.Namespace) -> int:  # noqa: ARG001 - whatever is wanted of it
+    print("wsasec lab: it is for Linux, as it is made of network namespaces", file=sys.stderr)
+    return _CANNOT
 
 
 def _seconds(text: str) -> float:
