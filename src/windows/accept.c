@@ -36,7 +36,7 @@ int32_t wsasec_backend_accept(wsasec_socket listener, int nonblocking, wsasec_so
     if (fresh == INVALID_SOCKET)
         return fail_accept(status, WSAGetLastError());
     /* It blocks as its listener does, and programs that are started would have it. */
-    if (fresh > INT32_MAX || ioctlsocket(fresh, FIONBIO, &mode) ||
+    if (fresh > INT32_MAX || ioctlsocket(fresh, (long)FIONBIO, &mode) ||
         !SetHandleInformation((HANDLE)fresh, HANDLE_FLAG_INHERIT, 0)) {
         const int error = fresh > INT32_MAX ? WSAEMFILE : WSAGetLastError();
 

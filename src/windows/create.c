@@ -32,7 +32,7 @@ int32_t wsasec_backend_make(const wsasec_batch_spec *spec, wsasec_socket *made, 
 
     if (fresh == INVALID_SOCKET)
         return wsasec_fail_winsock(status, WSASEC_STEP_CREATE, WSAGetLastError());
-    if (fresh > INT32_MAX || ioctlsocket(fresh, FIONBIO, &on)) {
+    if (fresh > INT32_MAX || ioctlsocket(fresh, (long)FIONBIO, &on)) {
         const int32_t error = fresh > INT32_MAX ? WSAEMFILE : WSAGetLastError();
 
         closesocket(fresh);

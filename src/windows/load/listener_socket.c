@@ -48,7 +48,7 @@ void wsasec_listener_give_back(int32_t fd, int before)
     u_long off = 0;
 
     (void)before;
-    (void)ioctlsocket((SOCKET)fd, FIONBIO, &off);
+    (void)ioctlsocket((SOCKET)fd, (long)FIONBIO, &off);
 }
 
 /* Nothing tells, for a single socket. */

@@ -70,7 +70,7 @@ int wsasec_unblock(int32_t socket)
 {
     u_long on = 1;
 
-    return ioctlsocket((SOCKET)socket, FIONBIO, &on) ? WSAGetLastError() : 0;
+    return ioctlsocket((SOCKET)socket, (long)FIONBIO, &on) ? WSAGetLastError() : 0;
 }
 
 void wsasec_close(int32_t socket)
