@@ -28,8 +28,10 @@ else:
 def flags_of(compiler: str) -> tuple[list[str], list[str]]:
     """Return the flags to compile and to link with, by the name that setuptools has for the compiler."""
     if compiler == "msvc":
+        # Without whole-program optimization, which setuptools turns on: other versions of the compiler could
+        # not link the library of objects that are made for it.
         return (
-            ["/std:c11", "/experimental:c11atomics", "/guard:cf", *(["/WX"] if WERROR else [])],
+            ["/std:c11", "/experimental:c11atomics", "/guard:cf", "/GL-", *(["/WX"] if WERROR else [])],
             ["/guard:cf", "/DYNAMICBASE", "/NXCOMPAT", "/HIGHENTROPYVA"],
         )
     warnings = ["-std=c11", "-Wall", "-Wextra", *(["-Werror"] if WERROR else [])]
@@ -167,7 +169,10 @@ class BuildExt(build_ext):
             ext.extra_compile_args = [*compile_flags, *ext.extra_compile_args]
             ext.extra_link_args = [*link_flags, *ext.extra_link_args]
             if PLATFORM == "windows":
-                ext.libraries = [*ext.libraries, "ws2_32"]
+                # Python.h has MSVC link python3.dll. For others setuptools names the DLL of one version: this
+                # comes first.
+                stable = [] if self.compiler.compiler_type == "msvc" else ["python3"]
+                ext.libraries = [*ext.libraries, "ws2_32", *stable]
                 self.add_version(ext)
         super().build_extensions()
 
@@ -198,6 +203,7 @@ class BuildExt(build_ext):
         if ext.name != "wsasec._wsasec":
             return
         folder = Path(self.get_ext_fullpath(ext.name)).parent / "lib"
+        folder.mkdir(parents=True, exist_ok=True)  # MSVC's librarian makes none
         # Or members that are no more, or twice of one name, would stay as they were.
         (folder / "libwsasec.a").unlink(missing_ok=True)
         own = [source for source in ext.sources if source.endswith(".c") and source.startswith("src/")]
