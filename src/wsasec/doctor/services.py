@@ -46,21 +46,6 @@ class Service:
     disabled: bool = False
 
 
-class _Status(ctypes.Structure):
-    """SERVICE_STATUS."""
-
-    _fields_ = [
-        (name, ctypes.c_uint32)
-        for name in ("type", "state", "accepted", "exit", "own_exit", "check_point", "wait_hint")
-    ]
-
-
-class _Config(ctypes.Structure):
-    """QUERY_SERVICE_CONFIGW, up to what is read here."""
-
-    _fields_ = [("type", ctypes.c_uint32), ("start", ctypes.c_uint32)]
-
-
 if sys.platform == "win32":
 
     def ask_services(names: Iterable[str]) -> tuple[Service, ...]:
@@ -107,20 +92,21 @@ if sys.platform == "win32":
                 return Service(name, "absent")
             return Service(name, None, _words(error))
         try:
-            status = _Status()
+            status = (ctypes.c_uint32 * 7)()  # SERVICE_STATUS, of which the second member is the state
             if not library.QueryServiceStatus(service, ctypes.byref(status)):
                 return Service(name, None, _words(ctypes.get_last_error()))
-            state = _STATES.get(status.state, f"in state {status.state}")
+            state = _STATES.get(status[1], f"in state {status[1]}")
             return Service(name, state, disabled=told and _is_disabled(library, service))
         finally:
             library.CloseServiceHandle(service)
 
     def _is_disabled(library: ctypes.WinDLL, service: int) -> bool:
-        buffer = ctypes.create_string_buffer(8192)  # no configuration is longer
+        # QUERY_SERVICE_CONFIGW, of which the second member is how it starts; none is longer than 8 KiB.
+        config = (ctypes.c_uint32 * 2048)()
         needed = ctypes.c_uint32()
-        if not library.QueryServiceConfigW(service, buffer, len(buffer), ctypes.byref(needed)):
+        if not library.QueryServiceConfigW(service, config, ctypes.sizeof(config), ctypes.byref(needed)):
             return False
-        return bool(_Config.from_buffer(buffer).start == _SERVICE_DISABLED)
+        return config[1] == _SERVICE_DISABLED
 
 else:
 
