@@ -1,0 +1,88 @@
+"""The secure echo: its two programs, as they stand, on the wire."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.lab
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+LINES = ["hello", "in the lab", "äöü", "x" * 1000]
+SECONDS = 40
+
+KINDS = pytest.mark.parametrize("options", [[], ["--udp"]], ids=["tcp", "udp"])
+
+
+def program(name: str, wire, *arguments: str) -> list[str]:
+    return [sys.executable, str(EXAMPLES / name), "--host", wire.host(wire.b), *arguments]
+
+
+@contextmanager
+def server(wire, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The server at host b, and its port."""
+    process = wire.b.popen(
+        program("secure_echo_server.py", wire, "--port", "0", *options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process:
+        try:
+            first = process.stdout.readline()
+            assert first.startswith("listening on "), first + process.stdout.read()
+            yield process, first.rpartition(":")[2].strip()
+        finally:
+            process.kill()
+
+
+def client(wire, port: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return wire.a.run(
+        program("secure_echo_client.py", wire, "--port", port, *arguments),
+        check=False,
+        timeout=SECONDS,
+    )
+
+
+def echoes(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line.removeprefix("echo: ") for line in done.stdout.splitlines() if line.startswith("echo: ")]
+
+
+@KINDS
+def test_echo(make_wire, options):
+    """All that they say is in ESP; that this kernel knows no peers is said, and no obstacle."""
+    with make_wire() as wire:
+        with server(wire, "--impersonate", *options) as (process, port):
+            done = client(wire, port, "--encrypt", *options, *LINES)
+            assert (done.returncode, echoes(done), done.stderr) == (0, LINES, "")
+            process.kill()
+            said = process.stdout.read()
+        for text in (done.stdout, said):
+            assert "security: this system cannot be asked" in text
+        assert said.count("impersonation: this system has none; going on as myself") == 1
+        assert "error" not in said
+        if options:
+            assert f"datagram from {'[' * (wire.family == socket.AF_INET6)}{wire.host(wire.a)}" in said
+
+
+@KINDS
+def test_a_name_is_not_taken_without_being_checked(make_wire, options):
+    with make_wire(esp=False) as wire, server(wire, *options) as (_, port):
+        done = client(wire, port, *options, "--peer-name", "host/b.example", "secret")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "cannot check that the peer is host/b.example" in done.stderr
+        assert "WSAEOPNOTSUPP" in done.stderr
+
+
+@KINDS
+def test_no_association_nothing_sent(make_wire, options):
+    with make_wire(keys=False, esp=False) as wire, server(wire, *options) as (_, port):
+        done = client(wire, port, *options, "--timeout", "1", "secret")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "no security association with" in done.stderr
