@@ -95,5 +95,6 @@ def try_socket(family: str, secure: Callable[[socket.socket], None] = _wsasec.se
             secure(made)
         except SecurityError as error:
             why = f"{error.strerror} ({error.winsock.name} {error.winsock.value})"
-            return Trial(family, why=why, hint=error.hint, step=error.step)
+            # What is said there of the socket itself does not matter any more: it is closed.
+            return Trial(family, why=why, hint=error.hint.partition("; the socket")[0], step=error.step)
     return Trial(family)
