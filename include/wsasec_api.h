@@ -55,6 +55,10 @@ typedef struct wsasec_api {
     unsigned (*method_best)(unsigned);
     int32_t (*close_token)(uint64_t);
     void (*wipe)(void *, size_t);
+    int32_t (*overlapped_done)(wsasec_socket, const void *, uint32_t, int32_t, wsasec_status *);
+    int32_t (*overlapped_error)(wsasec_socket, void *);
+    void (*overlapped_cancel)(wsasec_socket, void *);
+    void (*job_time_out)(wsasec_job *);
 } wsasec_api;
 
 /* The table of the library that this is linked into. */

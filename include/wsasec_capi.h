@@ -81,6 +81,10 @@ static inline const wsasec_api *wsasec_api_checked(void)
 #define wsasec_method_best (wsasec_api_checked()->method_best)
 #define wsasec_close_token (wsasec_api_checked()->close_token)
 #define wsasec_wipe (wsasec_api_checked()->wipe)
+#define wsasec_overlapped_done (wsasec_api_checked()->overlapped_done)
+#define wsasec_overlapped_error (wsasec_api_checked()->overlapped_error)
+#define wsasec_overlapped_cancel (wsasec_api_checked()->overlapped_cancel)
+#define wsasec_job_time_out (wsasec_api_checked()->job_time_out)
 
 #ifdef __cplusplus
 }

@@ -23,7 +23,7 @@ enum wsasec_family {
 enum wsasec_type { WSASEC_TYPE_OTHER, WSASEC_TYPE_STREAM, WSASEC_TYPE_DGRAM, WSASEC_TYPE_UNASKED };
 
 struct wsasec_facts {
-    uint64_t identity; /* the same behind every descriptor of a socket, and never given to another socket */
+    uint64_t identity; /* the same behind every descriptor of a socket; never one that another had there before */
     uint64_t realm;    /* the network namespace the socket lives in */
     uint32_t mark;     /* firewall mark it carries; 0 where there is no such thing */
     uint8_t family;
@@ -55,10 +55,10 @@ int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts,
 
 /*
  * What must be known of a socket before it is secured, and is not found out by the system's own call: with a request
- * whose buffer or members are wrong all of it, as there will be no such call. The plan is of this request.
+ * whose buffer or members are wrong all of it, as there will be no such call.
  */
-int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, struct wsasec_plan *plan,
-                                         wsasec_socket socket, struct wsasec_facts *facts, wsasec_status *status);
+int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, wsasec_socket socket,
+                                         struct wsasec_facts *facts, wsasec_status *status);
 
 /* Tells why a bound socket is bound: WSASEC_REASON_CONNECTED, _LISTENING or _BOUND. */
 uint16_t wsasec_backend_bound_reason(wsasec_socket socket);
@@ -82,8 +82,8 @@ int32_t wsasec_backend_apply(struct wsasec_plan *plan, const struct wsasec_facts
 int32_t wsasec_backend_apply_fresh(struct wsasec_plan *plan, const struct wsasec_facts *facts,
                                    wsasec_socket socket, wsasec_status *status);
 
-/* Whether sockets can be made after this specification. */
-int32_t wsasec_backend_check_spec(const wsasec_batch_spec *spec, wsasec_status *status);
+/* Tells which family and type the system's numbers in a specification are. */
+void wsasec_backend_kind(const wsasec_batch_spec *spec, struct wsasec_facts *facts);
 
 /* Makes a socket of a specification, and fills in the facts that can be told of a fresh one: all but its realm. */
 int32_t wsasec_backend_make(const wsasec_batch_spec *spec, wsasec_socket *socket, struct wsasec_facts *facts,
@@ -142,7 +142,7 @@ int wsasec_backend_flight_land(struct wsasec_flight *flight, uint64_t nanosecond
 /* Has the call of a slot, if there is one, completed soon, with an error. */
 void wsasec_backend_flight_cancel(struct wsasec_flight *flight, unsigned slot);
 
-/* Cancels what is under way. NULL is none. */
+/* Also while calls are under way: what they may still write is kept until they are completed. */
 void wsasec_backend_flight_close(struct wsasec_flight *flight);
 
 /* Processors that this thread may run on. */

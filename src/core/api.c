@@ -33,6 +33,10 @@ static const wsasec_api table = {
     .method_best = wsasec_method_best,
     .close_token = wsasec_close_token,
     .wipe = wsasec_wipe,
+    .overlapped_done = wsasec_overlapped_done,
+    .overlapped_error = wsasec_overlapped_error,
+    .overlapped_cancel = wsasec_overlapped_cancel,
+    .job_time_out = wsasec_job_time_out,
 };
 
 const wsasec_api *wsasec_api_table(void)

@@ -48,7 +48,7 @@ static void start(struct wsasec_window *window, struct wsasec_job *job, size_t i
     wsasec_status status;
     int32_t code;
 
-    if (wsasec_backend_inspect_to_secure(&job->request, &job->lanes[0].plan, socket, &facts, &status)) {
+    if (wsasec_backend_inspect_to_secure(&job->request, socket, &facts, &status)) {
         wsasec_lane_note(&job->lanes[0], index, wsasec_uninspected(socket, &status), &status);
         return;
     }
@@ -86,7 +86,7 @@ static int land(struct wsasec_window *window, struct wsasec_job *job, uint64_t n
     window->busy--;
     window->free[window->free_count++] = (uint16_t)slot;
     facts.identity = place->identity;
-    if (error && window->timed_out)
+    if (error && window->given_up)
         code = wsasec_fail(&status, WSASEC_STEP_SECURE, WSASEC_REASON_TIMED_OUT, error);
     else if (error)
         code = wsasec_backend_fail(WSASEC_STEP_SECURE, error, &status);
@@ -110,24 +110,26 @@ void wsasec_window_run(struct wsasec_window *window, struct wsasec_job *job, uin
     }
 }
 
-int wsasec_window_has(const struct wsasec_window *window, size_t index)
+unsigned wsasec_window_under_way(const struct wsasec_window *window)
 {
-    for (unsigned slot = 0; slot < WSASEC_WINDOW; slot++)
-        if (window->places[slot].busy && window->places[slot].index == index)
-            return 1;
-    return 0;
+    return window && !window->given_up ? window->busy : 0;
 }
 
-void wsasec_window_cancel(struct wsasec_window *window, struct wsasec_job *job)
+void wsasec_window_give_up(struct wsasec_window *window, struct wsasec_job *job)
 {
     const uint64_t until = wsasec_after(wsasec_backend_clock(), PATIENCE);
+    wsasec_status status;
 
-    window->timed_out = 1;
+    window->given_up = 1;
     for (unsigned slot = 0; slot < WSASEC_WINDOW; slot++)
         if (window->places[slot].busy)
             wsasec_backend_flight_cancel(window->flight, slot);
     while (window->busy && wsasec_backend_clock() < until)
         (void)land(window, job, MOMENT);
+    for (unsigned slot = 0; slot < WSASEC_WINDOW; slot++)
+        if (window->places[slot].busy)
+            wsasec_lane_note(&job->lanes[0], window->places[slot].index,
+                             wsasec_fail(&status, WSASEC_STEP_SECURE, WSASEC_REASON_TIMED_OUT, 0), &status);
 }
 
 void wsasec_window_close(struct wsasec_window *window)

@@ -14,9 +14,9 @@ struct wsasec_place {
 };
 
 struct wsasec_window {
-    struct wsasec_flight *flight; /* NULL: the job takes no overlapped calls */
+    struct wsasec_flight *flight;
     unsigned busy;
-    int timed_out;
+    int given_up; /* what is still busy then is the flight's affair, and no longer the job's */
     unsigned free_count;
     uint16_t free[WSASEC_WINDOW];
     struct wsasec_place places[WSASEC_WINDOW];
@@ -28,13 +28,13 @@ struct wsasec_window *wsasec_window_open(const struct wsasec_request *request, w
 /* Goes on until all is done or the clock says so; sockets are started in their order. */
 void wsasec_window_run(struct wsasec_window *window, struct wsasec_job *job, uint64_t end);
 
-/* Whether the socket of an index is under way. */
-int wsasec_window_has(const struct wsasec_window *window, size_t index);
+/* How many calls of the job are under way; a NULL window has none. */
+unsigned wsasec_window_under_way(const struct wsasec_window *window);
 
-/* Gives up what is under way, as its time is over: those sockets fail. */
-void wsasec_window_cancel(struct wsasec_window *window, struct wsasec_job *job);
+/* Gives up what is under way, as its time is over: those sockets fail, also where a call does not end. */
+void wsasec_window_give_up(struct wsasec_window *window, struct wsasec_job *job);
 
-/* NULL is none. */
+/* NULL is none. Calls that did not end go on with memory of their own. */
 void wsasec_window_close(struct wsasec_window *window);
 
 #endif

@@ -131,6 +131,24 @@ static int32_t check(const wsasec_job *job, wsasec_status *status)
     return 0;
 }
 
+/* What is so on every system; the sizes of sockaddrs are too. */
+static int32_t check_kind(const wsasec_batch_spec *spec, wsasec_status *status)
+{
+    enum { SOCKADDR_IN = 16, SOCKADDR_IN6 = 28 };
+    struct wsasec_facts facts = {0};
+    int32_t code;
+
+    wsasec_backend_kind(spec, &facts);
+    code = wsasec_check_kind(&facts, status);
+    if (code)
+        return code;
+    if ((spec->source_count &&
+         spec->source_size != (facts.family == WSASEC_FAMILY_INET6 ? SOCKADDR_IN6 : SOCKADDR_IN)) ||
+        (spec->flags & WSASEC_BATCH_NODELAY && facts.type != WSASEC_TYPE_STREAM))
+        return wsasec_fail(status, WSASEC_STEP_CREATE, WSASEC_REASON_SPECIFICATION, 0);
+    return 0;
+}
+
 wsasec_job *wsasec_job_create(int32_t *sockets, size_t count, const wsasec_batch_spec *spec, int32_t *codes,
                               int stop, unsigned method, unsigned threads, wsasec_status *status)
 {
@@ -141,7 +159,7 @@ wsasec_job *wsasec_job_create(int32_t *sockets, size_t count, const wsasec_batch
     job->spec = spec;
     job->sockets = job->made = sockets;
     job->stop = stop;
-    if (check(job, status) || wsasec_backend_check_spec(spec, status)) {
+    if (check(job, status) || check_kind(spec, status)) {
         drop(job);
         return NULL;
     }
@@ -252,6 +270,9 @@ void wsasec_job_stretch(wsasec_job *job, unsigned method, size_t to, uint64_t en
     case WSASEC_METHOD_THREADS:
         run_threads(job, to, end);
         break;
+    case WSASEC_METHOD_OVERLAPPED:
+        wsasec_window_run(job->window, job, end);
+        break;
     default:
         run_plain(job, to, end);
         break;
@@ -260,15 +281,9 @@ void wsasec_job_stretch(wsasec_job *job, unsigned method, size_t to, uint64_t en
     merge_all(job);
 }
 
-static void run_window(wsasec_job *job, uint64_t end)
-{
-    wsasec_window_run(job->window, job, end);
-    merge_all(job);
-}
-
 static int is_done(const wsasec_job *job)
 {
-    return job->next >= atomic_load(&job->limit) && !(job->window && job->window->busy);
+    return job->next >= atomic_load(&job->limit) && !wsasec_window_under_way(job->window);
 }
 
 int wsasec_job_run(wsasec_job *job, uint64_t nanoseconds)
@@ -281,9 +296,7 @@ int wsasec_job_run(wsasec_job *job, uint64_t nanoseconds)
         job->lanes[i].readiness.left = 0;
     }
     while (!is_done(job)) {
-        if (job->window)
-            run_window(job, end);
-        else if (job->trial.running)
+        if (job->trial.running)
             wsasec_trial_step(&job->trial, job, end);
         else
             wsasec_job_stretch(job, job->method, job->count, end);
@@ -298,21 +311,16 @@ void wsasec_job_time_out(wsasec_job *job)
     wsasec_status status;
 
     if (job->window)
-        wsasec_window_cancel(job->window, job);
-    for (size_t i = 0; i < job->count; i++)
-        /* What is still under way is its window's; for the job it is over. */
-        if (i >= job->next || (job->window && wsasec_window_has(job->window, i)))
-            wsasec_lane_note(&job->lanes[0], i,
-                             wsasec_fail(&status, WSASEC_STEP_NONE, WSASEC_REASON_TIMED_OUT, 0), &status);
-    job->next = job->count;
-    if (job->window)
-        job->window->busy = 0;
+        wsasec_window_give_up(job->window, job);
+    for (; job->next < job->count; job->next++)
+        wsasec_lane_note(&job->lanes[0], job->next,
+                         wsasec_fail(&status, WSASEC_STEP_NONE, WSASEC_REASON_TIMED_OUT, 0), &status);
     merge_all(job);
 }
 
 size_t wsasec_job_done(const wsasec_job *job)
 {
-    return job->next - (job->window ? job->window->busy : 0);
+    return job->next - wsasec_window_under_way(job->window);
 }
 
 size_t wsasec_job_made(const wsasec_job *job)
@@ -328,6 +336,10 @@ size_t wsasec_job_end(wsasec_job *job, wsasec_status *first)
         memset(first, 0, sizeof *first);
     if (!job)
         return 0;
+    if (wsasec_window_under_way(job->window)) {
+        wsasec_window_give_up(job->window, job);
+        merge_all(job);
+    }
     failed = job->failed;
     if (first && failed)
         *first = job->first.status;

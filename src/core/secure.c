@@ -151,7 +151,7 @@ int32_t wsasec_secure_one(const struct wsasec_request *request, struct wsasec_pl
     struct wsasec_facts facts;
     int32_t code;
 
-    if (wsasec_backend_inspect_to_secure(request, plan, socket, &facts, status))
+    if (wsasec_backend_inspect_to_secure(request, socket, &facts, status))
         return wsasec_uninspected(socket, status);
     code = wsasec_admit(request, &facts, socket, status);
     if (code)

@@ -64,13 +64,13 @@ static uint16_t choose_profile(const wsasec_socket_security_settings_ipsec *in, 
 {
     const wsasec_guid *key = guid_equal(&in->AuthipQMPolicyKey, &no_guid) ? NULL : &in->AuthipQMPolicyKey;
 
-    if (!wsasec_backend_has_profiles())
-        key = NULL;
+    if (!wsasec_backend_has_profiles()) {
+        request->profile = wsasec_profile_find(NULL, &request->profile_number);
+        return WSASEC_REASON_NONE;
+    }
     request->profile = wsasec_profile_find(key, &request->profile_number);
     if (!request->profile)
         return WSASEC_REASON_QM_POLICY;
-    if (!wsasec_backend_has_profiles())
-        return WSASEC_REASON_NONE;
     if (!guid_equal(&in->AuthipMMPolicyKey, &no_guid) &&
         !guid_equal(&in->AuthipMMPolicyKey, &request->profile->guid))
         return WSASEC_REASON_MM_POLICY;

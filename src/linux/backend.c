@@ -85,11 +85,10 @@ int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts,
     return 0;
 }
 
-int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, struct wsasec_plan *plan,
-                                         wsasec_socket socket, struct wsasec_facts *facts, wsasec_status *status)
+int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, wsasec_socket socket,
+                                         struct wsasec_facts *facts, wsasec_status *status)
 {
     (void)request; /* the kernel finds out nothing by itself */
-    (void)plan;
     return wsasec_backend_inspect(socket, facts, status);
 }
 

@@ -20,28 +20,22 @@
 #define IP_BIND_ADDRESS_NO_PORT 24
 #endif
 
-/* A family or type other than these would be secured by nothing. */
-int32_t wsasec_backend_check_spec(const wsasec_batch_spec *spec, wsasec_status *status)
-{
-    const size_t size = spec->address_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+_Static_assert(sizeof(struct sockaddr_in) == 16 && sizeof(struct sockaddr_in6) == 28, "as the core has them");
 
-    if (spec->address_family != AF_INET && spec->address_family != AF_INET6)
-        return wsasec_fail(status, WSASEC_STEP_KIND, WSASEC_REASON_FAMILY, 0);
-    if (spec->type != SOCK_STREAM && spec->type != SOCK_DGRAM)
-        return wsasec_fail(status, WSASEC_STEP_KIND, WSASEC_REASON_TYPE, 0);
-    if ((spec->source_count && spec->source_size != size) ||
-        (spec->flags & WSASEC_BATCH_NODELAY && spec->type != SOCK_STREAM))
-        return wsasec_fail(status, WSASEC_STEP_CREATE, WSASEC_REASON_SPECIFICATION, 0);
-    return 0;
+void wsasec_backend_kind(const wsasec_batch_spec *spec, struct wsasec_facts *facts)
+{
+    facts->family = spec->address_family == AF_INET    ? WSASEC_FAMILY_INET
+                    : spec->address_family == AF_INET6 ? WSASEC_FAMILY_INET6
+                                                       : WSASEC_FAMILY_OTHER;
+    facts->type = wsasec_type_of(spec->type);
 }
 
 void wsasec_facts_of_fresh(const wsasec_batch_spec *spec, struct wsasec_facts *facts)
 {
     facts->realm = 0; /* not yet asked for */
     facts->mark = 0;
-    facts->family = spec->address_family == AF_INET6 ? WSASEC_FAMILY_INET6 : WSASEC_FAMILY_INET;
-    facts->type = wsasec_type_of(spec->type);
     facts->bound = 0;
+    wsasec_backend_kind(spec, facts);
 }
 
 int32_t wsasec_backend_make(const wsasec_batch_spec *spec, wsasec_socket *made, struct wsasec_facts *facts,

@@ -46,7 +46,7 @@ int32_t wsasec_backend_accept(wsasec_socket listener, int nonblocking, wsasec_so
     if (address)
         *address_len = (uint32_t)length;
     if (identity)
-        *identity = wsasec_identity_new();
+        *identity = wsasec_identity_new((wsasec_socket)fresh);
     *accepted = (wsasec_socket)fresh;
     return 0;
 }

@@ -7,7 +7,14 @@
 
 #include "../core/errors.h"
 #include "explain.h"
-#include "plan.h"
+#include "library.h"
+
+struct plan {
+    const struct wsasec_library *library; /* NULL: the status tells why */
+    const struct wsasec_request *request;
+    wsasec_status status;
+};
+_Static_assert(sizeof(struct plan) <= sizeof(struct wsasec_plan), "a plan has room");
 
 int wsasec_backend_has_profiles(void)
 {
@@ -16,11 +23,11 @@ int wsasec_backend_has_profiles(void)
 
 void wsasec_backend_plan(const struct wsasec_request *request, struct wsasec_plan *opaque)
 {
-    struct wsasec_windows_plan *plan = wsasec_plan_of(opaque);
+    struct plan *plan = (struct plan *)(void *)opaque->bytes;
 
     plan->request = request;
-    plan->next_identity = plan->end_identity = plan->taken = 0;
-    plan->library = wsasec_library_get(&plan->status);
+    if (wsasec_library_get(&plan->library, &plan->status))
+        plan->library = NULL;
 }
 
 /* The services that do the work tell by the call itself whether they are there. */
@@ -37,7 +44,7 @@ int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct 
 int32_t wsasec_backend_apply(struct wsasec_plan *opaque, const struct wsasec_facts *facts, wsasec_socket socket,
                              wsasec_status *status)
 {
-    const struct wsasec_windows_plan *plan = wsasec_plan_of(opaque);
+    const struct plan *plan = (const struct plan *)(const void *)opaque->bytes;
     const struct wsasec_request *request = plan->request;
 
     (void)facts;
@@ -100,9 +107,9 @@ void wsasec_backend_release(void)
 
 int32_t wsasec_backend_capability(unsigned capability, wsasec_status *status)
 {
-    wsasec_status own;
+    const struct wsasec_library *library;
 
     if (capability != WSASEC_CAPABILITY_SOCKET_POLICY)
         return wsasec_fail(status, WSASEC_STEP_NONE, WSASEC_REASON_NOT_IMPLEMENTED, 0);
-    return wsasec_library_get(&own) != NULL;
+    return wsasec_library_get(&library, NULL) == 0;
 }

@@ -7,21 +7,6 @@
 
 #include "failure.h"
 #include "inspect.h"
-#include "library.h"
-
-int32_t wsasec_backend_check_spec(const wsasec_batch_spec *spec, wsasec_status *status)
-{
-    const size_t size = spec->address_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-
-    if (spec->address_family != AF_INET && spec->address_family != AF_INET6)
-        return wsasec_fail(status, WSASEC_STEP_KIND, WSASEC_REASON_FAMILY, 0);
-    if (spec->type != SOCK_STREAM && spec->type != SOCK_DGRAM)
-        return wsasec_fail(status, WSASEC_STEP_KIND, WSASEC_REASON_TYPE, 0);
-    if ((spec->source_count && spec->source_size != size) ||
-        (spec->flags & WSASEC_BATCH_NODELAY && spec->type != SOCK_STREAM))
-        return wsasec_fail(status, WSASEC_STEP_CREATE, WSASEC_REASON_SPECIFICATION, 0);
-    return wsasec_winsock_start(status);
-}
 
 int32_t wsasec_backend_make(const wsasec_batch_spec *spec, wsasec_socket *made, struct wsasec_facts *facts,
                             wsasec_status *status)
@@ -38,7 +23,8 @@ int32_t wsasec_backend_make(const wsasec_batch_spec *spec, wsasec_socket *made, 
         closesocket(fresh);
         return wsasec_fail_winsock(status, WSASEC_STEP_CREATE, error);
     }
-    wsasec_facts_of_fresh(spec->address_family, spec->type, facts);
+    *facts = (struct wsasec_facts){.identity = wsasec_identity_new((wsasec_socket)fresh)};
+    wsasec_backend_kind(spec, facts);
     *made = (wsasec_socket)fresh;
     return 0;
 }

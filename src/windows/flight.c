@@ -23,18 +23,18 @@ struct call {
     int attached; /* the socket, to the port */
 };
 
+typedef NTSTATUS NTAPI set_information(HANDLE, PIO_STATUS_BLOCK, PVOID, ULONG, ULONG);
+
 struct wsasec_flight {
     struct wsasec_flight *next; /* of those set aside */
     const struct wsasec_library *library;
+    set_information *set_information; /* or NULL */
     HANDLE port;
     unsigned char *settings;
     uint32_t settings_len;
-    unsigned window;
     unsigned busy;
     struct call calls[];
 };
-
-enum { PATIENCE = 2000 }; /* milliseconds, for calls that were given up to be completed */
 
 static SRWLOCK lock = SRWLOCK_INIT;
 static struct wsasec_flight *set_aside;
@@ -47,33 +47,35 @@ static uint64_t milliseconds(uint64_t nanoseconds)
 }
 
 /* Lets the socket have another port: it can belong to one only. Windows 8.1 and later; else it stays with this one. */
-static void detach(struct call *call)
+static void detach(const struct wsasec_flight *flight, struct call *call)
 {
-    typedef NTSTATUS(NTAPI * set_information)(HANDLE, PIO_STATUS_BLOCK, PVOID, ULONG, ULONG);
     enum { REPLACE_COMPLETION = 61 }; /* FileReplaceCompletionInformation, ntifs.h */
     struct {
         HANDLE port;
         PVOID key;
     } none = {NULL, NULL};
     IO_STATUS_BLOCK block;
-    FARPROC found;
-    set_information set;
-    HMODULE ntdll;
 
-    if (!call->attached)
-        return;
+    if (call->attached && flight->set_information)
+        (void)flight->set_information((HANDLE)call->socket, &block, &none, sizeof none, REPLACE_COMPLETION);
     call->attached = 0;
-    ntdll = GetModuleHandleW(L"ntdll.dll");
-    found = ntdll ? GetProcAddress(ntdll, "NtSetInformationFile") : NULL;
-    if (!found)
-        return;
-    memcpy(&set, &found, sizeof set);
-    (void)set((HANDLE)call->socket, &block, &none, sizeof none, REPLACE_COMPLETION);
+}
+
+/* The library that is in every process has it; import libraries need not. */
+static set_information *find_set_information(void)
+{
+    const HMODULE ntdll = GetModuleHandleW(L"ntdll.dll");
+    const FARPROC found = ntdll ? GetProcAddress(ntdll, "NtSetInformationFile") : NULL;
+    set_information *function;
+
+    memcpy(&function, &found, sizeof function);
+    return function;
 }
 
 static void destroy(struct wsasec_flight *flight)
 {
-    CloseHandle(flight->port);
+    if (flight->port)
+        CloseHandle(flight->port);
     if (flight->settings) {
         wsasec_wipe(flight->settings, flight->settings_len);
         free(flight->settings);
@@ -113,32 +115,30 @@ static void look_after_those_set_aside(void)
 struct wsasec_flight *wsasec_backend_flight_open(const struct wsasec_request *request, unsigned window,
                                                  wsasec_status *status)
 {
-    const struct wsasec_library *library = wsasec_library_get(status);
+    const int has_settings = request->settings && request->settings_len;
+    const struct wsasec_library *library;
     struct wsasec_flight *flight;
 
-    if (!library)
+    if (wsasec_library_get(&library, status))
         return NULL;
     look_after_those_set_aside();
     flight = calloc(1, sizeof *flight + window * sizeof flight->calls[0]);
-    if (flight && request->settings && request->settings_len)
-        flight->settings = malloc(request->settings_len);
-    if (!flight || (request->settings && request->settings_len && !flight->settings)) {
-        free(flight);
+    if (!flight) {
         wsasec_fail(status, WSASEC_STEP_SECURE, WSASEC_REASON_NO_MEMORY, 0);
         return NULL;
     }
     flight->library = library;
-    flight->window = window;
+    flight->set_information = find_set_information();
     flight->settings_len = request->settings_len;
-    if (flight->settings)
-        memcpy(flight->settings, request->settings, request->settings_len);
+    flight->settings = has_settings ? malloc(request->settings_len) : NULL;
     flight->port = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1);
-    if (!flight->port) {
-        wsasec_fail(status, WSASEC_STEP_SECURE, WSASEC_REASON_NO_MEMORY, (int32_t)GetLastError());
-        free(flight->settings);
-        free(flight);
+    if (!flight->port || (has_settings && !flight->settings)) {
+        wsasec_fail(status, WSASEC_STEP_SECURE, WSASEC_REASON_NO_MEMORY, flight->port ? 0 : (int32_t)GetLastError());
+        destroy(flight);
         return NULL;
     }
+    if (has_settings)
+        memcpy(flight->settings, request->settings, request->settings_len);
     return flight;
 }
 
@@ -163,7 +163,7 @@ int32_t wsasec_backend_flight_start(struct wsasec_flight *flight, unsigned slot,
         return wsasec_fail_winsock(status, WSASEC_STEP_SECURE, error);
     flight->busy -= (unsigned)call->busy;
     call->busy = 0;
-    detach(call);
+    detach(flight, call);
     return error ? wsasec_explain(socket, error, status) : 0;
 }
 
@@ -191,7 +191,7 @@ int wsasec_backend_flight_land(struct wsasec_flight *flight, uint64_t nanosecond
         *slot = (unsigned)(call - flight->calls);
         call->busy = 0;
         flight->busy--;
-        detach(call);
+        detach(flight, call);
         return 1;
     } while (now < until);
     return 0;
@@ -207,17 +207,7 @@ void wsasec_backend_flight_cancel(struct wsasec_flight *flight, unsigned slot)
 
 void wsasec_backend_flight_close(struct wsasec_flight *flight)
 {
-    const uint64_t until = wsasec_backend_clock() + PATIENCE * UINT64_C(1000000);
-    unsigned slot;
-    int32_t error;
-
-    if (!flight)
-        return;
-    for (slot = 0; slot < flight->window; slot++)
-        wsasec_backend_flight_cancel(flight, slot);
-    while (flight->busy && wsasec_backend_clock() < until)
-        (void)wsasec_backend_flight_land(flight, until - wsasec_backend_clock(), &slot, &error);
-    if (!flight->busy) {
+    if (is_over(flight)) {
         destroy(flight);
         return;
     }

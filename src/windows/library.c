@@ -83,17 +83,18 @@ static BOOL CALLBACK load(PINIT_ONCE unused, PVOID parameter, PVOID *context)
     return TRUE;
 }
 
-const struct wsasec_library *wsasec_library_get(wsasec_status *status)
+int32_t wsasec_library_get(const struct wsasec_library **library, wsasec_status *status)
 {
     InitOnceExecuteOnce(&once, load, NULL, NULL);
-    if (!failed.code)
-        return &functions;
-    if (status)
+    *library = &functions;
+    if (failed.code && status)
         *status = failed;
-    return NULL;
+    return failed.code;
 }
 
 HMODULE wsasec_library_module(wsasec_status *status)
 {
-    return wsasec_library_get(status) ? module : NULL;
+    const struct wsasec_library *library;
+
+    return wsasec_library_get(&library, status) ? NULL : module;
 }

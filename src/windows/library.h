@@ -30,10 +30,13 @@ static inline LPWSAOVERLAPPED_COMPLETION_ROUTINE wsasec_routine(void *pointer)
     return routine;
 }
 
-/* NULL, with the status filled in, where there is no such library, or it is Wine's, which would end the process. */
-const struct wsasec_library *wsasec_library_get(wsasec_status *status);
+/*
+ * Returns 0, or a code with the status (which may be NULL) filled in: there is no such library, or it is Wine's, which
+ * would end the process.
+ */
+int32_t wsasec_library_get(const struct wsasec_library **library, wsasec_status *status);
 
-/* The library's module, for its other functions; NULL as above. */
+/* The library's module, for its other functions; NULL after such an error. */
 HMODULE wsasec_library_module(wsasec_status *status);
 
 /* Sees to it that Winsock is started, for the life of the process. Returns 0, or a code as above. */

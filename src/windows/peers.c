@@ -15,12 +15,13 @@ static int32_t answer(INT result, unsigned step, wsasec_status *status)
 int32_t wsasec_backend_query(wsasec_socket socket, const void *template_, uint32_t template_len, void *info,
                              uint32_t *info_len, void *overlapped, void *completion_routine, wsasec_status *status)
 {
-    const struct wsasec_library *library = wsasec_library_get(status);
+    const struct wsasec_library *library;
+    const int32_t code = wsasec_library_get(&library, status);
     ULONG length = *info_len;
     INT result;
 
-    if (!library)
-        return status ? status->code : -WSASEC_WSAEOPNOTSUPP;
+    if (code)
+        return code;
     /* An overlapped call may write the length later: into the caller's own. ULONG has 32 bits. */
     result = library->query_socket_security((SOCKET)socket, template_, template_len, info,
                                             overlapped ? (ULONG *)(void *)info_len : &length, overlapped,
@@ -33,10 +34,11 @@ int32_t wsasec_backend_query(wsasec_socket socket, const void *template_, uint32
 int32_t wsasec_backend_set_peer_name(wsasec_socket socket, const void *name, uint32_t name_len, void *overlapped,
                                      void *completion_routine, wsasec_status *status)
 {
-    const struct wsasec_library *library = wsasec_library_get(status);
+    const struct wsasec_library *library;
+    const int32_t code = wsasec_library_get(&library, status);
 
-    if (!library)
-        return status ? status->code : -WSASEC_WSAEOPNOTSUPP;
+    if (code)
+        return code;
     return answer(library->set_peer_target_name((SOCKET)socket, name, name_len, overlapped,
                                                 wsasec_routine(completion_routine)),
                   WSASEC_STEP_SET_NAME, status);
@@ -45,10 +47,11 @@ int32_t wsasec_backend_set_peer_name(wsasec_socket socket, const void *name, uin
 int32_t wsasec_backend_delete_peer_name(wsasec_socket socket, const void *peer, uint32_t peer_len, void *overlapped,
                                         void *completion_routine, wsasec_status *status)
 {
-    const struct wsasec_library *library = wsasec_library_get(status);
+    const struct wsasec_library *library;
+    const int32_t code = wsasec_library_get(&library, status);
 
-    if (!library)
-        return status ? status->code : -WSASEC_WSAEOPNOTSUPP;
+    if (code)
+        return code;
     return answer(library->delete_peer_target_name((SOCKET)socket, peer, peer_len, overlapped,
                                                    wsasec_routine(completion_routine)),
                   WSASEC_STEP_DELETE_NAME, status);
@@ -56,19 +59,21 @@ int32_t wsasec_backend_delete_peer_name(wsasec_socket socket, const void *peer, 
 
 int32_t wsasec_backend_impersonate(wsasec_socket socket, const void *peer, uint32_t peer_len, wsasec_status *status)
 {
-    const struct wsasec_library *library = wsasec_library_get(status);
+    const struct wsasec_library *library;
+    const int32_t code = wsasec_library_get(&library, status);
 
-    if (!library)
-        return status ? status->code : -WSASEC_WSAEOPNOTSUPP;
+    if (code)
+        return code;
     return answer(library->impersonate_peer((SOCKET)socket, peer, peer_len), WSASEC_STEP_IMPERSONATE, status);
 }
 
 int32_t wsasec_backend_revert(wsasec_status *status)
 {
-    const struct wsasec_library *library = wsasec_library_get(status);
+    const struct wsasec_library *library;
+    const int32_t code = wsasec_library_get(&library, status);
 
-    if (!library)
-        return status ? status->code : -WSASEC_WSAEOPNOTSUPP;
+    if (code)
+        return code;
     return answer(library->revert_impersonation(), WSASEC_STEP_REVERT, status);
 }
 

@@ -296,3 +296,7 @@ cdef extern from "wsasec_capi.h" nogil:
     unsigned wsasec_method_best(unsigned)
     int32_t wsasec_close_token(uint64_t)
     void wsasec_wipe(void *, size_t)
+    int32_t wsasec_overlapped_done(wsasec_socket, const void *, uint32_t, int32_t, wsasec_status *)
+    int32_t wsasec_overlapped_error(wsasec_socket, void *)
+    void wsasec_overlapped_cancel(wsasec_socket, void *)
+    void wsasec_job_time_out(wsasec_job *)

@@ -36,10 +36,9 @@ int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts,
     return 0;
 }
 
-int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, struct wsasec_plan *plan,
-                                         wsasec_socket socket, struct wsasec_facts *facts, wsasec_status *status)
+int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, wsasec_socket socket,
+                                         struct wsasec_facts *facts, wsasec_status *status)
 {
-    (void)plan;
     if (!the_double.checks_itself || request->buffer_reason || request->member_reason)
         return wsasec_backend_inspect(socket, facts, status);
     note('U');
@@ -207,11 +206,11 @@ int32_t wsasec_backend_apply_fresh(struct wsasec_plan *plan, const struct wsasec
     return wsasec_backend_apply(plan, facts, socket, status);
 }
 
-int32_t wsasec_backend_check_spec(const wsasec_batch_spec *spec, wsasec_status *status)
+void wsasec_backend_kind(const wsasec_batch_spec *spec, struct wsasec_facts *facts)
 {
     (void)spec;
-    (void)status;
-    return 0;
+    facts->family = the_double.facts.family;
+    facts->type = the_double.facts.type;
 }
 
 int32_t wsasec_backend_make(const wsasec_batch_spec *spec, wsasec_socket *socket, struct wsasec_facts *facts,
@@ -441,4 +440,17 @@ void wsasec_backend_abandon(wsasec_socket socket)
 {
     (void)socket;
     note('Q');
+}
+
+int32_t wsasec_overlapped_error(wsasec_socket socket, void *overlapped)
+{
+    (void)socket;
+    (void)overlapped;
+    return WSASEC_WSAEOPNOTSUPP;
+}
+
+void wsasec_overlapped_cancel(wsasec_socket socket, void *overlapped)
+{
+    (void)socket;
+    (void)overlapped;
 }
