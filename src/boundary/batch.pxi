@@ -175,33 +175,33 @@ cdef class Descriptors:
         if count < 0 or count > 0x7FFFFFFF:
             raise ValueError(f"{count} sockets: not from 0 to 2**31-1")
         memset(&spec, 0, sizeof(spec))
+        spec.address_family = family
+        spec.type = kind
+        spec.flags = flags
+        spec.send_buffer = send_buffer
+        spec.receive_buffer = receive_buffer
+        if sources is not None:
+            packed = sources[0]
+            PyBytes_AsStringAndSize(packed, &text, &size)
+            spec.sources = text
+            spec.source_count = sources[1]
+            spec.source_size = <uint32_t>(size // <Py_ssize_t>spec.source_count)
+        self.numbers = <int32_t *>malloc(<size_t>(count if count else 1) * sizeof(int32_t))
+        if self.numbers is NULL:
+            raise MemoryError()
+        memset(self.numbers, 0xFF, <size_t>count * sizeof(int32_t))
+        self.count = self.shape = count
+        codes = array.array("i", bytes(4 * count))
+        if count:
+            codes_view = codes
+            codes_data = &codes_view[0]
+        if not flags & WSASEC_BATCH_PLAIN:
+            get_ready()
+        memset(&first, 0, sizeof(first))
         begin_settings(settings, &given)
-        spec.settings = given.data
-        spec.settings_len = given.length
         try:
-            spec.address_family = family
-            spec.type = kind
-            spec.flags = flags
-            spec.send_buffer = send_buffer
-            spec.receive_buffer = receive_buffer
-            if sources is not None:
-                packed = sources[0]
-                PyBytes_AsStringAndSize(packed, &text, &size)
-                spec.sources = text
-                spec.source_count = sources[1]
-                spec.source_size = <uint32_t>(size // <Py_ssize_t>spec.source_count)
-            self.numbers = <int32_t *>malloc(<size_t>(count if count else 1) * sizeof(int32_t))
-            if self.numbers is NULL:
-                raise MemoryError()
-            memset(self.numbers, 0xFF, <size_t>count * sizeof(int32_t))
-            self.count = self.shape = count
-            codes = array.array("i", bytes(4 * count))
-            if count:
-                codes_view = codes
-                codes_data = &codes_view[0]
-            if not flags & WSASEC_BATCH_PLAIN:
-                get_ready()
-            memset(&first, 0, sizeof(first))
+            spec.settings = given.data
+            spec.settings_len = given.length
             job = wsasec_job_create(self.numbers, <size_t>count, &spec, codes_data, stop, number, lanes, &first)
             if job is NULL:
                 raise failure(&first, None)

@@ -1,21 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 # Overlapped calls of event loops, which have the OVERLAPPED and wait for it.
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-
 cdef extern from "wsasec.h" nogil:
     int32_t wsasec_overlapped_done(wsasec_socket, const void *, uint32_t, int32_t, wsasec_status *)
     int32_t wsasec_overlapped_error(wsasec_socket, void *)
     void wsasec_overlapped_cancel(wsasec_socket, void *)
 
 
-def overlapped_begin(socket, settings, address):
+@cython.final
+cdef class OverlappedSettings:
+    """Settings in memory that stays where it is as long as the object; overwritten then, where there are strings."""
+
+    cdef object settings
+    cdef Given given
+
+    def __cinit__(self, settings):
+        begin_settings(settings, &self.given)
+        self.settings = settings
+
+    def __dealloc__(self):
+        end_settings(&self.given)
+
+    def __reduce__(self):
+        raise TypeError("they stay where they are: make them again from the settings")
+
+
+def overlapped_begin(socket, OverlappedSettings settings not None, address):
     """Begin to secure a socket by an overlapped call.
 
     Args:
         socket: a socket, or its number.
-        settings: a buffer with the structure, or None; its memory, and the OVERLAPPED, are to stay where they are
-            until the call is completed.
+        settings: they, and the OVERLAPPED, are to stay until the call is completed.
         address: of the OVERLAPPED.
 
     Returns:
@@ -25,21 +40,13 @@ def overlapped_begin(socket, settings, address):
         SecurityError: as `secure`.
     """
     cdef wsasec_socket fd = descriptor(socket)
-    cdef void *overlapped = <void *><uintptr_t>address
-    cdef Py_buffer view
+    cdef void *overlapped
     cdef wsasec_status status
     cdef int32_t code
+    address_of("address", address, &overlapped)
     get_ready()
-    if settings is None:
-        with nogil:
-            code = wsasec_set_socket_security(fd, NULL, 0, overlapped, NULL, &status)
-    else:
-        PyObject_GetBuffer(settings, &view, PyBUF_SIMPLE)
-        try:
-            with nogil:
-                code = wsasec_set_socket_security(fd, view.buf, <uint32_t>view.len, overlapped, NULL, &status)
-        finally:
-            PyBuffer_Release(&view)
+    with nogil:
+        code = wsasec_set_socket_security(fd, settings.given.data, settings.given.length, overlapped, NULL, &status)
     if code == -WSASEC_WSA_IO_PENDING:
         return True
     if code:
@@ -47,33 +54,24 @@ def overlapped_begin(socket, settings, address):
     return False
 
 
-def overlapped_end(socket, settings, address):
+def overlapped_end(socket, OverlappedSettings settings not None, address):
     """Tell what a call came to that was begun by `overlapped_begin` with the same arguments, and is completed.
 
     Raises:
         SecurityError: as `secure`.
     """
     cdef wsasec_socket fd = descriptor(socket)
-    cdef void *overlapped = <void *><uintptr_t>address
-    cdef Py_buffer view
+    cdef void *overlapped
     cdef wsasec_status status
-    cdef int32_t code
-    cdef int32_t error
-    with nogil:
-        error = wsasec_overlapped_error(fd, overlapped)
-    if settings is None:
-        code = wsasec_overlapped_done(fd, NULL, 0, error, &status)
-    else:
-        PyObject_GetBuffer(settings, &view, PyBUF_SIMPLE)
-        code = wsasec_overlapped_done(fd, view.buf, <uint32_t>view.len, error, &status)
-        PyBuffer_Release(&view)
-    if code:
+    address_of("address", address, &overlapped)
+    if wsasec_overlapped_done(fd, settings.given.data, settings.given.length, wsasec_overlapped_error(fd, overlapped),
+                              &status):
         raise failure(&status, fd)
 
 
 def overlapped_cancel(socket, address):
     """Have a call completed soon, with an error; it is still to be waited for."""
     cdef wsasec_socket fd = descriptor(socket)
-    cdef void *overlapped = <void *><uintptr_t>address
-    with nogil:
-        wsasec_overlapped_cancel(fd, overlapped)
+    cdef void *overlapped
+    address_of("address", address, &overlapped)
+    wsasec_overlapped_cancel(fd, overlapped)

@@ -4,6 +4,8 @@
 cdef extern from "wsasec.h" nogil:
     enum:
         WSASEC_STEP_REVERT
+        WSASEC_WSAEFAULT
+        WSASEC_WSAEMSGSIZE
 
     int32_t wsasec_query_socket_security(wsasec_socket, const void *, uint32_t, void *, uint32_t *, void *, void *,
                                          wsasec_status *)
@@ -136,7 +138,7 @@ def query_security(socket, bytes template not None, uint32_t room):
             break
         free(info)
         # The documentation has the one, its example the other.
-        if -code not in (10040, 10014) or not room < length <= LARGEST_ANSWER:
+        if -code not in (WSASEC_WSAEMSGSIZE, WSASEC_WSAEFAULT) or not room < length <= LARGEST_ANSWER:
             raise failure(&status, fd)
         room = length
     memcpy(&application.number, info + 8, 8)

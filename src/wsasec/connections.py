@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno as _errno
-import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,7 @@ from . import _wsasec
 from ._wsasec import Histogram
 from .addresses import pack_address
 from .constants import Winsock
-from .errors import _ERRNO, BatchError, SecurityError
+from .errors import _ERRNO, BatchError, SecurityError, errno_of, text_of
 from .ranges import U32, check_range
 from .sockets import check_timeout, no_association
 
@@ -194,9 +193,9 @@ def _first_failure(
     if error == NO_ASSOCIATION:
         return ConnectError(no_association(number, address), report, index)
     first = SecurityError(
-        f"cannot connect to {address[0]}:{address[1]}: {os.strerror(error)}",
+        f"cannot connect to {address[0]}:{address[1]}: {text_of(error)}",
         winsock=_winsock(error),
-        errno=error,
+        errno=errno_of(error),
         hint=_HINTS.get(error, "see errno in connect(2)"),
         socket=number,
         step="connect",

@@ -6,7 +6,7 @@ import errno as _errno
 import os
 import sys
 from array import array
-from typing import Any
+from typing import Any, Final
 
 from .constants import Winsock
 
@@ -23,6 +23,18 @@ def errno_of(number: int) -> int:
         return OSError(0, "", None, number).errno or number
     return number
 
+
+def text_of(number: int) -> str:
+    """Return what the system says of an error number: an errno, or on Windows one of Winsock's, too."""
+    if sys.platform == "win32" and number >= _WINSOCK:
+        from ctypes import FormatError
+
+        return FormatError(number).strip()
+    return os.strerror(number)
+
+
+# From here on they are Winsock's, of which the C library knows nothing.
+_WINSOCK: Final = 10_000
 
 _ERRNO = {
     Winsock.WSAEACCES: _errno.EACCES,
@@ -104,7 +116,7 @@ class SecurityError(OSError):
 
     def __str__(self) -> str:
         where = "" if self.socket is None else f"socket {self.socket}: "
-        cause = "" if self.errno == _errno_for(self.winsock) else f", {os.strerror(self.errno or 0)}"
+        cause = "" if self.errno == _errno_for(self.winsock) else f", {text_of(self.errno or 0)}"
         step = "" if self.step == "none" else f" (step: {self.step})"
         hint = f"; {self.hint}" if self.hint else ""
         return f"[{self.winsock.name} {self.winsock.value}] {where}{self.strerror}{cause}{step}{hint}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket as _socket
 import sys
 import time
@@ -12,7 +11,7 @@ from typing import Any
 
 from . import _wsasec, profiles
 from .constants import Winsock
-from .errors import SecurityError
+from .errors import SecurityError, text_of
 from .first_use import kernel_without_esp
 from .readiness import wait_for
 
@@ -33,8 +32,8 @@ def pauses(deadline: float) -> Iterator[float]:
 def system_error(code: int) -> OSError:
     """Make the error of a number that a call on a socket ended with, as the socket module makes it."""
     if sys.platform == "win32":
-        return OSError(0, os.strerror(code), None, code)
-    return OSError(code, os.strerror(code))
+        return OSError(0, text_of(code), None, code)
+    return OSError(code, text_of(code))
 
 
 def begin_connect(sock: _socket.socket, address: Any) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from .. import _wsasec
 from ..settings import SettingsBase
 from ..sockets import check_timeout
+from .connecting import in_time
 
 __all__ = ["secure"]
 
@@ -29,14 +30,7 @@ class _Call(asyncio.Future[None]):
         return super().cancel(msg)
 
 
-class _Packed(bytearray):
-    """Settings as Windows takes them; overwritten when nobody needs them any more."""
-
-    def __del__(self) -> None:
-        self[:] = bytes(len(self))
-
-
-def _begin(proactor: Any, sock: socket.socket, settings: _Packed | None) -> _Call:
+def _begin(proactor: Any, sock: socket.socket, settings: _wsasec.OverlappedSettings) -> _Call:
     """Begin a call that asyncio's completion port tells of.
 
     The loop keeps what is in its cache until then: the OVERLAPPED and the settings, which Windows may still
@@ -82,14 +76,11 @@ async def secure(sock: socket.socket, settings: SettingsBase | None = None, time
     if sys.platform != "win32":
         _wsasec.secure(sock, settings)
         return
-    from .connecting import in_time
-
     loop = asyncio.get_running_loop()
     proactor = getattr(loop, "_proactor", None)
-    if settings is not None and not isinstance(settings, SettingsBase):
-        raise TypeError(f"settings is Settings, IpsecSettings or None, not {type(settings).__name__}")
+    held = _wsasec.OverlappedSettings(settings)
     async with in_time(deadline, f"WSASetSocketSecurity for socket {sock.fileno()}"):
         if proactor is None:
             await loop.run_in_executor(None, _wsasec.secure, sock, settings)
             return
-        await _begin(proactor, sock, None if settings is None else _Packed(bytes(settings)))
+        await _begin(proactor, sock, held)
