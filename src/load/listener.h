@@ -64,10 +64,13 @@ struct wsasec_listener {
 /* The key of the listening or datagram socket; those of connections are their descriptors, which have 31 bits. */
 #define WSASEC_EVENT_LISTENER (UINT64_MAX - 1)
 
+/* Nanoseconds without accepting, where there is no room for connections. */
+#define WSASEC_LISTENER_BACK_OFF UINT64_C(20000000)
+
 /* Has the thread be told of the listening or datagram socket. Returns 0 or the error. */
 int wsasec_listener_watch(struct wsasec_worker *worker);
 
-/* Nanoseconds until accepting goes on again; UINT64_MAX: it does. */
+/* Has accepting go on where it is time. Returns the nanoseconds until it is; UINT64_MAX: it goes on. */
 uint64_t wsasec_listener_patience(struct wsasec_worker *worker);
 
 void *wsasec_worker_main(void *worker);

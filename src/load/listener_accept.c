@@ -3,8 +3,7 @@
 #include "listener.h"
 #include "wsasec_accept.h"
 
-enum { AT_ONCE = 64 };                            /* connections, before the others are served */
-static const uint64_t BACK_OFF = UINT64_C(20000000); /* nanoseconds, where there is no room for connections */
+enum { AT_ONCE = 64 }; /* connections, before the others are served */
 
 static void give_up(struct wsasec_worker *worker, int32_t fd)
 {
@@ -45,7 +44,7 @@ static void deal(struct wsasec_worker *worker, int32_t fd)
 static void pause_accepting(struct wsasec_worker *worker)
 {
     wsasec_poll_remove(worker->poll, worker->listener->fd);
-    worker->resume = wsasec_backend_clock() + BACK_OFF;
+    worker->resume = wsasec_backend_clock() + WSASEC_LISTENER_BACK_OFF;
 }
 
 static void tell(wsasec_listener *listener)

@@ -5,7 +5,6 @@
 enum { EVENTS = 128 };
 
 static const uint64_t MILLISECOND = UINT64_C(1000000);
-static const uint64_t BACK_OFF = 20 * UINT64_C(1000000);
 
 int wsasec_listener_watch(struct wsasec_worker *worker)
 {
@@ -16,15 +15,14 @@ int wsasec_listener_watch(struct wsasec_worker *worker)
 
 uint64_t wsasec_listener_patience(struct wsasec_worker *worker)
 {
-    const uint64_t now = worker->resume ? wsasec_backend_clock() : 0;
+    uint64_t now;
 
     if (!worker->resume)
         return UINT64_MAX;
-    if (now < worker->resume)
-        return ((worker->resume - now) / MILLISECOND + 1) * MILLISECOND;
-    /* No memory even for this: the same again later. */
-    worker->resume = wsasec_listener_watch(worker) ? now + BACK_OFF : 0;
-    return worker->resume ? BACK_OFF : UINT64_MAX;
+    now = wsasec_backend_clock();
+    if (now >= worker->resume) /* no memory even for this: the same again later */
+        worker->resume = wsasec_listener_watch(worker) ? now + WSASEC_LISTENER_BACK_OFF : 0;
+    return worker->resume ? ((worker->resume - now) / MILLISECOND + 1) * MILLISECOND : UINT64_MAX;
 }
 
 static void serve(struct wsasec_worker *worker, const struct wsasec_event *event)

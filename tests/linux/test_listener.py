@@ -464,6 +464,40 @@ print(json.dumps([some.accepted, some.errors, more, spent]))
     assert more <= 2 * (spent / 0.02 + 1)
 
 
+def test_no_descriptors_left_for_a_busy_thread() -> None:
+    """It looks again for what waits though it never sleeps."""
+    out = run(
+        """
+import os, resource, signal, socket, time, wsasec
+listener = wsasec.Listener(("127.0.0.1", 0), secure=False, threads=1)
+busy = [socket.create_connection(listener.address) for _ in range(4)]
+listener.wait_accepted(4, 10)
+child = os.fork()
+if child == 0:
+    for sock in busy:
+        sock.setblocking(False)
+    data = bytes(1 << 20)
+    while True:
+        for sock in busy:
+            try:
+                sock.send(data)
+            except BlockingIOError:
+                pass
+sock = socket.socket()
+with socket.socket() as probe:
+    free = probe.fileno()
+resource.setrlimit(resource.RLIMIT_NOFILE, (free, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+sock.connect(listener.address)
+time.sleep(1)
+print(listener.counts.errors)
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+listener.close()
+"""
+    )
+    assert int(out) >= 25  # of some 45: it looks every 20 ms
+
+
 # --- the socket ---
 
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a listener's thread waits: where it pays it looks a little longer before it sleeps. */
-/* To wake a thread that sleeps is its peer's work: an interrupt between processors, in a virtual machine an exit
-   from it, which can cost a sender as much as copying what it sends. A thread that has just had something to do
-   looks again for a while instead, and gives that up for longer and longer while it finds nothing. */
+/*
+ * How a listener's thread waits: where it pays it looks a little longer before it sleeps. To wake a thread that sleeps
+ * is its peer's work: an interrupt between processors, in a virtual machine an exit from it, which can cost a sender as
+ * much as copying what it sends. A thread that has just had something to do looks again for a while instead, and gives
+ * that up for longer and longer while it finds nothing.
+ */
 #include <sched.h>
 #include <unistd.h>
 
@@ -47,6 +49,8 @@ static int look_longer(struct wsasec_worker *worker, struct wsasec_event *events
 
 int wsasec_listener_wait(struct wsasec_worker *worker, struct wsasec_event *events, int room)
 {
+    /* Asked for first: a thread that never sleeps is to accept again, too. */
+    const uint64_t patience = wsasec_listener_patience(worker);
     int count = 0;
 
     if (has_others()) {
@@ -55,5 +59,5 @@ int wsasec_listener_wait(struct wsasec_worker *worker, struct wsasec_event *even
         else
             worker->rested++;
     }
-    return count ? count : wsasec_poll_wait(worker->poll, events, room, wsasec_listener_patience(worker));
+    return count ? count : wsasec_poll_wait(worker->poll, events, room, patience);
 }
