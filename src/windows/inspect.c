@@ -13,7 +13,7 @@
 #include "failure.h"
 #include "library.h"
 
-static uint8_t type_of(int type)
+uint8_t wsasec_type_of(int type)
 {
     return type == SOCK_STREAM ? WSASEC_TYPE_STREAM : type == SOCK_DGRAM ? WSASEC_TYPE_DGRAM : WSASEC_TYPE_OTHER;
 }
@@ -36,7 +36,7 @@ _Static_assert(sizeof(struct sockaddr_in) == 16 && sizeof(struct sockaddr_in6) =
 void wsasec_backend_kind(const wsasec_batch_spec *spec, struct wsasec_facts *facts)
 {
     facts->family = family_of(spec->address_family);
-    facts->type = type_of(spec->type);
+    facts->type = wsasec_type_of(spec->type);
 }
 
 static int get(wsasec_socket socket, int name, void *value, int length)
@@ -76,7 +76,7 @@ int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts,
     if (get(socket, SO_PROTOCOL_INFOW, &info, sizeof info))
         return wsasec_fail_winsock(status, WSASEC_STEP_DESCRIPTOR, WSAGetLastError());
     facts->family = family_of(info.iAddressFamily);
-    facts->type = type_of(info.iSocketType);
+    facts->type = wsasec_type_of(info.iSocketType);
     facts->bound = (uint8_t)is_bound(socket);
     facts->identity = identity_of(socket);
     return 0;

@@ -134,7 +134,7 @@ def test_an_echo_of_much_to_a_peer_that_reads_late(echo: Listener) -> None:
     assert counts.received_bytes == counts.sent_bytes == len(data)
 
 
-def test_a_sink_reads(echo: Listener) -> None:
+def test_a_sink_reads() -> None:
     with (
         Listener((HOST, 0), secure=False) as listener,
         socket.create_connection(listener.address) as peer,

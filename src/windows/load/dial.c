@@ -24,12 +24,9 @@ int wsasec_dial_check(int32_t socket)
     return socket < 0 ? WSAENOTSOCK : wsasec_unblock(socket);
 }
 
-/* While an attempt is under way, some versions say WSAEINVAL of the next. */
 int wsasec_dial(int32_t socket, const void *address, size_t size)
 {
-    if (connect((SOCKET)socket, (const struct sockaddr *)address, (int)size) == 0)
-        return 0;
-    return WSAGetLastError();
+    return connect((SOCKET)socket, (const struct sockaddr *)address, (int)size) ? WSAGetLastError() : 0;
 }
 
 /*

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the loops do with a single socket. They have it non-blocking: no call can be told not to wait. */
-#include "../../backend.h"
-
 #include <winsock2.h>
 #include <ws2tcpip.h>
 
 #include "../../load/system.h"
+#include "../inspect.h"
 
 ptrdiff_t wsasec_send(int32_t socket, const void *data, size_t size)
 {
@@ -40,7 +39,7 @@ int wsasec_type_of_socket(int32_t socket, int *type)
 
     if (getsockopt((SOCKET)socket, SOL_SOCKET, SO_TYPE, (char *)&value, &length))
         return WSAGetLastError();
-    *type = value == SOCK_STREAM ? WSASEC_TYPE_STREAM : value == SOCK_DGRAM ? WSASEC_TYPE_DGRAM : WSASEC_TYPE_OTHER;
+    *type = wsasec_type_of(value);
     return 0;
 }
 
