@@ -21,6 +21,9 @@ enum wsasec_trouble {
 
 enum wsasec_trouble wsasec_trouble_of(int error);
 
+/* Whether it says that a number is of no socket. */
+int wsasec_is_no_socket(int error);
+
 /* Errors that are found without the system. */
 extern const struct wsasec_own_errors {
     int no_socket;

@@ -24,9 +24,7 @@ void traffic_stream_measured(struct traffic_thread *thread)
 {
     for (uint32_t i = 0; i < thread->count; i++) {
         struct traffic_socket *sock = &thread->sockets[i];
-        int type;
-        const int is_gone = sock->error && wsasec_type_of_socket(sock->fd, &type);
-        const uint64_t left = is_gone ? sock->bytes : wsasec_unacknowledged(sock->fd);
+        const uint64_t left = wsasec_is_no_socket(sock->error) ? sock->bytes : wsasec_unacknowledged(sock->fd);
 
         sock->bytes += sock->unacknowledged;
         sock->bytes = sock->bytes > left ? sock->bytes - left : 0;

@@ -28,3 +28,8 @@ enum wsasec_trouble wsasec_trouble_of(int error)
         return WSASEC_TROUBLE_OTHER;
     }
 }
+
+int wsasec_is_no_socket(int error)
+{
+    return error == EBADF || error == ENOTSOCK;
+}
