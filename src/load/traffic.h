@@ -127,7 +127,12 @@ void traffic_fail(struct traffic_thread *thread, uint32_t slot, int error);
 /* Asks for other events of a socket; also for those that are there already. */
 void traffic_watch(struct traffic_thread *thread, uint32_t slot, uint32_t events);
 /* It was found empty (WSASEC_POLL_IN), or full (WSASEC_POLL_OUT). */
-void traffic_watch_again(struct traffic_thread *thread, uint32_t slot, uint32_t events);
+static inline void traffic_watch_again(struct traffic_thread *thread, uint32_t slot, uint32_t events)
+{
+    wsasec_poll_again(thread->poll, thread->sockets[slot].fd, events);
+}
+/* Nothing more could be received, with an error: waits for more, or has the socket fail. */
+void traffic_no_more(struct traffic_thread *thread, uint32_t slot, int error);
 void traffic_queue(struct traffic_thread *thread, uint32_t slot);
 /* Takes the next in turn; TRAFFIC_NOBODY if there is none. */
 uint32_t traffic_next(struct traffic_thread *thread);

@@ -60,7 +60,7 @@ static void serve(struct traffic_thread *thread, uint32_t slot, uint32_t count)
     }
     for (;;) {
         const int done = wsasec_packets_send(thread->packets, sock->fd, count);
-        const enum wsasec_trouble trouble = done < 0 ? wsasec_trouble_of(-done) : WSASEC_TROUBLE_SIGNAL;
+        enum wsasec_trouble trouble;
 
         if (done > 0) {
             sent(thread, sock, (unsigned)done);
@@ -70,6 +70,7 @@ static void serve(struct traffic_thread *thread, uint32_t slot, uint32_t count)
             traffic_queue(thread, slot);
             return;
         }
+        trouble = wsasec_trouble_of(-done);
         if (trouble == WSASEC_TROUBLE_NO_MEMORY || trouble == WSASEC_TROUBLE_SIGNAL) {
             traffic_hold_back(thread, slot);
             return;
@@ -100,7 +101,8 @@ static void count_echo(struct traffic_thread *thread, const struct traffic_socke
     const uint64_t begin = atomic_load_explicit(&run->begin, memory_order_relaxed);
 
     if (length != run->spec.message_bytes ||
-        (length >= WSASEC_PACKET_HEADER && (made < begin || made > thread->now || read_number(header->number) >= sock->sequence))) {
+        (length >= WSASEC_PACKET_HEADER &&
+         (made < begin || made > thread->now || read_number(header->number) >= sock->sequence))) {
         wsasec_count(&thread->counters.stale, 1);
         return;
     }
@@ -113,7 +115,6 @@ static void count_echo(struct traffic_thread *thread, const struct traffic_socke
 static void receive(struct traffic_thread *thread, uint32_t slot)
 {
     const struct traffic_socket *sock = &thread->sockets[slot];
-    enum wsasec_trouble trouble;
     int done = WSASEC_PACKETS;
 
     for (unsigned i = 0; i < READS_A_TURN && done == WSASEC_PACKETS; i++) {
@@ -122,15 +123,12 @@ static void receive(struct traffic_thread *thread, uint32_t slot)
         for (int j = 0; j < done; j++)
             count_echo(thread, sock, &thread->packets->in[j], thread->packets->length[j]);
     }
-    if (done == WSASEC_PACKETS) {
+    if (done == WSASEC_PACKETS)
         traffic_watch(thread, slot, WSASEC_POLL_IN);
-        return;
-    }
-    trouble = done < 0 ? wsasec_trouble_of(-done) : WSASEC_TROUBLE_WOULD_BLOCK;
-    if (trouble == WSASEC_TROUBLE_WOULD_BLOCK || trouble == WSASEC_TROUBLE_SIGNAL)
-        traffic_watch_again(thread, slot, WSASEC_POLL_IN);
+    else if (done < 0)
+        traffic_no_more(thread, slot, -done);
     else
-        traffic_fail(thread, slot, -done);
+        traffic_watch_again(thread, slot, WSASEC_POLL_IN);
 }
 
 static void look(struct traffic_thread *thread, uint64_t until)

@@ -2,6 +2,8 @@
 /* Which sockets may be served: the ring, those held back for a time, and what is told of them. */
 #include "traffic.h"
 
+_Static_assert((uint32_t)WSASEC_POLL_WAKE == TRAFFIC_NOBODY, "the event that wakes is of no socket");
+
 static const uint64_t pauses[TRAFFIC_BACKOFFS] = {1000000, 2000000, 4000000, 8000000, 16000000, 32000000, 50000000};
 
 void traffic_watch(struct traffic_thread *thread, uint32_t slot, uint32_t events)
@@ -12,9 +14,14 @@ void traffic_watch(struct traffic_thread *thread, uint32_t slot, uint32_t events
         traffic_fail(thread, slot, error);
 }
 
-void traffic_watch_again(struct traffic_thread *thread, uint32_t slot, uint32_t events)
+void traffic_no_more(struct traffic_thread *thread, uint32_t slot, int error)
 {
-    wsasec_poll_again(thread->poll, thread->sockets[slot].fd, events);
+    const enum wsasec_trouble trouble = wsasec_trouble_of(error);
+
+    if (trouble == WSASEC_TROUBLE_WOULD_BLOCK || trouble == WSASEC_TROUBLE_SIGNAL)
+        traffic_watch_again(thread, slot, WSASEC_POLL_IN);
+    else
+        traffic_fail(thread, slot, error);
 }
 
 void traffic_queue(struct traffic_thread *thread, uint32_t slot)

@@ -94,14 +94,7 @@ static void pull(struct traffic_thread *thread, uint32_t slot)
         const ptrdiff_t received = wsasec_throw_away(sock->fd, thread->trash, wanted);
 
         if (received <= 0) {
-            const enum wsasec_trouble trouble = wsasec_trouble_of((int)-received);
-
-            if (received == 0)
-                traffic_fail(thread, slot, wsasec_own_errors.ended);
-            else if (trouble == WSASEC_TROUBLE_WOULD_BLOCK || trouble == WSASEC_TROUBLE_SIGNAL)
-                traffic_watch_again(thread, slot, WSASEC_POLL_IN);
-            else
-                traffic_fail(thread, slot, (int)-received);
+            traffic_no_more(thread, slot, received ? (int)-received : wsasec_own_errors.ended);
             return;
         }
         sock->to_receive -= (uint32_t)received;

@@ -66,24 +66,18 @@ static void throw_away(struct traffic_thread *thread, uint32_t slot)
 {
     const int32_t fd = thread->sockets[slot].fd;
     ptrdiff_t received = TRAFFIC_TRASH;
-    enum wsasec_trouble trouble;
 
     for (unsigned i = 0; i < READS_A_TURN && received == TRAFFIC_TRASH; i++) {
         received = wsasec_throw_away(fd, thread->trash, TRAFFIC_TRASH);
         if (received > 0)
             wsasec_count(&thread->counters.received_bytes, (uint64_t)received);
     }
-    if (received == 0) /* the peer has ended, but may still take what is sent */
-        return;
-    if (received == TRAFFIC_TRASH) {
+    if (received == TRAFFIC_TRASH)
         traffic_watch(thread, slot, interest);
-        return;
-    }
-    trouble = received < 0 ? wsasec_trouble_of((int)-received) : WSASEC_TROUBLE_WOULD_BLOCK;
-    if (trouble == WSASEC_TROUBLE_WOULD_BLOCK || trouble == WSASEC_TROUBLE_SIGNAL)
+    else if (received < 0)
+        traffic_no_more(thread, slot, (int)-received);
+    else if (received) /* else the peer has ended, but may still take what is sent */
         traffic_watch_again(thread, slot, WSASEC_POLL_IN);
-    else
-        traffic_fail(thread, slot, (int)-received);
 }
 
 static void look(struct traffic_thread *thread, uint64_t until)
