@@ -42,6 +42,7 @@ struct wsasec_request {
     uint16_t profile_number;
     uint8_t required; /* nothing may pass in clear */
     uint8_t skip;     /* install nothing */
+    uint8_t unasked;  /* the system's own call, which there will be, checks the sockets */
     const wsasec_profile *profile;
 };
 
@@ -53,12 +54,8 @@ struct wsasec_plan {
 
 int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts, wsasec_status *status);
 
-/*
- * What must be known of a socket before it is secured, and is not found out by the system's own call: with a request
- * whose buffer or members are wrong all of it, as there will be no such call.
- */
-int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, wsasec_socket socket,
-                                         struct wsasec_facts *facts, wsasec_status *status);
+/* Whether the system's own call finds out all that makes it wrong: then nothing is asked of a socket before it. */
+int wsasec_backend_checks_sockets(void);
 
 /* Tells why a bound socket is bound: WSASEC_REASON_CONNECTED, _LISTENING or _BOUND. */
 uint16_t wsasec_backend_bound_reason(wsasec_socket socket);

@@ -48,7 +48,7 @@ static void start(struct wsasec_window *window, struct wsasec_job *job, size_t i
     wsasec_status status;
     int32_t code;
 
-    if (wsasec_backend_inspect_to_secure(&job->request, socket, &facts, &status)) {
+    if (wsasec_inspect(&job->request, socket, &facts, &status)) {
         wsasec_lane_note(&job->lanes[0], index, wsasec_uninspected(socket, &status), &status);
         return;
     }

@@ -9,6 +9,9 @@
 #include "settings.h"
 
 enum { SOCKETS_A_LOOK = 64 }; /* from one look at the clock to the next: well under a millisecond */
+/* Where those take less than a moment there are twice as many the next time: the looks would be much of it all. */
+enum { MOST_A_LOOK = 1024 };
+static const uint64_t MOMENT = UINT64_C(50000);
 
 static unsigned lanes_for(size_t count, unsigned method, unsigned threads)
 {
@@ -178,13 +181,19 @@ static size_t end_of(const wsasec_job *job, size_t to)
 
 static void run_plain(wsasec_job *job, size_t to, uint64_t end)
 {
+    size_t count = SOCKETS_A_LOOK;
+    uint64_t now = wsasec_backend_clock();
+
     while (job->next < end_of(job, to)) {
-        size_t next = to - job->next < SOCKETS_A_LOOK ? to : job->next + SOCKETS_A_LOOK;
+        const uint64_t before = now;
+        size_t next = to - job->next < count ? to : job->next + count;
 
         wsasec_lane_run(&job->lanes[0], job->next, next);
         job->next = next;
-        if (wsasec_backend_clock() >= end)
+        now = wsasec_backend_clock();
+        if (now >= end)
             break;
+        count = now - before > MOMENT ? SOCKETS_A_LOOK : count < MOST_A_LOOK ? 2 * count : count;
     }
 }
 

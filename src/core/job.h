@@ -31,6 +31,15 @@ struct wsasec_job {
     struct wsasec_lane lanes[];
 };
 
+/* Writes down what became of a socket. */
+static inline void wsasec_lane_note(struct wsasec_lane *lane, size_t index, int32_t code, const wsasec_status *status)
+{
+    if (lane->job->codes)
+        lane->job->codes[index] = code;
+    if (code)
+        wsasec_lane_failed(lane, index, status);
+}
+
 /* Goes on with a method as far as an index, or until the clock says so. */
 void wsasec_job_stretch(struct wsasec_job *job, unsigned method, size_t to, uint64_t end);
 

@@ -13,21 +13,15 @@ static void stop_behind(struct wsasec_job *job, size_t index)
         continue;
 }
 
-void wsasec_lane_note(struct wsasec_lane *lane, size_t index, int32_t code, const wsasec_status *status)
+void wsasec_lane_failed(struct wsasec_lane *lane, size_t index, const wsasec_status *status)
 {
-    struct wsasec_job *job = lane->job;
-
-    if (job->codes)
-        job->codes[index] = code;
-    if (!code)
-        return;
     /* Overlapped calls are not completed in order. */
     if (!lane->failed++ || index < lane->first.index) {
         lane->first.index = index;
         lane->first.status = *status;
     }
-    if (job->stop)
-        stop_behind(job, index);
+    if (lane->job->stop)
+        stop_behind(lane->job, index);
 }
 
 static void create(struct wsasec_lane *lane, size_t from, size_t to)
@@ -45,6 +39,10 @@ void wsasec_lane_run(struct wsasec_lane *lane, size_t from, size_t to)
 
     if (job->spec) {
         create(lane, from, to);
+        return;
+    }
+    if (job->request.unasked) {
+        wsasec_lane_run_unasked(lane, from, to);
         return;
     }
     for (size_t i = from; i < to; i++) {

@@ -22,11 +22,14 @@ struct wsasec_lane {
     struct wsasec_failure first;
 };
 
-/* Writes down what became of a socket. */
-void wsasec_lane_note(struct wsasec_lane *lane, size_t index, int32_t code, const wsasec_status *status);
+/* Writes down a failure, and has the job stop there if it is to stop at one. */
+void wsasec_lane_failed(struct wsasec_lane *lane, size_t index, const wsasec_status *status);
 
 /* Sockets from one index to before another, one system call after the other. */
 void wsasec_lane_run(struct wsasec_lane *lane, size_t from, size_t to);
+
+/* The same for sockets that the system's own call checks. */
+void wsasec_lane_run_unasked(struct wsasec_lane *lane, size_t from, size_t to);
 
 /* The same with the job's ring; at most WSASEC_GROUP sockets. Returns the index behind the last one tried. */
 size_t wsasec_lane_run_group(struct wsasec_lane *lane, size_t from, size_t to);

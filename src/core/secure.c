@@ -13,6 +13,7 @@
 #include "profiles.h"
 #include "settings.h"
 #include "sockets.h"
+#include "unasked.h"
 
 /*
  * A batch asks about its realm once for so many sockets: some milliseconds, within which nothing is noticed. Where
@@ -35,6 +36,12 @@ static int32_t block(wsasec_socket socket, wsasec_status *status)
     return status->code;
 }
 
+int32_t wsasec_no_room(wsasec_socket socket, wsasec_status *status)
+{
+    wsasec_fail(status, WSASEC_STEP_STATE, WSASEC_REASON_NO_MEMORY, 0);
+    return block(socket, status);
+}
+
 /* Finds the socket new and claims it; 0 means that the claim must be settled or released. */
 static int32_t claim(const struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status)
 {
@@ -48,8 +55,7 @@ static int32_t claim(const struct wsasec_facts *facts, wsasec_socket socket, wsa
     case WSASEC_CLAIM_FAILED:
         return wsasec_fail(status, WSASEC_STEP_STATE, WSASEC_REASON_FAILED_BEFORE, 0);
     case WSASEC_CLAIM_NO_ROOM:
-        wsasec_fail(status, WSASEC_STEP_STATE, WSASEC_REASON_NO_MEMORY, 0);
-        return block(socket, status);
+        return wsasec_no_room(socket, status);
     }
     /* The mark travels with the socket: another process, or another descriptor of it, was here before. */
     if (wsasec_profile_marks(facts->mark)) {
@@ -98,6 +104,13 @@ static int32_t take_effect(const struct wsasec_request *request, struct wsasec_p
     return code ? code : wsasec_backend_apply(plan, facts, socket, status);
 }
 
+int32_t wsasec_inspect(const struct wsasec_request *request, wsasec_socket socket, struct wsasec_facts *facts,
+                       wsasec_status *status)
+{
+    return request->unasked ? wsasec_unasked_facts(socket, facts, status)
+                            : wsasec_backend_inspect(socket, facts, status);
+}
+
 int32_t wsasec_uninspected(wsasec_socket socket, wsasec_status *status)
 {
     /* facts that a socket does not tell are no reason to let it go on in clear */
@@ -128,20 +141,28 @@ static int found_by_a_check(const wsasec_status *status)
     return status->step >= WSASEC_STEP_DESCRIPTOR && status->step <= WSASEC_STEP_SETTINGS;
 }
 
+enum wsasec_outcome wsasec_failed(const struct wsasec_request *request, wsasec_socket socket,
+                                  wsasec_status *status)
+{
+    if (found_by_a_check(status))
+        return WSASEC_OUTCOME_UNKNOWN;
+    block(socket, status);
+    status->profile = request->profile_number;
+    return WSASEC_OUTCOME_FAILED;
+}
+
 int32_t wsasec_conclude(const struct wsasec_request *request, const struct wsasec_facts *facts,
                         wsasec_socket socket, int32_t code, wsasec_status *status)
 {
+    enum wsasec_outcome outcome;
+
     if (code && status->reason == WSASEC_REASON_PENDING) /* still claimed; see wsasec_overlapped_done() */
         return code;
-    if (code && found_by_a_check(status)) {
+    outcome = code ? wsasec_failed(request, socket, status) : wsasec_outcome_of(request, 0);
+    if (outcome == WSASEC_OUTCOME_UNKNOWN)
         wsasec_socket_release(socket, facts->identity);
-        return code;
-    }
-    if (code) {
-        block(socket, status);
-        status->profile = request->profile_number;
-    }
-    wsasec_socket_settle(socket, facts->identity, request->profile_number, wsasec_outcome_of(request, code));
+    else
+        wsasec_socket_settle(socket, facts->identity, request->profile_number, outcome);
     return code;
 }
 
@@ -151,7 +172,7 @@ int32_t wsasec_secure_one(const struct wsasec_request *request, struct wsasec_pl
     struct wsasec_facts facts;
     int32_t code;
 
-    if (wsasec_backend_inspect_to_secure(request, socket, &facts, status))
+    if (wsasec_inspect(request, socket, &facts, status))
         return wsasec_uninspected(socket, status);
     code = wsasec_admit(request, &facts, socket, status);
     if (code)
@@ -175,6 +196,8 @@ int32_t wsasec_set_socket_security(wsasec_socket socket, const void *settings, u
     request.overlapped = overlapped;
     request.completion_routine = completion_routine;
     wsasec_backend_plan(&request, &plan);
+    if (request.unasked && !overlapped) /* with it the socket is claimed until the call is completed */
+        return wsasec_secure_unasked(&request, &plan, socket, status);
     return wsasec_secure_one(&request, &plan, &readiness, socket, status);
 }
 

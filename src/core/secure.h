@@ -21,6 +21,10 @@ struct wsasec_readiness {
 int32_t wsasec_ready(const struct wsasec_request *request, struct wsasec_readiness *readiness,
                      const struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status);
 
+/* The facts of a socket, as far as they are asked for. */
+int32_t wsasec_inspect(const struct wsasec_request *request, wsasec_socket socket, struct wsasec_facts *facts,
+                       wsasec_status *status);
+
 /* What follows for a socket whose facts could not be found out; the status says why. */
 int32_t wsasec_uninspected(wsasec_socket socket, wsasec_status *status);
 
@@ -31,6 +35,13 @@ int32_t wsasec_admit(const struct wsasec_request *request, const struct wsasec_f
 /* What follows for a claimed socket from what became of it: code is 0, or that of the status. */
 int32_t wsasec_conclude(const struct wsasec_request *request, const struct wsasec_facts *facts,
                         wsasec_socket socket, int32_t code, wsasec_status *status);
+
+/* A socket for which there is no memory. */
+int32_t wsasec_no_room(wsasec_socket socket, wsasec_status *status);
+
+/* What the failure of a step comes to: WSASEC_OUTCOME_UNKNOWN where the socket is left as it was, else it is blocked. */
+enum wsasec_outcome wsasec_failed(const struct wsasec_request *request, wsasec_socket socket,
+                                  wsasec_status *status);
 
 /* How a claim is settled after the request was carried out with this code. */
 enum wsasec_outcome wsasec_outcome_of(const struct wsasec_request *request, int32_t code);

@@ -100,4 +100,5 @@ void wsasec_settings_read(const void *settings, uint32_t settings_len, struct ws
     if ((in.SecurityFlags & KNOWN_SECURITY_FLAGS) == WSASEC_SOCKET_SETTINGS_ALLOW_INSECURE)
         request->required = 0;
     request->skip = (in.IpsecFlags & WSASEC_SOCKET_SETTINGS_IPSEC_SKIP_FILTER_INSTANTIATION) != 0;
+    request->unasked = wsasec_backend_checks_sockets() != 0;
 }

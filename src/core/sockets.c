@@ -3,18 +3,18 @@
 #include "sockets.h"
 #include "table.h"
 
-struct entry {
+struct wsasec_entry {
     _Atomic uint64_t identity;
     /* The low half of the identity, the profile, the outcome: so that it is never read for another socket. */
     _Atomic uint64_t outcome;
 };
-_Static_assert(sizeof(struct entry) == 16, "16 bytes a descriptor");
+_Static_assert(sizeof(struct wsasec_entry) == 16, "16 bytes a descriptor");
 
 static struct wsasec_table table;
 
-static struct entry *entry_of(wsasec_socket socket, int make)
+static struct wsasec_entry *entry_of(wsasec_socket socket, int make)
 {
-    return wsasec_table_place(&table, sizeof(struct entry), socket, make);
+    return wsasec_table_place(&table, sizeof(struct wsasec_entry), socket, make);
 }
 
 static uint64_t pack(uint64_t identity, uint16_t profile, enum wsasec_outcome outcome)
@@ -29,7 +29,7 @@ static enum wsasec_outcome outcome_of(uint64_t packed, uint64_t identity)
 
 enum wsasec_claim wsasec_socket_claim(wsasec_socket socket, uint64_t identity)
 {
-    struct entry *entry = entry_of(socket, 1);
+    struct wsasec_entry *entry = entry_of(socket, 1);
     uint64_t before;
 
     if (!entry)
@@ -43,23 +43,36 @@ enum wsasec_claim wsasec_socket_claim(wsasec_socket socket, uint64_t identity)
 
 uint64_t wsasec_socket_identity(wsasec_socket socket)
 {
-    const struct entry *entry = entry_of(socket, 0);
+    const struct wsasec_entry *entry = entry_of(socket, 0);
 
     return entry ? atomic_load(&entry->identity) : 0;
 }
 
 void wsasec_socket_settle(wsasec_socket socket, uint64_t identity, uint16_t profile, enum wsasec_outcome outcome)
 {
-    struct entry *entry = entry_of(socket, 0);
+    struct wsasec_entry *entry = entry_of(socket, 0);
 
     /* It says itself of whom it is: nothing that another thread reads beside it must be older or newer. */
     if (entry)
         atomic_store_explicit(&entry->outcome, pack(identity, profile, outcome), memory_order_release);
 }
 
+struct wsasec_entry *wsasec_socket_entry(wsasec_socket socket)
+{
+    return entry_of(socket, 1);
+}
+
+void wsasec_entry_settle(struct wsasec_entry *entry, uint16_t profile, enum wsasec_outcome outcome)
+{
+    const uint64_t identity = atomic_load_explicit(&entry->identity, memory_order_relaxed) + 1;
+
+    atomic_store_explicit(&entry->identity, identity, memory_order_release);
+    atomic_store_explicit(&entry->outcome, pack(identity, profile, outcome), memory_order_release);
+}
+
 void wsasec_socket_release(wsasec_socket socket, uint64_t identity)
 {
-    struct entry *entry = entry_of(socket, 0);
+    struct wsasec_entry *entry = entry_of(socket, 0);
 
     /* Only if it is still this socket's: the descriptor may have been closed and handed out again meanwhile. */
     if (entry)
@@ -68,7 +81,7 @@ void wsasec_socket_release(wsasec_socket socket, uint64_t identity)
 
 enum wsasec_outcome wsasec_socket_outcome(wsasec_socket socket, uint64_t identity, uint16_t *profile)
 {
-    struct entry *entry = entry_of(socket, 0);
+    struct wsasec_entry *entry = entry_of(socket, 0);
     uint64_t packed;
 
     if (!entry || atomic_load(&entry->identity) != identity)

@@ -32,6 +32,13 @@ enum wsasec_claim wsasec_socket_claim(wsasec_socket socket, uint64_t identity);
 void wsasec_socket_settle(wsasec_socket socket, uint64_t identity, uint16_t profile, enum wsasec_outcome outcome);
 void wsasec_socket_release(wsasec_socket socket, uint64_t identity);
 
+/*
+ * Without a claim, where the system sees to it that a socket is secured once: the place of a descriptor, asked for
+ * first, so that there is one (NULL: as WSASEC_CLAIM_NO_ROOM), and what became of a socket that is new to it.
+ */
+struct wsasec_entry *wsasec_socket_entry(wsasec_socket socket);
+void wsasec_entry_settle(struct wsasec_entry *entry, uint16_t profile, enum wsasec_outcome outcome);
+
 /* What became of the claim, and the profile that it was settled with. */
 enum wsasec_outcome wsasec_socket_outcome(wsasec_socket socket, uint64_t identity, uint16_t *profile);
 

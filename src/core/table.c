@@ -3,23 +3,13 @@
 
 #include <stdlib.h>
 
-void *wsasec_table_place(struct wsasec_table *table, size_t size, wsasec_socket socket, int make)
+unsigned char *wsasec_table_make(struct wsasec_table *table, size_t size, size_t index)
 {
-    const size_t index = (size_t)socket / WSASEC_TABLE_CHUNK;
-    unsigned char *chunk;
-    unsigned char *fresh;
+    unsigned char *chunk = NULL;
+    unsigned char *fresh = calloc(WSASEC_TABLE_CHUNK, size);
 
-    if (socket < 0 || index >= WSASEC_TABLE_CHUNKS)
-        return NULL;
-    chunk = atomic_load_explicit(&table->chunks[index], memory_order_acquire);
-    if (!chunk && make) {
-        fresh = calloc(WSASEC_TABLE_CHUNK, size);
-        if (!fresh)
-            return NULL;
-        if (atomic_compare_exchange_strong(&table->chunks[index], &chunk, fresh))
-            chunk = fresh;
-        else
-            free(fresh);
-    }
-    return chunk ? chunk + (size_t)socket % WSASEC_TABLE_CHUNK * size : NULL;
+    if (!fresh || atomic_compare_exchange_strong(&table->chunks[index], &chunk, fresh))
+        return fresh;
+    free(fresh);
+    return chunk;
 }

@@ -85,11 +85,10 @@ int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts,
     return 0;
 }
 
-int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, wsasec_socket socket,
-                                         struct wsasec_facts *facts, wsasec_status *status)
+/* The kernel takes a policy for a socket whatever state that is in. */
+int wsasec_backend_checks_sockets(void)
 {
-    (void)request; /* the kernel finds out nothing by itself */
-    return wsasec_backend_inspect(socket, facts, status);
+    return 0;
 }
 
 int wsasec_backend_has_profiles(void)

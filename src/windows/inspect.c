@@ -82,20 +82,9 @@ int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts,
     return 0;
 }
 
-int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, wsasec_socket socket,
-                                         struct wsasec_facts *facts, wsasec_status *status)
+int wsasec_backend_checks_sockets(void)
 {
-    if (request->buffer_reason || request->member_reason)
-        return wsasec_backend_inspect(socket, facts, status);
-    if (socket < 0 || socket > INT32_MAX)
-        return wsasec_fail_winsock(status, WSASEC_STEP_DESCRIPTOR, WSAENOTSOCK);
-    facts->identity = wsasec_identity_new(socket);
-    facts->realm = 0;
-    facts->mark = 0;
-    facts->family = WSASEC_FAMILY_UNASKED;
-    facts->type = WSASEC_TYPE_UNASKED;
-    facts->bound = 0;
-    return 0;
+    return 1;
 }
 
 uint16_t wsasec_backend_bound_reason(wsasec_socket socket)

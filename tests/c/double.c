@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../../src/core/errors.h"
+#include "../../src/core/sockets.h"
 
 struct double_backend the_double;
 
@@ -31,21 +32,16 @@ int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts,
     if (the_double.inspect_fails)
         return wsasec_fail(status, WSASEC_STEP_DESCRIPTOR, the_double.inspect_fails, 0);
     *facts = the_double.facts;
+    if (the_double.checks_itself) /* it tells no identity: the socket is the one that the core knows there */
+        facts->identity = wsasec_socket_identity(socket);
     if (the_double.different)
         facts->identity += (uint64_t)socket;
     return 0;
 }
 
-int32_t wsasec_backend_inspect_to_secure(const struct wsasec_request *request, wsasec_socket socket,
-                                         struct wsasec_facts *facts, wsasec_status *status)
+int wsasec_backend_checks_sockets(void)
 {
-    if (!the_double.checks_itself || request->buffer_reason || request->member_reason)
-        return wsasec_backend_inspect(socket, facts, status);
-    note('U');
-    *facts = (struct wsasec_facts){.identity = the_double.facts.identity,
-                                   .family = WSASEC_FAMILY_UNASKED,
-                                   .type = WSASEC_TYPE_UNASKED};
-    return 0;
+    return the_double.checks_itself;
 }
 
 int wsasec_backend_has_profiles(void)

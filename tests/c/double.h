@@ -29,7 +29,7 @@ struct double_backend {
     _Atomic wsasec_socket next_socket;
     _Atomic uint64_t clock; /* goes forward a microsecond with each look */
     _Atomic uint64_t cost[WSASEC_METHOD_COUNT]; /* what an apply adds to that, by the method it is called by */
-    /* what it was asked, in order: I inspect, U left that to the system, B bound reason, R ready, A apply, X block, M make, E equip,
+    /* what it was asked, in order: I inspect, B bound reason, R ready, A apply, X block, M make, E equip,
      * C close; q n d i r: the other five; O open a ring, o close it; T a thread starts;
      * L accept and tell the identity, l accept, a apply to an accepted socket, S silence it, Q abandon it;
      * F an overlapped call starts, f is completed, c is cancelled */

@@ -18,6 +18,11 @@ int wsasec_backend_has_profiles(void)
     return 1;
 }
 
+int wsasec_backend_checks_sockets(void)
+{
+    return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct wsasec_request request;

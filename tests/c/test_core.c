@@ -522,7 +522,7 @@ static void test_accept(void)
     CHECK(wsasec_accept(5, 2, &socket, NULL, NULL, NULL) == -WSASEC_WSAEINVAL);
 }
 
-/* As on Windows: its own call finds out what is wrong with a socket, and may be completed later. */
+/* As on Windows: its own call finds out what is wrong with a socket. */
 static void test_a_system_that_checks_itself(void)
 {
     wsasec_socket_security_settings_ipsec in;
@@ -536,8 +536,25 @@ static void test_a_system_that_checks_itself(void)
     fresh(WSASEC_TYPE_STREAM);
     the_double.checks_itself = 1;
     CHECK(set(&in, sizeof in, &status) == 0);
-    CALLS("URA");
+    CALLS("A");
     CHECK(wsasec_profile_of(5));
+    CHECK(wsasec_set_socket_security(-1, &in, sizeof in, NULL, NULL, &status) == -WSASEC_WSAENOTSOCK);
+    CHECK(wsasec_set_socket_security((wsasec_socket)1 << 32, &in, sizeof in, NULL, NULL, NULL) ==
+          -WSASEC_WSAENOTSOCK);
+    CHECK(status.step == WSASEC_STEP_DESCRIPTOR && status.flags == 0);
+
+    /* Another socket at its place, which may be in clear; then one that cannot be secured. */
+    again();
+    in.SecurityFlags = WSASEC_SOCKET_SETTINGS_ALLOW_INSECURE;
+    CHECK(set(&in, sizeof in, &status) == 0);
+    CHECK(wsasec_profile_of(5));
+    again();
+    the_double.apply_fails = WSASEC_REASON_NO_MEMORY;
+    the_double.apply_step = WSASEC_STEP_SECURE;
+    CHECK(set(&in, sizeof in, &status) == -WSASEC_WSAENOBUFS && status.flags == WSASEC_STATUS_BLOCKED);
+    CALLS("AX");
+    CHECK(!wsasec_profile_of(5));
+    in.SecurityFlags = WSASEC_SOCKET_SETTINGS_GUARANTEE_ENCRYPTION;
 
     /* What it will not be asked is asked before: the errors are in the same order. */
     fresh(WSASEC_TYPE_OTHER);
@@ -554,15 +571,26 @@ static void test_a_system_that_checks_itself(void)
     the_double.apply_fails = WSASEC_REASON_CONNECTED;
     the_double.apply_step = WSASEC_STEP_STATE;
     CHECK(set(&in, sizeof in, &status) == -WSASEC_WSAEISCONN && status.flags == 0);
-    CALLS("URA");
+    CALLS("A");
+    CHECK(!wsasec_profile_of(5));
     again();
     CHECK(set(&in, sizeof in, &status) == 0);
+}
+
+/* A call that is completed later claims its socket until then. */
+static void test_overlapped_done(void)
+{
+    const wsasec_socket_security_settings in = {WSASEC_SOCKET_SECURITY_PROTOCOL_DEFAULT, 0};
+    char overlapped[32];
+    wsasec_status status;
 
     fresh(WSASEC_TYPE_STREAM);
     the_double.checks_itself = 1;
     the_double.apply_fails = WSASEC_REASON_PENDING;
     the_double.apply_step = WSASEC_STEP_SECURE;
-    CHECK(set(&in, sizeof in, &status) == -WSASEC_WSA_IO_PENDING && status.flags == 0);
+    CHECK(wsasec_set_socket_security(5, &in, sizeof in, overlapped, NULL, &status) == -WSASEC_WSA_IO_PENDING);
+    CHECK(status.flags == 0);
+    CALLS("RA");
     CHECK(!wsasec_profile_of(5));
     CHECK(wsasec_overlapped_done(5, &in, sizeof in, 0, &status) == 0);
     CHECK(wsasec_profile_of(5));
@@ -570,17 +598,21 @@ static void test_a_system_that_checks_itself(void)
     fresh(WSASEC_TYPE_STREAM);
     the_double.checks_itself = 1;
     the_double.apply_fails = WSASEC_REASON_PENDING;
-    CHECK(set(NULL, 0, &status) == -WSASEC_WSA_IO_PENDING);
+    CHECK(wsasec_set_socket_security(5, NULL, 0, overlapped, NULL, &status) == -WSASEC_WSA_IO_PENDING);
     again();
     CHECK(wsasec_overlapped_done(5, NULL, 0, 1450, &status) == -WSASEC_WSAENOBUFS);
     CHECK(status.flags == WSASEC_STATUS_BLOCKED && status.os_error == 1450);
     CALLS("X");
     CHECK(!wsasec_profile_of(5));
+    again();
+    CHECK(wsasec_set_socket_security(-1, NULL, 0, overlapped, NULL, &status) == -WSASEC_WSAENOTSOCK);
+    CALLS("");
 }
 
 int main(void)
 {
     test_a_system_that_checks_itself();
+    test_overlapped_done();
     test_order();
     test_a_failed_step_blocks();
     test_once();

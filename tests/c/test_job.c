@@ -257,6 +257,34 @@ static void test_a_job_that_pauses(void)
     }
 }
 
+/* The clock is looked at as often as the sockets take it: rarely where they take next to nothing. */
+static void test_looks_at_the_clock(void)
+{
+    wsasec_status status;
+    wsasec_job *job;
+
+    for (int itself = 0; itself < 2; itself++) {
+        fresh();
+        the_double.checks_itself = itself;
+        job = wsasec_job_secure(sockets, MANY, NULL, 0, codes, WSASEC_METHOD_PLAIN, 0, &status);
+        CHECK(job && wsasec_job_run(job, UINT64_MAX) == 1);
+        CHECK(the_double.clock <= 12000); /* a look is a microsecond */
+        CHECK(wsasec_job_end(job, &status) == 0);
+
+        fresh();
+        the_double.checks_itself = itself;
+        the_double.cost[WSASEC_METHOD_PLAIN] = 10000;
+        job = wsasec_job_secure(sockets, MANY, NULL, 0, codes, WSASEC_METHOD_PLAIN, 0, &status);
+        CHECK(job && wsasec_job_run(job, 1000000) == 0);
+        CHECK(wsasec_job_done(job) >= 64 && wsasec_job_done(job) <= 192);
+        the_double.cost[WSASEC_METHOD_PLAIN] = 0;
+        CHECK(wsasec_job_run(job, UINT64_MAX) == 1);
+        CHECK(wsasec_job_end(job, &status) == 0);
+        for (int i = 0; i < MANY; i++)
+            CHECK(codes[i] == 0);
+    }
+}
+
 static void test_threads_have_something_to_do(void)
 {
     wsasec_status first;
@@ -427,6 +455,7 @@ int main(void)
     test_a_job_that_is_given_up();
     test_a_job_in_one_go();
     test_a_job_that_pauses();
+    test_looks_at_the_clock();
     test_threads_have_something_to_do();
     test_methods();
     return failures != 0;
