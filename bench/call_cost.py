@@ -25,7 +25,7 @@ from .fwpuclnt import Library
 __all__ = ["METHODS", "CallPlan", "order_of", "run"]
 
 WARM_UPS: Final = 1
-SOCKETS_A_SAMPLE: Final = 10_000
+SOCKETS_A_SAMPLE: Final = 50_000
 _SETTINGS: Final = wsasec.IpsecSettings(flags=wsasec.SecurityFlags.GUARANTEE_ENCRYPTION)
 
 Sockets = Sequence[socket.socket]
