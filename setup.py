@@ -38,8 +38,9 @@ def flags_of(compiler: str) -> tuple[list[str], list[str]]:
     if PLATFORM == "windows":
         # Without the library of gcc, and that of its stack protector, which are no part of Windows.
         return (
-            # setuptools gives this compiler -O only.
-            [*warnings, "-O2", "-fcf-protection=none"],
+            # setuptools gives this compiler -O only. Cython asks whether a long is out of a Py_ssize_t's
+            # range, which there none can be.
+            [*warnings, "-Wno-type-limits", "-O2", "-fcf-protection=none"],
             ["-static-libgcc", "-Wl,--dynamicbase,--nxcompat,--high-entropy-va"],
         )
     return (
