@@ -209,6 +209,8 @@ class BuildExt(build_ext):
         (folder / "libwsasec.a").unlink(missing_ok=True)
         own = [source for source in ext.sources if source.endswith(".c") and source.startswith("src/")]
         objects = self.compiler.object_filenames(own, output_dir=self.build_temp)
+        if CROSS:  # setuptools would take this system's, which there may be none of
+            self.compiler.set_executable("archiver", [self.tool("ar"), "-cr"])
         self.compiler.create_static_lib(objects, "wsasec", output_dir=str(folder))
         if self.compiler.compiler_type == "msvc":
             return
