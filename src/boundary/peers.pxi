@@ -176,8 +176,9 @@ def delete_peer_name(socket, bytes peer not None):
         raise failure(&status, fd)
 
 
-# Whether the thread acts as a peer, or may do so still.
+# Which entry it is by which the thread acts as a peer, or may do so still; 0 for none.
 cdef object thread_state = threading.local()
+cdef uint64_t entries = 0
 
 
 cdef object still_the_peer(wsasec_status *status):
@@ -201,7 +202,7 @@ cdef class Impersonation:
     cdef object socket
     cdef object peer
     cdef unsigned long thread
-    cdef bint entered
+    cdef uint64_t entry  # 0: not entered
 
     def __cinit__(self, socket, peer):
         """peer: a sockaddr as bytes, or None."""
@@ -212,13 +213,15 @@ cdef class Impersonation:
 
     def __dealloc__(self):
         cdef wsasec_status status
-        if not self.entered:
+        if not self.entry:
             return
         if self.thread != PyThread_get_thread_ident():
             raise RuntimeError("a thread acts as the peer, and nothing is left that could end that")
+        if getattr(thread_state, "entry", 0) != self.entry:
+            return  # it was ended by hand; by now the thread may act as another peer, for another block
         if wsasec_revert_impersonation(&status):
             raise still_the_peer(&status)
-        thread_state.busy = False
+        thread_state.entry = 0
 
     def __enter__(self):
         cdef wsasec_socket fd
@@ -226,28 +229,32 @@ cdef class Impersonation:
         cdef char *data = NULL
         cdef Py_ssize_t size = 0
         cdef int32_t code
+        global entries
         from wsasec.peers import check_caller
 
         check_caller(sys._getframe())
-        if self.entered or getattr(thread_state, "busy", False):
-            raise RuntimeError("this thread acts as a peer already: leave that `with` block first")
         fd = descriptor(self.socket)
         if self.peer is not None:
             PyBytes_AsStringAndSize(self.peer, &data, &size)
-        thread_state.busy = True
+        if self.entry or getattr(thread_state, "entry", 0):
+            raise RuntimeError("this thread acts as a peer already: leave that `with` block first")
+        # Before other threads may run: one that enters the same object must be refused, or one of both is never left.
+        entries += 1
+        self.entry = entries
+        self.thread = PyThread_get_thread_ident()
+        thread_state.entry = self.entry
         with nogil:
             code = wsasec_impersonate_socket_peer(fd, data, <uint32_t>size, &status)
         if code:
-            thread_state.busy = False
+            self.entry = 0
+            thread_state.entry = 0
             raise failure(&status, fd)
-        self.thread = PyThread_get_thread_ident()
-        self.entered = True
         return self
 
     def __exit__(self, *_):
         cdef wsasec_status status
         cdef int32_t code
-        if not self.entered:
+        if not self.entry:
             raise RuntimeError("it was not entered")
         if self.thread != PyThread_get_thread_ident():
             raise RuntimeError(
@@ -257,8 +264,8 @@ cdef class Impersonation:
             code = wsasec_revert_impersonation(&status)
         if code:
             raise still_the_peer(&status)
-        self.entered = False
-        thread_state.busy = False
+        self.entry = 0
+        thread_state.entry = 0
 
     def __reduce__(self):
         raise TypeError("an impersonation can be neither copied nor pickled: it is its thread's own")
@@ -279,7 +286,7 @@ def revert_impersonation():
         code = wsasec_revert_impersonation(&status)
     if code:
         raise still_the_peer(&status) if status.step == WSASEC_STEP_REVERT else failure(&status, None)
-    thread_state.busy = False
+    thread_state.entry = 0
 
 
 # As in C: buffers in, 0 or a Winsock code out.

@@ -547,6 +547,25 @@ def test_not_one_within_another(double: Double, stream: socket.socket) -> None:
         pass
 
 
+def test_not_twice_at_a_time(double: Double, stream: socket.socket) -> None:
+    """Entered while it is being entered, as by another thread: one of both would never be left."""
+
+    class Socket:
+        entered = False
+
+        def fileno(self) -> int:
+            if not self.entered:
+                self.entered = True
+                one.__enter__()
+            return stream.fileno()
+
+    one = wsasec.impersonate(Socket())
+    with pytest.raises(RuntimeError, match="acts as a peer already"):
+        one.__enter__()
+    one.__exit__(None, None, None)
+    assert functions(double) == BOTH
+
+
 def test_not_left_in_another_thread(double: Double, stream: socket.socket) -> None:
     with wsasec.impersonate(stream) as one:
         error = in_thread(lambda: one.__exit__(None, None, None))
@@ -604,6 +623,20 @@ def test_a_thread_that_cannot_go_back(double: Double, stream: socket.socket) -> 
     wsasec.revert_impersonation()  # now it works
     with wsasec.impersonate(stream):
         pass
+    assert functions(double) == [*BOTH, REVERT, *BOTH]
+
+
+def test_one_that_was_ended_by_hand_is_dropped(double: Double, stream: socket.socket) -> None:
+    """It must not take the identity from a block that the thread is in by then."""
+    double.fail(REVERT, 10050, times=1)
+    one = wsasec.impersonate(stream).__enter__()
+    with pytest.raises(wsasec.ImpersonationError):
+        one.__exit__(None, None, None)
+    wsasec.revert_impersonation()
+    with wsasec.impersonate(stream):
+        del one
+        gc.collect()
+        assert functions(double) == [*BOTH, REVERT, IMPERSONATE]
     assert functions(double) == [*BOTH, REVERT, *BOTH]
 
 
