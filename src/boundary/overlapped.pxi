@@ -25,13 +25,16 @@ cdef class OverlappedSettings:
         raise TypeError("they stay where they are: make them again from the settings")
 
 
-def overlapped_begin(socket, OverlappedSettings settings not None, address):
+def overlapped_begin(socket, OverlappedSettings settings not None, address, dict kept not None, entry):
     """Begin to secure a socket by an overlapped call.
 
     Args:
         socket: a socket, or its number.
         settings: they, and the OVERLAPPED, are to stay until the call is completed.
         address: of the OVERLAPPED.
+        kept: where the entry is put, by the address, for the caller to take out when the call is completed; unless
+            this raises. Here, as no Ctrl-C comes between that and the call.
+        entry: has the settings and the OVERLAPPED.
 
     Returns:
         Whether it is still to be completed; then `overlapped_end` is to be called.
@@ -45,11 +48,13 @@ def overlapped_begin(socket, OverlappedSettings settings not None, address):
     cdef int32_t code
     address_of("address", address, &overlapped)
     get_ready()
+    kept[address] = entry
     with nogil:
         code = wsasec_set_socket_security(fd, settings.given.data, settings.given.length, overlapped, NULL, &status)
     if code == -WSASEC_WSA_IO_PENDING:
         return True
     if code:
+        del kept[address]
         raise failure(&status, fd)
     return False
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 from double import STATUS_CONNECTION_RESET, Double, Function, Given, Mode
 
 import wsasec
-from wsasec import IpsecSettings, SecurityError, Winsock, aio
+from wsasec import IpsecSettings, SecurityError, Winsock, _wsasec, aio
 
 SET = Function.WSASetSocketSecurity
 
@@ -59,10 +60,13 @@ def test_refused_at_once(double: Double) -> None:
     double.fail(SET, Winsock.WSAEACCES)
 
     async def main() -> None:
+        kept = asyncio.get_running_loop()._proactor._cache  # type: ignore[attr-defined]
+        before = len(kept)
         with socket.socket() as sock:
             with pytest.raises(SecurityError) as caught:
                 await aio.secure(sock)
             assert caught.value.winsock == Winsock.WSAEACCES
+        assert len(kept) == before
 
     asyncio.run(main())
 
@@ -90,6 +94,26 @@ def test_cancelled(double: Double) -> None:
                 await task
 
     asyncio.run(main())
+
+
+def test_interrupted_as_soon_as_it_is_begun(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Windows may write is kept by the loop, wherever Ctrl-C comes in."""
+    double.overlap(SET, Mode.DELAYED, delay=0.05)
+    begin = _wsasec.overlapped_begin
+
+    def interrupted(*arguments: Any) -> bool:
+        assert begin(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_wsasec, "overlapped_begin", interrupted)
+    loop = asyncio.ProactorEventLoop()  # type: ignore[attr-defined]
+    with socket.socket() as sock:
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(aio.secure(sock))
+        kept = [entry[2] for entry in loop._proactor._cache.values()]
+        assert sock in kept
+        loop.close()  # waits for it
+    assert double.count == 1
 
 
 def test_loop_ends_while_it_is_under_way(double: Double) -> None:

@@ -44,13 +44,11 @@ def _begin(proactor: Any, sock: socket.socket, settings: _wsasec.OverlappedSetti
     call = _Call(sock, address, loop=asyncio.get_running_loop())
 
     def completed(*_: object) -> None:
-        if not call.done():
-            _wsasec.overlapped_end(sock, settings, address)
+        _wsasec.overlapped_end(sock, settings, address)
 
-    pending = _wsasec.overlapped_begin(sock, settings, address)
+    entry = (call, overlapped, sock, completed)
     # Windows tells of what was done at once all the same, and the loop then finds it done.
-    proactor._cache[address] = (call, overlapped, sock, completed)
-    if not pending:
+    if not _wsasec.overlapped_begin(sock, settings, address, proactor._cache, entry):
         call.set_result(None)
     return call
 
@@ -68,7 +66,8 @@ async def secure(sock: socket.socket, settings: SettingsBase | None = None, time
 
     Raises:
         SecurityError: as `wsasec.secure`.
-        TimeoutError: it was not done in time; the call is cancelled, and the socket is to be closed.
+        TimeoutError: it was not done in time; the socket is to be closed. The call is cancelled, but that of
+            a thread goes on.
         TypeError, ValueError: wrong arguments.
 
     """
@@ -78,9 +77,8 @@ async def secure(sock: socket.socket, settings: SettingsBase | None = None, time
         return
     loop = asyncio.get_running_loop()
     proactor = getattr(loop, "_proactor", None)
-    held = _wsasec.OverlappedSettings(settings)
     async with in_time(deadline, f"WSASetSocketSecurity for socket {sock.fileno()}"):
         if proactor is None:
             await loop.run_in_executor(None, _wsasec.secure, sock, settings)
             return
-        await _begin(proactor, sock, held)
+        await _begin(proactor, sock, _wsasec.OverlappedSettings(settings))
