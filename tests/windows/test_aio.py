@@ -162,10 +162,25 @@ def test_echo(double: Double, factory: str) -> None:
                 assert await reader.readline() == b"hello\n"
                 writer.close()
                 await writer.wait_closed()
-        assert len(double.calls_of(SET)) == 4
+        calls = double.calls_of(SET)
+        assert len(calls) == 4
+        # Neither blocks the loop.
+        overlapped = [Given.OVERLAPPED in call.given for call in calls]
+        assert overlapped == [factory == "ProactorEventLoop"] * 4
 
     with asyncio.Runner(loop_factory=getattr(asyncio, factory)) as runner:
         runner.run(main())
+
+
+def test_a_connection_that_is_not_secured_in_time(double: Double) -> None:
+    double.overlap(SET, Mode.NEVER)
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError, match="WSASetSocketSecurity"):
+            await aio.open_connection("127.0.0.1", 9, timeout=0.1)
+
+    asyncio.run(main())
+    assert double.count == 1
 
 
 def test_connect_waits_for_no_association(double: Double) -> None:

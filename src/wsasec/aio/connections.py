@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
@@ -12,6 +14,7 @@ from .._wsasec import secure
 from ..settings import SettingsBase
 from ..sockets import check_timeout
 from .connecting import connect_resolved, in_time
+from .securing import secure as secure_without_blocking
 
 __all__ = ["create_connection", "open_connection"]
 
@@ -57,7 +60,10 @@ async def _attempt(
     sock = socket.socket(family, kind, proto)
     try:
         sock.setblocking(False)
-        secure(sock, settings)
+        if sys.platform == "win32":
+            await secure_without_blocking(sock, settings, max(0.0, deadline - time.monotonic()))
+        else:
+            secure(sock, settings)
         if local is not None:
             _bind(sock, family, local)
         await connect_resolved(sock, address, deadline)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,6 +13,7 @@ from typing import Any, Final, cast
 
 from .._wsasec import Acceptor, secure
 from ..settings import SettingsBase
+from .securing import secure as secure_without_blocking
 
 __all__ = ["Server", "create_server", "start_server"]
 
@@ -133,12 +135,17 @@ async def _look_up(
     return list(found)
 
 
-def _listener(info: tuple[Any, ...], settings: SettingsBase | None, *, reuse_address: bool) -> socket.socket:
+async def _listener(
+    info: tuple[Any, ...], settings: SettingsBase | None, *, reuse_address: bool
+) -> socket.socket:
     family, kind, proto, _, address = info
     sock = socket.socket(family, kind, proto)
     try:
         sock.setblocking(False)
-        secure(sock, settings)
+        if sys.platform == "win32":
+            await secure_without_blocking(sock, settings, math.inf)
+        else:
+            secure(sock, settings)
         if family == socket.AF_INET6:
             # SKIP_FILTER_INSTANTIATION changes no socket; IPv4 has one of its own on the same port.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -154,14 +161,14 @@ def _listener(info: tuple[Any, ...], settings: SettingsBase | None, *, reuse_add
     return sock
 
 
-def _listeners(
+async def _listeners(
     infos: Sequence[tuple[Any, ...]], settings: SettingsBase | None, *, reuse_address: bool
 ) -> list[socket.socket]:
     made: list[socket.socket] = []
     try:
         for info in infos:
             try:
-                made.append(_listener(info, settings, reuse_address=reuse_address))
+                made.append(await _listener(info, settings, reuse_address=reuse_address))
             except OSError as error:
                 # A kernel without IPv6 has addresses of it all the same.
                 if error.errno != errno.EAFNOSUPPORT or (info is infos[-1] and not made):
@@ -220,7 +227,7 @@ async def create_server(
         )
     loop = asyncio.get_running_loop()
     infos = await _look_up(host, port, family, flags)
-    socks = _listeners(infos, settings, reuse_address=reuse_address)
+    socks = await _listeners(infos, settings, reuse_address=reuse_address)
     servers: list[Any] = []
     try:
         for sock in socks:
