@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ..ranges import check_range
 from .algorithms import Method, Roots
-from .checks import check_int, check_number
+from .checks import check_number
 
 _CERTIFICATES: Final = {
     Method.CERTIFICATE,
@@ -48,7 +49,7 @@ class Authentication:
 
     def _check(self) -> None:
         check_number(Method, "method", self.method)
-        check_int("flags", self.flags)
+        check_range("flags", self.flags)
         check_number(Roots, "inbound_roots", self.inbound_roots)
         check_number(Roots, "outbound_roots", self.outbound_roots)
         if not isinstance(self.secret, bytes):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final, TypeVar
 
+from ..ranges import check_range
+
 _Enum = TypeVar("_Enum", bound=IntEnum)
 
-U32: Final = 0xFFFFFFFF
 UNKNOWN: Final = 0x10000
 """What the system reports, and has no name here, has its number behind this (WSASEC_POLICY_UNKNOWN)."""
 
@@ -18,14 +19,6 @@ def enum(kind: type[_Enum], value: int) -> _Enum | int:
         return kind(value)
     except ValueError:
         return value
-
-
-def check_int(name: str, value: object, low: int = 0, high: int = U32) -> None:
-    """An int from low to high."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is an int, not {type(value).__name__}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} is from {low} to {high}, not {value}")
 
 
 def check_enum(kind: type[IntEnum], name: str, value: object) -> None:
@@ -42,7 +35,7 @@ def check_number(kind: type[IntEnum], name: str, value: object) -> None:
     """A member, or any number: these have the system's numbers."""
     if isinstance(value, IntEnum) and not isinstance(value, kind):
         raise TypeError(f"{name} is {kind.__name__}, not {type(value).__name__}")
-    check_int(name, value)
+    check_range(name, value)
 
 
 def check_tuple(name: str, value: object, kind: type, least: int, most: int) -> None:

@@ -6,9 +6,10 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from ..ranges import check_range
 from .algorithms import Exchange, Group, Impersonation, MainModeFlags, QuickModeFlags
 from .authentication import Authentication
-from .checks import check_int, check_number, check_tuple
+from .checks import check_number, check_tuple
 from .proposals import MainModeProposal, QuickModeProposal
 
 _NO_GUID: Final = uuid.UUID(int=0)
@@ -84,10 +85,10 @@ class MainModePolicy:
             authentication._check()
         if self.exchange != Exchange.AUTHIP and Group.NONE in {item.group for item in self.proposals}:
             raise ValueError("proposals: without a group there is AuthIP only")
-        check_int("flags", self.flags)
+        check_range("flags", self.flags)
         check_number(Impersonation, "impersonation", self.impersonation)
-        check_int("dynamic_filters", self.dynamic_filters)
-        check_int("retransmit_seconds", self.retransmit_seconds)
+        check_range("dynamic_filters", self.dynamic_filters)
+        check_range("retransmit_seconds", self.retransmit_seconds)
 
     def _described(self, guid: uuid.UUID) -> tuple[Any, ...]:
         return (
@@ -158,10 +159,10 @@ class QuickModePolicy:
             authentication._check()
         if self.extended and self.exchange != Exchange.AUTHIP:
             raise ValueError("extended: only AuthIP has an extended mode")
-        check_int("flags", self.flags)
-        check_int("clear_seconds", self.clear_seconds)
-        check_int("idle_seconds", self.idle_seconds)
-        check_int("idle_failover_seconds", self.idle_failover_seconds)
+        check_range("flags", self.flags)
+        check_range("clear_seconds", self.clear_seconds)
+        check_range("idle_seconds", self.idle_seconds)
+        check_range("idle_failover_seconds", self.idle_failover_seconds)
         check_number(Impersonation, "impersonation", self.impersonation)
 
     def _described(self, guid: uuid.UUID) -> tuple[Any, ...]:

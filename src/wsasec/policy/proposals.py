@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from ..ranges import U32, check_range
 from .algorithms import Encryption, Group, Integrity, Protocol
-from .checks import U32, check_enum, check_int, check_tuple, enum
+from .checks import check_enum, check_tuple, enum
 
 _KILOBYTE: Final = 1024
 _AES_GCM: Final = {Encryption.AES_GCM_128, Encryption.AES_GCM_192, Encryption.AES_GCM_256}
@@ -86,11 +87,11 @@ class QuickModeProposal(Transform):
 
     def _check(self) -> None:
         Transform._check(self)
-        check_int("lifetime_seconds", self.lifetime_seconds, 1)
-        check_int("lifetime_bytes", self.lifetime_bytes, _KILOBYTE, U32 * _KILOBYTE)
+        check_range("lifetime_seconds", self.lifetime_seconds, 1)
+        check_range("lifetime_bytes", self.lifetime_bytes, _KILOBYTE, U32 * _KILOBYTE)
         if self.lifetime_bytes % _KILOBYTE:
             raise ValueError(f"lifetime_bytes is a multiple of 1024, not {self.lifetime_bytes}")
-        check_int("lifetime_packets", self.lifetime_packets, 1)
+        check_range("lifetime_packets", self.lifetime_packets, 1)
         check_enum(Group, "pfs", self.pfs)
         check_tuple("further", self.further, Transform, 0, 3)
         for transform in self.further:
@@ -138,8 +139,8 @@ class MainModeProposal:
             raise ValueError(f"integrity: main modes have no {enum(Integrity, self.integrity)!r}")
         if self.group == Group.MAIN_MODE:
             raise ValueError("group: MAIN_MODE is for quick modes")
-        check_int("lifetime_seconds", self.lifetime_seconds, 1)
-        check_int("quick_mode_limit", self.quick_mode_limit)
+        check_range("lifetime_seconds", self.lifetime_seconds, 1)
+        check_range("quick_mode_limit", self.quick_mode_limit)
 
     def _described(self) -> tuple[Any, ...]:
         transform = 0, int(self.encryption), int(self.integrity)

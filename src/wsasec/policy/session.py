@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from .. import _wsasec
+from ..ranges import check_range
 from .associations import IkeAssociation, IPAddress, SecurityAssociation
-from .checks import check_int
 from .policies import MainModePolicy, Policy, QuickModePolicy
 from .reported import association, ike_association, policy_of
 
@@ -160,7 +160,7 @@ class Session:
             SecurityError: WSAEINVAL (there is no such), WSAEACCES, WSAENETDOWN, WSAETIMEDOUT.
 
         """
-        check_int("number", number, 0, 2**64 - 1)
+        check_range("number", number, 0, 2**64 - 1)
         with self._lock:
             found = self._engine.ike_association(number, lookup.bytes_le if lookup else None)
         return ike_association(found)
