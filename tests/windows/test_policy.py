@@ -772,6 +772,11 @@ def test_main_mode_of_an_association(session: Session, double: Double) -> None:
     assert (answer.local, answer.udp_ports) == (ipaddress.ip_address("10.0.0.1"), None)
     with pytest.raises(SecurityError, match="no such policy, or association"):
         session.ike_association(1)
+    count = double.count
+    for wrong in KEY.bytes_le, str(KEY), "", 0:
+        with pytest.raises(TypeError, match=r"lookup is a uuid\.UUID or None"):
+            session.ike_association(1, wrong)  # type: ignore[arg-type]
+    assert double.count == count
 
 
 def test_flags_have_names(session: Session) -> None:

@@ -105,6 +105,7 @@ class Session:
         Raises:
             SecurityError: WSAEINVAL (there is no such, it is in use, or it is of another kind of session),
                 WSAEACCES, WSAENETDOWN, WSAETIMEDOUT.
+            TypeError: not a GUID.
 
         """
         if not isinstance(key, uuid.UUID):
@@ -139,6 +140,7 @@ class Session:
 
         Raises:
             SecurityError: WSAEACCES, WSAENETDOWN, WSAETIMEDOUT.
+            TypeError: neither of them, nor a str.
             ValueError: no address or network, or both are given and are of different versions.
 
         """
@@ -153,14 +155,18 @@ class Session:
         """Return the main mode that a security association, or the query of a socket, names.
 
         Args:
-            number: `SecurityAssociation.main_mode_id`.
-            lookup: `SecurityAssociation.lookup`, or None.
+            number: `SecurityAssociation.main_mode_id`, or `wsasec.SocketSecurity.mm_sa_id`.
+            lookup: `SecurityAssociation.lookup`, or `wsasec.SocketSecurity.sa_lookup_context`; or None.
 
         Raises:
             SecurityError: WSAEINVAL (there is no such), WSAEACCES, WSAENETDOWN, WSAETIMEDOUT.
+            TypeError: number is no int, or lookup neither a GUID nor None.
+            ValueError: number is negative, or has more than 64 bits.
 
         """
+        if lookup is not None and not isinstance(lookup, uuid.UUID):
+            raise TypeError(f"lookup is a uuid.UUID or None, not {type(lookup).__name__}")
         check_range("number", number, 0, 2**64 - 1)
         with self._lock:
-            found = self._engine.ike_association(number, lookup.bytes_le if lookup else None)
+            found = self._engine.ike_association(number, None if lookup is None else lookup.bytes_le)
         return ike_association(found)
