@@ -102,7 +102,7 @@ class IpsecSettings(SettingsBase):
         user_name, domain_name, password: credentials for Windows. Linux takes no notice of them: there,
             hosts are authenticated, not users.
 
-    The password is in no repr() and no error. Its UTF-16 form is made for each call, in memory that is
+    The credentials are in no repr() and no error. Their UTF-16 form is made for each call, in memory that is
     overwritten when the call ends; the str itself, and what bytes() or pickle make of the settings, last as
     long as Python's objects do. Settings can be pickled, with the password: `wsasec.fleet` sends them to its
     workers.
@@ -117,8 +117,8 @@ class IpsecSettings(SettingsBase):
     ipsec_flags: IpsecFlags = IpsecFlags.NONE
     qm_policy: uuid.UUID | Profile | None = None
     mm_policy: uuid.UUID | Profile | None = None
-    user_name: str = ""
-    domain_name: str = ""
+    user_name: str = field(default="", repr=False)
+    domain_name: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     _packed: bytes = field(init=False, repr=False, compare=False)
 
