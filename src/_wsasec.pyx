@@ -251,7 +251,9 @@ def secure(socket, settings=None):
         SecurityError: with ``winsock`` WSAENOTSOCK (no socket, or closed), WSAEINVAL (family, type,
             bound, listening, secured before, or a wrong setting), WSAEISCONN (connected), WSAEACCES
             (no CAP_NET_ADMIN), WSAEPROTONOSUPPORT (kernel without XFRM), WSAENETDOWN (the guard cannot
-            be complete), WSAENOBUFS. From WSAEACCES on, the socket can send nothing any more.
+            be complete), WSAENOBUFS. From WSAEACCES on, the socket can send nothing any more. On Windows
+            WSAEOPNOTSUPP (no fwpuclnt.dll, or Wine's) or what else Windows answers; there the socket may
+            still send in clear: close it.
         TypeError: not a socket, or not settings.
         ValueError: a number that no descriptor can be; a profile file with an error (`ConfigError`).
     """

@@ -95,7 +95,8 @@ class SocketBatch(_wsasec.Descriptors):
             errors: "raise": all or none, at the first failure every socket is closed again; "return": every
                 socket is tried, what was made is kept, `codes` says what failed, and `error` why the first
                 of them did.
-            method: as for `secure_many`. Sockets that are not secured are made plainly by "auto".
+            method: as for `secure_many`, but for "overlapped". Sockets that are not secured are made plainly
+                by "auto".
             threads: as for `secure_many`.
             progress: called as progress(done, n), at most 10 times a second. What it raises ends the call, as
                 Ctrl-C does within 100 ms; then all that was made is closed.

@@ -134,11 +134,12 @@ class Listener(_wsasec.ListenerEngine):
             threads: connections are dealt to them in turn; all take datagrams from the one socket.
             nodelay: set TCP_NODELAY on accepted sockets.
             receive_buffer: SO_RCVBUF in bytes, past net.core.rmem_max where that is allowed; 0: the default.
-            reuse_port: SO_REUSEPORT; not on secured sockets.
+            reuse_port: SO_REUSEPORT, on Windows SO_REUSEADDR; not on secured sockets.
             read_size: bytes for one read from a connection; 0 for what was measured to be good.
 
-        SO_REUSEADDR is set for streams, so that a server can be started again while connections of the one
-        before are in TIME_WAIT. On Linux it does not let two sockets listen on one port.
+        On Linux SO_REUSEADDR is set for streams, so that a server can be started again while connections of
+        the one before are in TIME_WAIT; it does not let two sockets listen on one port there. On Windows it
+        would, and SO_EXCLUSIVEADDRUSE is set.
 
         Raises:
             SecurityError: as `secure`; or sock is not secured and was to be.

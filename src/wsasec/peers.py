@@ -233,7 +233,9 @@ def impersonate(sock: HasFileno | int, *, peer: Sequence[Any] | None = None) -> 
     another such block. On Linux there are no such identities: entering it raises WSAEOPNOTSUPP.
 
     Args:
-        sock: a blocking socket, as for `secure`: accepted, or after the first datagram from the peer.
+        sock: a blocking socket, as for `secure`: accepted, or after the first datagram from the peer. By
+            Windows' documentation it is none that was made for overlapped calls, as Python's are;
+            docs/windows.md has more.
         peer: address and port, as for `query`; stream sockets need not give it.
 
     Returns:
