@@ -459,4 +459,6 @@ def revert_socket_impersonation():
     cdef int32_t code
     with nogil:
         code = wsasec_revert_impersonation(&status)
+    if not code:
+        thread_state.entry = 0
     return -code

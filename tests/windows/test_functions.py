@@ -646,6 +646,18 @@ def test_reverting_by_hand(double: Double, stream: socket.socket) -> None:
     assert functions(double) == BOTH
 
 
+def test_reverting_by_the_name_of_c(double: Double, stream: socket.socket) -> None:
+    """The thread that could not go back may act as a peer again, once it did."""
+    double.fail(REVERT, 10050, times=1)
+    one = wsasec.impersonate(stream)  # kept: it would try again by itself
+    with pytest.raises(wsasec.ImpersonationError), one:
+        pass
+    assert wsasec.WSARevertImpersonation() == 0
+    with wsasec.impersonate(stream):
+        pass
+    assert functions(double) == [*BOTH, REVERT, *BOTH]
+
+
 # As in C.
 
 
