@@ -74,7 +74,6 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _run_on_windows(arguments: argparse.Namespace) -> int:
     from ..bench.windows_suite import FULL, QUICK, run
-    from ..errors import SecurityError
 
     if arguments.html is not None or arguments.compare is not None:
         print("wsasec bench: --html and --compare are for Linux", file=sys.stderr)
@@ -82,6 +81,6 @@ def _run_on_windows(arguments: argparse.Namespace) -> int:
     parts = ("setup", "connect", "traffic") if arguments.part == "all" else (arguments.part,)
     try:
         return run(parts, FULL if arguments.full else QUICK, arguments.json)
-    except (OSError, RuntimeError, SecurityError) as error:
+    except (OSError, RuntimeError) as error:
         print(f"wsasec bench: {error}", file=sys.stderr)
         return 1
