@@ -246,7 +246,7 @@ def impersonate(sock: HasFileno | int, *, peer: Sequence[Any] | None = None) -> 
             datagram socket without its peer), WSAEOPNOTSUPP (Linux; or no fwpuclnt.dll), or what else Windows
             answers.
         ImpersonationError: (leaving) the thread could not go back, and still acts as the peer. No other can
-            then be entered in this thread.
+            be entered in this thread until `revert_impersonation` succeeds.
         RuntimeError: (entering) not in such a place, or the thread acts as a peer already; (leaving) another
             thread than that which entered it, and which still acts as the peer.
         TypeError, ValueError: wrong arguments.
