@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket as _socket
+import sys
 import warnings
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -310,7 +311,11 @@ def _explained(error: SecurityError, made: int, wanted: int) -> SecurityError:
     if error.winsock.name != "WSAEMFILE" or error.errno != errno.EMFILE:
         return error
     soft, hard = descriptor_limits()
-    if soft < hard:
+    unit = "descriptors a process (RLIMIT_NOFILE)"
+    if sys.platform == "win32":
+        unit = "handles a process"
+        remedy = "take several processes"
+    elif soft < hard:
         remedy = f"raise_limit=True raises it to the hard limit of {hard}"
     else:
         remedy = "raise the hard limit (ulimit -Hn, systemd's LimitNOFILE=), or take several processes"
@@ -318,7 +323,7 @@ def _explained(error: SecurityError, made: int, wanted: int) -> SecurityError:
         f"no file descriptor left after {made} of {wanted} sockets",
         winsock=error.winsock,
         errno=error.errno,
-        hint=f"the limit is {soft} descriptors a process (RLIMIT_NOFILE): {remedy}",
+        hint=f"the limit is {soft} {unit}: {remedy}",
         step=error.step,
         profile=error.profile,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno as _errno
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -39,21 +40,33 @@ _WINSOCK: Final[dict[int, Winsock]] = {
 
 _NOT_MADE = "the socket was not made, or was closed: see the batch's codes"
 
+if sys.platform == "win32":
+    _ROUTES = _SOCKETS_ROUTES = "`route print`"
+    _NEIGHBOURS = "`netsh interface ipv4 show neighbors`"
+    _PORTS = "range of ports (`netsh interface ipv4 show dynamicport tcp`)"
+    _MANUAL = "see errno among Winsock's error codes"
+else:
+    _ROUTES = "`ip route`"
+    _SOCKETS_ROUTES = "`ip route` in the sockets' network namespace"
+    _NEIGHBOURS = "`ip neighbour`"
+    _PORTS = "net.ipv4.ip_local_port_range"
+    _MANUAL = "see errno in connect(2)"
+
 _HINTS: Final[dict[int, str]] = {
-    _errno.EACCES: "look at the firewall and at `ip route`",
+    _errno.EACCES: f"look at the firewall and at {_ROUTES}",
     _errno.EADDRNOTAVAIL: "no local port is left for this address: take more ports or hosts to connect to, "
-    "more source addresses (bind=), or a wider net.ipv4.ip_local_port_range",
+    f"more source addresses (bind=), or a wider {_PORTS}",
     _errno.EAFNOSUPPORT: "connect to an address of the batch's family",
     _errno.EBADF: _NOT_MADE,
     _errno.ENOTSOCK: _NOT_MADE,
     _errno.ECONNREFUSED: "nobody listens there: start the server first, or look at the port",
     _errno.ECONNRESET: "the server closed it at once: look at its log, and at its backlog",
-    _errno.EHOSTUNREACH: "look at `ip route` and `ip neighbour`",
+    _errno.EHOSTUNREACH: f"look at {_ROUTES} and {_NEIGHBOURS}",
     _errno.EINVAL: "the socket must be non-blocking, as a batch makes it",
     _errno.EISCONN: "a batch is connected once; make a new one",
     _errno.ENOBUFS: "the kernel has no memory: close sockets, or connect fewer at a time (concurrency=)",
     _errno.ENOMEM: "the kernel has no memory: close sockets, or connect fewer at a time (concurrency=)",
-    _errno.ENETUNREACH: "look at `ip route` in the sockets' network namespace",
+    _errno.ENETUNREACH: f"look at {_SOCKETS_ROUTES}",
     _errno.EPERM: "look at the firewall",
     _errno.ETIMEDOUT: "no answer until the deadline, or not its turn: look at the server and its backlog, at "
     "whether both ends are secured, or give more time",
@@ -196,7 +209,7 @@ def _first_failure(
         f"cannot connect to {address[0]}:{address[1]}: {text_of(error)}",
         winsock=_winsock(error),
         errno=errno_of(error),
-        hint=_HINTS.get(error, "see errno in connect(2)"),
+        hint=_HINTS.get(error, _MANUAL),
         socket=number,
         step="connect",
     )

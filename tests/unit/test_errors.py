@@ -5,10 +5,13 @@ from __future__ import annotations
 import array
 import errno
 import pickle
+import sys
 
 import pytest
 
 from wsasec import BatchError, SecurityError, Winsock
+from wsasec.batch import _explained
+from wsasec.connections import _HINTS
 from wsasec.errors import _ERRNO
 
 
@@ -26,6 +29,15 @@ def test_attributes() -> None:
 
 def test_the_systems_own_number_is_told() -> None:
     assert "Operation not permitted" in str(make(errno=errno.EPERM))
+
+
+def test_hints_are_for_this_system() -> None:
+    limit = _explained(SecurityError("no descriptor", winsock=Winsock.WSAEMFILE), 3, 4)
+    hints = " ".join([*_HINTS.values(), limit.hint])
+    for words in "`ip ", "net.ipv4", "namespace", "RLIMIT", "descriptor":
+        assert (words in hints) == (sys.platform != "win32")
+    for words in "`route print`", "`netsh ", "handles":
+        assert (words in hints) == (sys.platform == "win32")
 
 
 def test_every_code_has_an_errno() -> None:
