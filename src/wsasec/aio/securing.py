@@ -68,6 +68,7 @@ async def secure(sock: socket.socket, settings: SettingsBase | None = None, time
         SecurityError: as `wsasec.secure`.
         TimeoutError: it was not done in time; the socket is to be closed. The call is cancelled, but that of
             a thread goes on.
+        OSError: the Proactor loop cannot wait for the socket: another loop does, or did.
         TypeError, ValueError: wrong arguments.
 
     """
