@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from double import Function, Pair
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wsasec
@@ -466,7 +466,7 @@ def without_secrets(policy: Any, guid: uuid.UUID) -> dict[str, Any]:
     return values | {"guid": guid}
 
 
-FUZZ = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=200)  # the rest is as the profile has it
 
 
 def check_context_quick_modes(context: Any, key: uuid.UUID, policy: QuickModePolicy) -> None:
