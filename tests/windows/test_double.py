@@ -391,11 +391,12 @@ def test_an_event_is_set(
     double: Double, functions: Functions, sock: socket.socket, port: Port, quietly: bool
 ) -> None:
     port.add(sock, 1)
-    double.overlap(SET, Mode.DELAYED, delay=0.05)
+    double.overlap(SET, Mode.ON_RELEASE)
     event = kernel32.CreateEventW(None, True, True, None)
     overlapped = Overlapped(event=event | quietly)  # with the lowest bit there is no packet
     assert functions.with_input(SET, sock.fileno(), b"", overlapped) == WSA_IO_PENDING
     assert kernel32.WaitForSingleObject(event, 0) != 0
+    double.release(0)
     assert kernel32.WaitForSingleObject(event, 10_000) == 0
     assert overlapped.internal == 0
     assert (port.take(0.05) is None) == quietly
