@@ -67,7 +67,10 @@ def server(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 def client(*arguments: str) -> tuple[int, str, str]:
     with start("secure_echo_client.py", *arguments) as process:
-        out, err = process.communicate(timeout=SECONDS)
+        try:
+            out, err = process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()  # or one that hangs would be waited for without end
     return process.returncode, out, err
 
 
