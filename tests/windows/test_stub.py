@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import socket
+import struct
 
 import pytest
 
+import wsasec
 from wsasec import SecurityError, Winsock, WSAGetLastError, WSASetSocketSecurity, secure
 
 pytestmark = pytest.mark.stub
@@ -25,3 +27,24 @@ def test_it_is_not_called() -> None:
         assert WSAGetLastError() == Winsock.WSAEOPNOTSUPP
         with pytest.raises(SecurityError, match="this Wine does not implement"):
             secure(sock)
+
+
+def test_nor_are_its_sisters() -> None:
+    name = struct.pack("<I", 1) + bytes(140)
+    peer = struct.pack("<H", socket.AF_INET) + bytes(14)
+    with socket.socket() as sock:
+        for call in (
+            lambda: wsasec.WSAQuerySocketSecurity(sock, None, 0, bytearray(24), ctypes.c_ulong(24)),
+            lambda: wsasec.WSASetSocketPeerTargetName(sock, name, len(name)),
+            lambda: wsasec.WSADeleteSocketPeerTargetName(sock, peer, len(peer)),
+            lambda: wsasec.WSAImpersonateSocketPeer(sock, None, 0),
+            wsasec.WSARevertImpersonation,
+        ):
+            assert call() == wsasec.SOCKET_ERROR
+            assert WSAGetLastError() == Winsock.WSAEOPNOTSUPP
+
+
+def test_nor_is_the_filtering_platform() -> None:
+    with pytest.raises(SecurityError, match="this Wine does not implement") as caught:
+        wsasec.policy.Session()
+    assert caught.value.winsock is Winsock.WSAEOPNOTSUPP
