@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 import time
 
@@ -101,6 +102,21 @@ def test_closed_while_they_are_under_way(double: Double) -> None:
     double.overlap(SET, Mode.NEVER)
     with wsasec.SocketBatch(500, secure=False) as batch, pytest.raises(ValueError, match="was closed"):
         wsasec.secure_many(batch, method="overlapped", progress=lambda *_: batch.close())
+
+
+def test_sockets_that_are_closed_end_their_calls(double: Double) -> None:
+    """A batch is closed when its calls have ended; other sockets their owner may close at any time."""
+    double.overlap(SET, Mode.NEVER)
+    socks = [socket.socket() for _ in range(20)]
+
+    def close(*_: int) -> None:
+        for sock in socks:
+            sock.close()
+
+    codes = wsasec.secure_many(socks, method="overlapped", errors="return", progress=close, timeout=30)
+    assert double.count == 20
+    assert all(codes)
+    assert Winsock.WSAETIMEDOUT not in codes
 
 
 def test_memory_of_calls_that_do_not_end_is_kept(double: Double) -> None:
