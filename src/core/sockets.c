@@ -73,10 +73,16 @@ void wsasec_entry_settle(struct wsasec_entry *entry, uint16_t profile, enum wsas
 void wsasec_socket_release(wsasec_socket socket, uint64_t identity)
 {
     struct wsasec_entry *entry = entry_of(socket, 0);
+    uint64_t outcome;
 
+    if (!entry)
+        return;
+    outcome = atomic_load(&entry->outcome);
     /* Only if it is still this socket's: the descriptor may have been closed and handed out again meanwhile. */
-    if (entry)
-        atomic_compare_exchange_strong(&entry->identity, &identity, 0);
+    if (!atomic_compare_exchange_strong(&entry->identity, &identity, 0))
+        return;
+    /* Where identities are counted by place they begin again, and would meet what became of an earlier socket. */
+    atomic_compare_exchange_strong(&entry->outcome, &outcome, 0);
 }
 
 enum wsasec_outcome wsasec_socket_outcome(wsasec_socket socket, uint64_t identity, uint16_t *profile)

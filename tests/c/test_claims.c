@@ -60,6 +60,11 @@ int main(void)
         bad += wsasec_socket_claim(FIRST + i, identity + SOCKETS) != WSASEC_CLAIM_TAKEN;
         wsasec_socket_release(FIRST + i, identity + SOCKETS);
         bad += wsasec_socket_claim(FIRST + i, identity + SOCKETS) != WSASEC_CLAIM_NEW;
+        /* An identity that comes again after that is another socket's. */
+        wsasec_socket_release(FIRST + i, identity + SOCKETS);
+        bad += wsasec_socket_claim(FIRST + i, identity) != WSASEC_CLAIM_NEW;
+        bad += wsasec_socket_profile(FIRST + i, identity) != -1;
+        bad += wsasec_socket_claim(FIRST + i, identity) != WSASEC_CLAIM_TAKEN;
     }
     bad += wsasec_socket_claim(-1, 1) != WSASEC_CLAIM_NO_ROOM;
     bad += wsasec_socket_claim((wsasec_socket)1 << 40, 1) != WSASEC_CLAIM_NO_ROOM;
