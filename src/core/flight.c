@@ -126,10 +126,15 @@ void wsasec_window_give_up(struct wsasec_window *window, struct wsasec_job *job)
             wsasec_backend_flight_cancel(window->flight, slot);
     while (window->busy && wsasec_backend_clock() < until)
         (void)land(window, job, MOMENT);
-    for (unsigned slot = 0; slot < WSASEC_WINDOW; slot++)
-        if (window->places[slot].busy)
-            wsasec_lane_note(&job->lanes[0], window->places[slot].index,
-                             wsasec_fail(&status, WSASEC_STEP_SECURE, WSASEC_REASON_TIMED_OUT, 0), &status);
+    /* Nobody waits for the rest any more: what those sockets come to is settled now. */
+    for (unsigned slot = 0; slot < WSASEC_WINDOW; slot++) {
+        const struct wsasec_place *place = &window->places[slot];
+        const struct wsasec_facts facts = {.identity = place->identity};
+
+        if (place->busy)
+            end(job, place->index, &facts, wsasec_fail(&status, WSASEC_STEP_SECURE, WSASEC_REASON_TIMED_OUT, 0),
+                &status);
+    }
 }
 
 void wsasec_window_close(struct wsasec_window *window)

@@ -24,6 +24,7 @@ struct double_backend {
     wsasec_socket alone; /* if not 0: only this socket fails to be made ready, applied to, or equipped */
     int lands_backwards; /* of overlapped calls, the last that is under way lands first */
     int never_lands;     /* but when it is cancelled */
+    int never_ends;      /* nor then */
     int different;       /* each descriptor is a socket of its own */
     unsigned processors;
     _Atomic wsasec_socket next_socket;

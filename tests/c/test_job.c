@@ -433,6 +433,18 @@ static void test_overlapped_calls_that_hang(void)
     CHECK(!wsasec_job_run(job, 100000000));
     wsasec_job_end(job, NULL);
 
+    /* Also what does not end when it is cancelled: it may go on in clear no more than what does. */
+    fresh();
+    the_double.never_lands = the_double.never_ends = 1;
+    job = overlapped();
+    CHECK(!wsasec_job_run(job, 100000000));
+    wsasec_job_time_out(job);
+    CHECK(counted('c') == WSASEC_WINDOW && counted('f') == 0 && counted('X') == WSASEC_WINDOW);
+    CHECK(wsasec_job_end(job, &first) > MANY / 2);
+    CHECK(first.reason == WSASEC_REASON_TIMED_OUT && first.flags == WSASEC_STATUS_BLOCKED);
+    CHECK(wsasec_set_socket_security(sockets[1], NULL, 0, NULL, NULL, &first) == -WSASEC_WSAEINVAL);
+    CHECK(first.reason == WSASEC_REASON_FAILED_BEFORE);
+
     /* By any other method a deadline ends the job as well. */
     fresh();
     job = wsasec_job_secure(sockets, MANY, NULL, 0, codes, WSASEC_METHOD_PLAIN, 0, NULL);
