@@ -191,7 +191,9 @@ int wsasec_backend_flight_land(struct wsasec_flight *flight, uint64_t nanosecond
         *slot = (unsigned)(call - flight->calls);
         call->busy = 0;
         flight->busy--;
-        detach(flight, call);
+        /* One that failed may be closed, and its number another's, whose own port would be taken away. */
+        if (!*error)
+            detach(flight, call);
         return 1;
     } while (now < until);
     return 0;
