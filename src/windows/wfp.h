@@ -56,6 +56,12 @@ void wsasec_wfp_transform_of(IPSEC_TRANSFORM_TYPE type, const IPSEC_AUTH_TRANSFO
 void wsasec_wfp_authentication(const wsasec_authentication *from, IKEEXT_AUTHENTICATION_METHOD1 *to);
 void wsasec_wfp_authentication_of(const IKEEXT_AUTHENTICATION_METHOD1 *from, wsasec_authentication *to);
 
+/* Whether a policy of this kind is of a main mode: all those are IKEEXT_POLICY1. */
+static inline int wsasec_wfp_is_main(uint32_t kind)
+{
+    return kind == WSASEC_POLICY_IKE_MAIN || kind == WSASEC_POLICY_AUTHIP_MAIN || kind == WSASEC_POLICY_IKEV2_MAIN;
+}
+
 /* Fills in the policy; 0 where the context is of no kind that this library knows. */
 int wsasec_wfp_policy_of(const FWPM_PROVIDER_CONTEXT1 *context, wsasec_ipsec_policy *policy);
 

@@ -27,11 +27,6 @@ struct room {
     struct quick_details details[WSASEC_PROPOSALS_MAX];
 };
 
-static int is_main(uint32_t kind)
-{
-    return kind == WSASEC_POLICY_IKE_MAIN || kind == WSASEC_POLICY_AUTHIP_MAIN || kind == WSASEC_POLICY_IKEV2_MAIN;
-}
-
 static int is_quick(uint32_t kind)
 {
     return kind == WSASEC_POLICY_IKE_QUICK || kind == WSASEC_POLICY_AUTHIP_QUICK;
@@ -52,7 +47,8 @@ static int is_sound(const wsasec_ipsec_policy *policy)
 
     for (size_t i = 0; i < sizeof policy->name / sizeof *policy->name; i++)
         ends |= !policy->name[i];
-    return ends && memcmp(&policy->key, &none, sizeof none) && (is_main(policy->kind) || is_quick(policy->kind)) && policy->proposal_count &&
+    return ends && memcmp(&policy->key, &none, sizeof none) &&
+           (wsasec_wfp_is_main(policy->kind) || is_quick(policy->kind)) && policy->proposal_count &&
            policy->proposal_count <= WSASEC_PROPOSALS_MAX &&
            policy->authentication_count <= WSASEC_AUTHENTICATIONS_MAX;
 }
@@ -119,7 +115,7 @@ static int fill(const wsasec_ipsec_policy *policy, struct room *room, FWPM_PROVI
     context->displayData.name = room->name;
     context->flags = policy->persistent ? FLAG_PERSISTENT : 0;
     context->type = (FWPM_PROVIDER_CONTEXT_TYPE)policy->kind;
-    if (is_main(policy->kind)) {
+    if (wsasec_wfp_is_main(policy->kind)) {
         fill_main(policy, room);
         context->authIpMmPolicy = &room->main; /* all policies of main modes are of this type */
         return 1;

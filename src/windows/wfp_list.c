@@ -141,11 +141,30 @@ wsasec_policy_list *wsasec_policy_list_begin(wsasec_policy_session *session, wsa
     return list;
 }
 
+/* The system tells an administrator the pre-shared keys as well. */
+static void wipe_keys(const IKEEXT_POLICY1 *policy)
+{
+    for (UINT32 i = 0; i < policy->numAuthenticationMethods; i++) {
+        const IKEEXT_AUTHENTICATION_METHOD1 *method = &policy->authenticationMethods[i];
+
+        if (method->authenticationMethodType == IKEEXT_PRESHARED_KEY)
+            wsasec_wipe(method->presharedKeyAuthentication.presharedKey.data,
+                        method->presharedKeyAuthentication.presharedKey.size);
+    }
+}
+
 static void free_page(wsasec_policy_list *list)
 {
+    for (UINT32 i = 0; list->page && i < list->count; i++) {
+        const FWPM_PROVIDER_CONTEXT1 *context = list->page[i];
+
+        if (wsasec_wfp_is_main((uint32_t)context->type) && context->authIpMmPolicy)
+            wipe_keys(context->authIpMmPolicy);
+    }
     if (list->page)
         list->session->wfp->free_memory((void **)(void *)&list->page);
     list->page = NULL;
+    list->count = list->next = 0;
 }
 
 static DWORD fetch(wsasec_policy_list *list)
@@ -153,7 +172,6 @@ static DWORD fetch(wsasec_policy_list *list)
     DWORD error;
 
     free_page(list);
-    list->count = list->next = 0;
     error = list->session->wfp->context_enum(list->session->engine, list->handle, WSASEC_WFP_PAGE, &list->page,
                                              &list->count);
     list->last = list->count < WSASEC_WFP_PAGE;
