@@ -65,10 +65,10 @@ static void detach(const struct wsasec_flight *flight, struct call *call)
 static set_information *find_set_information(void)
 {
     const HMODULE ntdll = GetModuleHandleW(L"ntdll.dll");
-    const FARPROC found = ntdll ? GetProcAddress(ntdll, "NtSetInformationFile") : NULL;
-    set_information *function;
+    set_information *function = NULL;
 
-    memcpy(&function, &found, sizeof function);
+    if (ntdll)
+        (void)wsasec_function_find(ntdll, "NtSetInformationFile", &function, sizeof function);
     return function;
 }
 

@@ -27,9 +27,9 @@ static int is_wines(HMODULE loaded)
 }
 
 /* A pointer to a function has no common type to convert by. */
-static int find(const char *name, void *place, size_t size)
+int wsasec_function_find(HMODULE from, const char *name, void *place, size_t size)
 {
-    FARPROC found = GetProcAddress(module, name);
+    FARPROC found = GetProcAddress(from, name);
 
     if (!found || size != sizeof found)
         return 0;
@@ -37,7 +37,7 @@ static int find(const char *name, void *place, size_t size)
     return 1;
 }
 
-#define FIND(member, name) find(name, &functions.member, sizeof functions.member)
+#define FIND(member, name) wsasec_function_find(module, name, &functions.member, sizeof functions.member)
 
 static BOOL CALLBACK start_winsock(PINIT_ONCE unused, PVOID parameter, PVOID *context)
 {

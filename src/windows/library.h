@@ -36,6 +36,9 @@ static inline LPWSAOVERLAPPED_COMPLETION_ROUTINE wsasec_routine(void *pointer)
  */
 int32_t wsasec_library_get(const struct wsasec_library **library, wsasec_status *status);
 
+/* Puts the address of a module's function into a pointer to functions, of so many bytes. Returns whether there is one. */
+int wsasec_function_find(HMODULE from, const char *name, void *place, size_t size);
+
 /* The library's module, for its other functions; NULL after such an error. */
 HMODULE wsasec_library_module(wsasec_status *status);
 

@@ -62,9 +62,6 @@ static inline int wsasec_wfp_is_main(uint32_t kind)
     return kind == WSASEC_POLICY_IKE_MAIN || kind == WSASEC_POLICY_AUTHIP_MAIN || kind == WSASEC_POLICY_IKEV2_MAIN;
 }
 
-/* Fills in the policy; 0 where the context is of no kind that this library knows. */
-int wsasec_wfp_policy_of(const FWPM_PROVIDER_CONTEXT1 *context, wsasec_ipsec_policy *policy);
-
 /* WFP has IPv4 addresses as numbers, IPv6 addresses as bytes. Returns 4 or 6, or 0 for neither. */
 uint8_t wsasec_wfp_address_of(FWP_IP_VERSION version, UINT32 v4, const UINT8 *v6, uint8_t address[16]);
 

@@ -2,8 +2,6 @@
 /* The functions of the Windows Filtering Platform: in the same library, but not on every system that has the six. */
 #include "wfp.h"
 
-#include <string.h>
-
 #include "../core/errors.h"
 #include "library.h"
 
@@ -11,18 +9,7 @@ static struct wsasec_wfp functions;
 static INIT_ONCE once = INIT_ONCE_STATIC_INIT;
 static wsasec_status failed; /* with the code 0: all are there */
 
-/* A pointer to a function has no common type to convert by. */
-static int find(HMODULE module, const char *name, void *place, size_t size)
-{
-    FARPROC found = GetProcAddress(module, name);
-
-    if (!found || size != sizeof found)
-        return 0;
-    memcpy(place, &found, sizeof found);
-    return 1;
-}
-
-#define FIND(member, name) find(module, name, &functions.member, sizeof functions.member)
+#define FIND(member, name) wsasec_function_find(module, name, &functions.member, sizeof functions.member)
 
 static BOOL CALLBACK load(PINIT_ONCE unused, PVOID parameter, PVOID *context)
 {

@@ -95,7 +95,8 @@ static void quick_of(const IPSEC_TRANSPORT_POLICY1 *from, wsasec_ipsec_policy *p
         quick_proposal_of(&from->ipsecProposals[i], &policy->proposals[i]);
 }
 
-int wsasec_wfp_policy_of(const FWPM_PROVIDER_CONTEXT1 *context, wsasec_ipsec_policy *policy)
+/* Fills in the policy; 0 where the context is of no kind that this library knows. */
+static int policy_of(const FWPM_PROVIDER_CONTEXT1 *context, wsasec_ipsec_policy *policy)
 {
     memset(policy, 0, offsetof(wsasec_ipsec_policy, proposals));
     switch (context->type) {
@@ -184,7 +185,7 @@ int32_t wsasec_policy_list_next(wsasec_policy_list *list, wsasec_ipsec_policy *p
         DWORD error;
 
         while (list->next < list->count) {
-            if (wsasec_wfp_policy_of(list->page[list->next++], policy))
+            if (policy_of(list->page[list->next++], policy))
                 return 1;
         }
         if (list->last)
