@@ -5,6 +5,7 @@
 #include <winsock2.h>
 #include <ws2tcpip.h>
 
+#include "../core/sockets.h"
 #include "failure.h"
 #include "inspect.h"
 
@@ -45,6 +46,9 @@ int32_t wsasec_backend_equip(const wsasec_batch_spec *spec, size_t index, wsasec
         return wsasec_fail_winsock(status, WSASEC_STEP_OPTIONS, WSAGetLastError());
     if (!spec->source_count)
         return 0;
+    /* An exclusive port would have a plain socket taken for the secured one that was at its place before. */
+    if (spec->flags & WSASEC_BATCH_PLAIN)
+        wsasec_socket_release(socket, wsasec_socket_identity(socket));
     source = (const unsigned char *)spec->sources + index % spec->source_count * spec->source_size;
     /* Or any program could take the port over with SO_REUSEADDR. A secured socket has it already. */
     if (set(socket, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, 1) ||

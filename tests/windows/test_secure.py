@@ -14,7 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wsasec
-from wsasec import BatchError, IpsecFlags, IpsecSettings, SecurityError, SecurityFlags, Settings, Winsock
+from wsasec import (
+    BatchError,
+    IpsecFlags,
+    IpsecSettings,
+    SecurityError,
+    SecurityFlags,
+    Settings,
+    Winsock,
+    _wsasec,
+)
 
 SET = Function.WSASetSocketSecurity
 # mstcpip.h and winsock2.h, written down apart from the product.
@@ -117,6 +126,16 @@ def test_batch(double: Double, family: int, kind: int) -> None:
             assert exclusive(sock)
             assert not sock.get_inheritable()
             sock.close()
+
+
+def test_a_plain_batch_is_not_taken_for_a_secured_one(double: Double) -> None:
+    """Its ports are exclusive too, and its sockets have the numbers of those before."""
+    with wsasec.SocketBatch(20) as batch:
+        before = set(batch)
+        assert all(map(_wsasec.profile_of, batch))
+    with wsasec.SocketBatch(20, secure=False, bind=[("127.0.0.1", 0)]) as batch:
+        assert before & set(batch)
+        assert not any(map(_wsasec.profile_of, batch))
 
 
 @given(
