@@ -4,22 +4,27 @@
 
 #include <winsock2.h>
 
-#include "../backend.h"
+#include "../core/errors.h"
+#include "../core/secure.h"
 #include "failure.h"
 
 /* What a socket is that Windows finds invalid: the code is Windows', the words may say more. */
-static unsigned why_invalid(wsasec_socket socket)
+static void explain_invalid(wsasec_socket socket, wsasec_status *status)
 {
     struct wsasec_facts facts;
-    wsasec_status status;
+    wsasec_status found;
 
-    if (wsasec_backend_inspect(socket, &facts, &status))
-        return status.reason;
-    if (facts.family == WSASEC_FAMILY_OTHER)
-        return WSASEC_REASON_FAMILY;
-    if (facts.type == WSASEC_TYPE_OTHER)
-        return WSASEC_REASON_TYPE;
-    return facts.bound ? wsasec_backend_bound_reason(socket) : WSASEC_REASON_SYSTEM;
+    if (wsasec_backend_inspect(socket, &facts, &found)) {
+        if (found.reason != WSASEC_REASON_NOT_A_SOCKET) /* what is not found out excuses nothing */
+            return;
+    } else if (!wsasec_check_kind(&facts, &found)) {
+        /* Secured before, or with settings that Windows does not take: nothing tells which. */
+        if (!facts.bound)
+            return;
+        wsasec_fail(&found, WSASEC_STEP_STATE, wsasec_backend_bound_reason(socket), 0);
+    }
+    status->step = found.step;
+    status->reason = found.reason;
 }
 
 int32_t wsasec_explain(wsasec_socket socket, int32_t error, wsasec_status *status)
@@ -37,9 +42,7 @@ int32_t wsasec_explain(wsasec_socket socket, int32_t error, wsasec_status *statu
         status->step = WSASEC_STEP_STATE;
         break;
     case WSAEINVAL:
-        status->reason = (uint16_t)why_invalid(socket);
-        if (status->reason != WSASEC_REASON_SYSTEM)
-            status->step = WSASEC_STEP_STATE;
+        explain_invalid(socket, status);
         break;
     default:
         break;

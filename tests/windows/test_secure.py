@@ -249,6 +249,19 @@ def test_a_second_call_is_for_windows_to_judge(double: Double, sock: socket.sock
     assert double.count == 2
 
 
+def test_why_windows_finds_a_socket_invalid(double: Double, sock: socket.socket) -> None:
+    """It tells only that it is; what the socket is, is found out then, and named as by any other check."""
+    double.fail(SET, Winsock.WSAEINVAL)
+    sock.bind(("127.0.0.1", 0))
+    with pytest.raises(SecurityError, match="is bound") as caught:
+        wsasec.secure(sock)
+    assert (caught.value.winsock, caught.value.step) == (Winsock.WSAEINVAL, "state")
+    assert "clear" not in str(caught.value)
+    with socket.socket() as fresh, pytest.raises(SecurityError, match="close it at once") as caught:
+        wsasec.secure(fresh)
+    assert (caught.value.winsock, caught.value.step) == (Winsock.WSAEINVAL, "WSASetSocketSecurity")
+
+
 def test_many_report_by_index(double: Double) -> None:
     with wsasec.SocketBatch(100, secure=False) as batch:
         double.fail(SET, Winsock.WSAENOBUFS, skip=40, times=3)
