@@ -249,6 +249,24 @@ def test_a_second_call_is_for_windows_to_judge(double: Double, sock: socket.sock
     assert double.count == 2
 
 
+def test_what_windows_refuses_is_not_secured(double: Double) -> None:
+    """Though the refused call made its port exclusive, and a secured socket had its number before."""
+    with socket.socket() as before:
+        wsasec.secure(before)
+        number = before.fileno()
+    double.fail(SET, Winsock.WSAEINVAL)
+    socks = [socket.socket() for _ in range(20)]
+    try:
+        [sock] = (sock for sock in socks if sock.fileno() == number)
+        with pytest.raises(SecurityError, match="close it at once"):
+            wsasec.secure(sock)
+        assert exclusive(sock)
+        assert _wsasec.profile_of(sock) is None
+    finally:
+        for sock in socks:
+            sock.close()
+
+
 def test_why_windows_finds_a_socket_invalid(double: Double, sock: socket.socket) -> None:
     """It tells only that it is; what the socket is, is found out then, and named as by any other check."""
     double.fail(SET, Winsock.WSAEINVAL)
