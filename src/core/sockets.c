@@ -48,6 +48,11 @@ uint64_t wsasec_socket_identity(wsasec_socket socket)
     return entry ? atomic_load(&entry->identity) : 0;
 }
 
+uint64_t wsasec_socket_next_identity(wsasec_socket socket)
+{
+    return wsasec_socket_identity(socket) + 1;
+}
+
 void wsasec_socket_settle(wsasec_socket socket, uint64_t identity, uint16_t profile, enum wsasec_outcome outcome)
 {
     struct wsasec_entry *entry = entry_of(socket, 0);

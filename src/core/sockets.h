@@ -28,6 +28,9 @@ enum wsasec_outcome {
 /* Whose the place of the descriptor is now, or was last; 0: nobody's. */
 uint64_t wsasec_socket_identity(wsasec_socket socket);
 
+/* The next one there, where identities are counted by place: that of a socket which is new to it. */
+uint64_t wsasec_socket_next_identity(wsasec_socket socket);
+
 enum wsasec_claim wsasec_socket_claim(wsasec_socket socket, uint64_t identity);
 void wsasec_socket_settle(wsasec_socket socket, uint64_t identity, uint16_t profile, enum wsasec_outcome outcome);
 void wsasec_socket_release(wsasec_socket socket, uint64_t identity);

@@ -22,7 +22,7 @@ int32_t wsasec_unasked_facts(wsasec_socket socket, struct wsasec_facts *facts, w
     if (!is_number(socket))
         return not_a_socket(status);
     *facts = unasked;
-    facts->identity = wsasec_socket_identity(socket) + 1;
+    facts->identity = wsasec_socket_next_identity(socket);
     return 0;
 }
 

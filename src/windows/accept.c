@@ -5,8 +5,8 @@
 #include <winsock2.h>
 #include <ws2tcpip.h>
 
+#include "../core/sockets.h"
 #include "failure.h"
-#include "inspect.h"
 
 static int32_t fail_accept(wsasec_status *status, int error)
 {
@@ -46,7 +46,7 @@ int32_t wsasec_backend_accept(wsasec_socket listener, int nonblocking, wsasec_so
     if (address)
         *address_len = (uint32_t)length;
     if (identity)
-        *identity = wsasec_identity_new((wsasec_socket)fresh);
+        *identity = wsasec_socket_next_identity((wsasec_socket)fresh);
     *accepted = (wsasec_socket)fresh;
     return 0;
 }

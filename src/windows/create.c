@@ -7,7 +7,6 @@
 
 #include "../core/sockets.h"
 #include "failure.h"
-#include "inspect.h"
 
 int32_t wsasec_backend_make(const wsasec_batch_spec *spec, wsasec_socket *made, struct wsasec_facts *facts,
                             wsasec_status *status)
@@ -24,7 +23,7 @@ int32_t wsasec_backend_make(const wsasec_batch_spec *spec, wsasec_socket *made, 
         closesocket(fresh);
         return wsasec_fail_winsock(status, WSASEC_STEP_CREATE, error);
     }
-    *facts = (struct wsasec_facts){.identity = wsasec_identity_new((wsasec_socket)fresh)};
+    *facts = (struct wsasec_facts){.identity = wsasec_socket_next_identity((wsasec_socket)fresh)};
     wsasec_backend_kind(spec, facts);
     *made = (wsasec_socket)fresh;
     return 0;

@@ -25,12 +25,6 @@ static uint8_t family_of(int address_family)
                                         : WSASEC_FAMILY_OTHER;
 }
 
-/* Of the place that its number names: another than of the socket before. */
-uint64_t wsasec_identity_new(wsasec_socket socket)
-{
-    return wsasec_socket_identity(socket) + 1;
-}
-
 _Static_assert(sizeof(struct sockaddr_in) == 16 && sizeof(struct sockaddr_in6) == 28, "as the core has them");
 
 void wsasec_backend_kind(const wsasec_batch_spec *spec, struct wsasec_facts *facts)
@@ -59,7 +53,7 @@ static uint64_t identity_of(wsasec_socket socket)
 
     if (last && get(socket, SO_EXCLUSIVEADDRUSE, (void *)&exclusive, sizeof exclusive) == 0 && exclusive)
         return last;
-    return wsasec_identity_new(socket);
+    return wsasec_socket_next_identity(socket);
 }
 
 int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts, wsasec_status *status)
