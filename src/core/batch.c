@@ -2,7 +2,6 @@
 /* Many sockets in one call: the settings are read once, and nothing is allocated for a socket. */
 #include <string.h>
 
-#include "secure.h"
 #include "settings.h"
 #include "unasked.h"
 
@@ -20,8 +19,7 @@ size_t wsasec_secure_many(const int32_t *sockets, size_t count, const void *sett
     wsasec_settings_read(settings, settings_len, &request);
     wsasec_backend_plan(&request, &plan);
     for (size_t i = 0; i < count; i++) {
-        int32_t code = request.unasked ? wsasec_secure_unasked(&request, &plan, sockets[i], &status)
-                                       : wsasec_secure_one(&request, &plan, &readiness, sockets[i], &status);
+        int32_t code = wsasec_secure_one(&request, &plan, &readiness, sockets[i], &status);
 
         if (codes)
             codes[i] = code;

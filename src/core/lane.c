@@ -3,6 +3,7 @@
 #include "lane.h"
 
 #include "job.h"
+#include "unasked.h"
 
 /* Only ever towards the front: the failure of the lowest index is where the job stops. */
 static void stop_behind(struct wsasec_job *job, size_t index)
@@ -39,10 +40,6 @@ void wsasec_lane_run(struct wsasec_lane *lane, size_t from, size_t to)
 
     if (job->spec) {
         create(lane, from, to);
-        return;
-    }
-    if (job->request.unasked) {
-        wsasec_lane_run_unasked(lane, from, to);
         return;
     }
     for (size_t i = from; i < to; i++) {

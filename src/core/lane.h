@@ -28,9 +28,6 @@ void wsasec_lane_failed(struct wsasec_lane *lane, size_t index, const wsasec_sta
 /* Sockets from one index to before another, one system call after the other. */
 void wsasec_lane_run(struct wsasec_lane *lane, size_t from, size_t to);
 
-/* The same for sockets that the system's own call checks. */
-void wsasec_lane_run_unasked(struct wsasec_lane *lane, size_t from, size_t to);
-
 /* The same with the job's ring; at most WSASEC_GROUP sockets. Returns the index behind the last one tried. */
 size_t wsasec_lane_run_group(struct wsasec_lane *lane, size_t from, size_t to);
 

@@ -166,8 +166,8 @@ int32_t wsasec_conclude(const struct wsasec_request *request, const struct wsase
     return code;
 }
 
-int32_t wsasec_secure_one(const struct wsasec_request *request, struct wsasec_plan *plan,
-                          struct wsasec_readiness *readiness, wsasec_socket socket, wsasec_status *status)
+int32_t wsasec_secure_asked(const struct wsasec_request *request, struct wsasec_plan *plan,
+                            struct wsasec_readiness *readiness, wsasec_socket socket, wsasec_status *status)
 {
     struct wsasec_facts facts;
     int32_t code;
@@ -196,8 +196,6 @@ int32_t wsasec_set_socket_security(wsasec_socket socket, const void *settings, u
     request.overlapped = overlapped;
     request.completion_routine = completion_routine;
     wsasec_backend_plan(&request, &plan);
-    if (request.unasked && !overlapped) /* with it the socket is claimed until the call is completed */
-        return wsasec_secure_unasked(&request, &plan, socket, status);
     return wsasec_secure_one(&request, &plan, &readiness, socket, status);
 }
 

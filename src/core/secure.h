@@ -46,8 +46,8 @@ enum wsasec_outcome wsasec_failed(const struct wsasec_request *request, wsasec_s
 /* How a claim is settled after the request was carried out with this code. */
 enum wsasec_outcome wsasec_outcome_of(const struct wsasec_request *request, int32_t code);
 
-/* WSASetSocketSecurity for one socket, with settings that were read before; status may not be NULL. */
-int32_t wsasec_secure_one(const struct wsasec_request *request, struct wsasec_plan *plan,
-                          struct wsasec_readiness *readiness, wsasec_socket socket, wsasec_status *status);
+/* See wsasec_secure_one() (unasked.h): for a socket that is asked, or must be claimed until its call is completed. */
+int32_t wsasec_secure_asked(const struct wsasec_request *request, struct wsasec_plan *plan,
+                            struct wsasec_readiness *readiness, wsasec_socket socket, wsasec_status *status);
 
 #endif

@@ -3,7 +3,6 @@
 #include "unasked.h"
 
 #include "errors.h"
-#include "job.h"
 
 static const struct wsasec_facts unasked = {.family = WSASEC_FAMILY_UNASKED, .type = WSASEC_TYPE_UNASKED};
 
@@ -41,16 +40,4 @@ int32_t wsasec_secure_unasked(const struct wsasec_request *request, struct wsase
     wsasec_entry_settle(entry, request->profile_number,
                         code ? wsasec_failed(request, socket, status) : wsasec_outcome_of(request, 0));
     return code;
-}
-
-void wsasec_lane_run_unasked(struct wsasec_lane *lane, size_t from, size_t to)
-{
-    const struct wsasec_job *job = lane->job;
-    wsasec_status status;
-
-    for (size_t i = from; i < to; i++) {
-        int32_t code = wsasec_secure_unasked(&job->request, &lane->plan, job->sockets[i], &status);
-
-        wsasec_lane_note(lane, i, code, &status);
-    }
 }

@@ -8,8 +8,18 @@
 /* What is known of such a socket: that it is new to its place. */
 int32_t wsasec_unasked_facts(wsasec_socket socket, struct wsasec_facts *facts, wsasec_status *status);
 
-/* As wsasec_secure_one(), without an OVERLAPPED. */
+/* As wsasec_secure_asked(), without an OVERLAPPED. */
 int32_t wsasec_secure_unasked(const struct wsasec_request *request, struct wsasec_plan *plan, wsasec_socket socket,
                               wsasec_status *status);
+
+/* WSASetSocketSecurity for one socket, with settings that were read before; status may not be NULL. */
+static inline int32_t wsasec_secure_one(const struct wsasec_request *request, struct wsasec_plan *plan,
+                                        struct wsasec_readiness *readiness, wsasec_socket socket,
+                                        wsasec_status *status)
+{
+    if (request->unasked && !request->overlapped)
+        return wsasec_secure_unasked(request, plan, socket, status);
+    return wsasec_secure_asked(request, plan, readiness, socket, status);
+}
 
 #endif
