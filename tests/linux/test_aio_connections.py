@@ -68,8 +68,7 @@ def made_by(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
         wsasec.secure(sock, settings)
         made.append(sock)
 
-    monkeypatch.setattr(aio.connections, "secure", secure)
-    monkeypatch.setattr(aio.server, "secure", secure)
+    monkeypatch.setattr(_wsasec, "secure", secure)
     return made
 
 
@@ -130,7 +129,7 @@ def test_an_address_that_waits_does_not_keep_the_next(
 ) -> None:
     """The first has no association, the second (not secured, for the test) answers: it wins."""
     monkeypatch.setattr(
-        aio.connections, "secure", lambda sock, _: sock.family == socket.AF_INET6 and wsasec.secure(sock)
+        _wsasec, "secure", lambda sock, _: sock.family == socket.AF_INET6 and wsasec.secure(sock)
     )
     names["both"] = ["::1", "127.0.0.1"]
 
@@ -150,7 +149,7 @@ def test_an_address_that_waits_does_not_keep_the_next(
 def test_a_refusal_lets_the_next_begin_at_once(
     names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aio.connections, "secure", lambda sock, settings: None)
+    monkeypatch.setattr(_wsasec, "secure", lambda sock, settings: None)
     names["both"] = ["::1", "127.0.0.1"]
 
     async def main() -> None:
@@ -223,7 +222,7 @@ def test_a_socket_that_cannot_be_secured_sends_nothing(run: Run, monkeypatch: py
     def fail(sock: socket.socket, settings: Any) -> None:
         raise SecurityError("no", winsock=Winsock.WSAEACCES)
 
-    monkeypatch.setattr(aio.connections, "secure", fail)
+    monkeypatch.setattr(_wsasec, "secure", fail)
     monkeypatch.setattr(aio.connections, "connect_resolved", None)
 
     async def main() -> None:
@@ -254,7 +253,7 @@ def test_cancelled(run: Run, names: dict[str, list[str]], monkeypatch: pytest.Mo
 
 
 def test_a_protocol_that_cannot_be_made(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aio.connections, "secure", lambda sock, settings: None)
+    monkeypatch.setattr(_wsasec, "secure", lambda sock, settings: None)
 
     async def main() -> None:
         server, port = await plain_server("127.0.0.1")
@@ -275,7 +274,7 @@ def test_a_loop_that_closes_the_descriptor_behind_its_socket(
     monkeypatch: pytest.MonkeyPatch, closed: bool
 ) -> None:
     """As uvloop did: by the time of the clean-up the number is another's, who keeps it."""
-    monkeypatch.setattr(aio.connections, "secure", lambda sock, settings: None)
+    monkeypatch.setattr(_wsasec, "secure", lambda sock, settings: None)
     taken: list[socket.socket] = []
 
     async def main() -> None:

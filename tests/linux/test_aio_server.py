@@ -93,7 +93,7 @@ def test_secured_before_it_is_bound(run: Run, monkeypatch: pytest.MonkeyPatch) -
         seen.append(sock.getsockname()[1])
         wsasec.secure(sock, settings)
 
-    monkeypatch.setattr(aio.server, "secure", secure)
+    monkeypatch.setattr(_wsasec, "secure", secure)
 
     async def main() -> None:
         async with await aio.start_server(echo, ["127.0.0.1", "::1", "127.0.0.1"], family=0):
@@ -306,7 +306,7 @@ def test_a_listener_that_cannot_be_secured(run: Run, monkeypatch: pytest.MonkeyP
     def fail(sock: socket.socket, settings: Any) -> None:
         raise SecurityError("no", winsock=Winsock.WSAEACCES)
 
-    monkeypatch.setattr(aio.server, "secure", fail)
+    monkeypatch.setattr(_wsasec, "secure", fail)
     with pytest.raises(SecurityError, match="no"):
         run(aio.start_server(echo, "127.0.0.1"))
 

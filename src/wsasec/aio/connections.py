@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
-from .._wsasec import secure
 from ..settings import SettingsBase
 from ..sockets import check_timeout
 from .connecting import connect_resolved, in_time
-from .securing import secure as secure_without_blocking
+from .securing import secure
 
 __all__ = ["create_connection", "open_connection"]
 
@@ -60,10 +58,7 @@ async def _attempt(
     sock = socket.socket(family, kind, proto)
     try:
         sock.setblocking(False)
-        if sys.platform == "win32":
-            await secure_without_blocking(sock, settings, max(0.0, deadline - time.monotonic()))
-        else:
-            secure(sock, settings)
+        await secure(sock, settings, max(0.0, deadline - time.monotonic()))
         if local is not None:
             _bind(sock, family, local)
         await connect_resolved(sock, address, deadline)

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
-from .._wsasec import Acceptor, secure
+from .._wsasec import Acceptor
 from ..settings import SettingsBase
-from .securing import secure as secure_without_blocking
+from .securing import secure
 
 __all__ = ["Server", "create_server", "start_server"]
 
@@ -142,10 +142,7 @@ async def _listener(
     sock = socket.socket(family, kind, proto)
     try:
         sock.setblocking(False)
-        if sys.platform == "win32":
-            await secure_without_blocking(sock, settings, math.inf)
-        else:
-            secure(sock, settings)
+        await secure(sock, settings, math.inf)
         if family == socket.AF_INET6:
             # SKIP_FILTER_INSTANTIATION changes no socket; IPv4 has one of its own on the same port.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
