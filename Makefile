@@ -8,13 +8,14 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --no-input
-PACKAGES := gcc libc6-dev python3-dev python3-venv liburing-dev iproute2 util-linux kmod user-mode-linux openssl iperf3
+PACKAGES := gcc libc6-dev python3-dev python3-venv liburing-dev iproute2 util-linux kmod user-mode-linux openssl iperf3 strongswan-charon \
+	strongswan-swanctl libstrongswan-standard-plugins
 TEST_PACKAGES := g++ clang libclang-rt-dev strace pkgconf chromium fonts-dejavu-core
 WINDOWS := build/windows
 WINDOWS_WHEELS := dist/windows
 SOURCES := $(shell find src include bench -type f ! -name '*.pyc') setup.py pyproject.toml
 # What cannot be imported on Windows.
-LINUX_ONLY := ^src/wsasec/(lab|fleet)/
+LINUX_ONLY := ^src/wsasec/(lab|fleet|keys|daemon)/
 # No wheel is made of what is there.
 UNBUILD := if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -path $(WINDOWS) -exec rm -rf {} +; fi
 
@@ -91,9 +92,9 @@ $(BIN)/python: | packages
 # What is in build is removed first: setuptools would pack files from there that are no longer in the sources. All
 # but what Windows needs, which takes minutes to make.
 $(VENV)/.installed: $(SOURCES) | packages $(BIN)/python
-	@echo 'Building wsasec and installing it into $(VENV), with: rich. Used for the build only: setuptools, Cython'
+	@echo 'Building wsasec and installing it into $(VENV), with: rich, vici, cryptography. Used for the build only: setuptools, Cython'
 	$(UNBUILD)
-	$(PIP) install --quiet .
+	$(PIP) install --quiet '.[keys]'
 	touch $@
 
 $(VENV)/.test: $(SOURCES) | packages $(BIN)/python

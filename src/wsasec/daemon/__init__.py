@@ -1,0 +1,1 @@
+"""The key daemon: what `wsasec up` starts."""

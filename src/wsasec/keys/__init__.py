@@ -1,0 +1,1 @@
+"""Keys by negotiation: strongSwan's charon, driven over VICI."""
