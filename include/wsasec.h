@@ -260,6 +260,7 @@ typedef struct wsasec_profile {
     uint32_t mark;       /* of the guard, within mask */
     uint32_t mask;
     uint32_t encrypting; /* 0: SAs of this profile may be integrity-only */
+    uint32_t protocol;   /* of its SAs: 50 (ESP; so is 0), or 51 (AH), which does not encrypt */
 } wsasec_profile;
 
 #define WSASEC_PROFILES_MAX 256
@@ -267,7 +268,8 @@ typedef struct wsasec_profile {
 /*
  * Replaces the profiles for sockets secured from now on; until the first call there is one, the built-in
  * default. Returns 0, or -WSAEINVAL: no profile or too many, a default out of range, an unterminated name, a
- * zero GUID, reqid, mark or mask, a mark outside its mask, two profiles that could not be told apart; or
+ * zero GUID, reqid, mark or mask, a mark outside its mask, another protocol, or AH that is to encrypt, two profiles
+ * that could not be told apart; or
  * -WSAENOBUFS: no memory, or more than 65,000 different profiles in the life of the process.
  */
 int32_t wsasec_profiles_set(const wsasec_profile *profiles, size_t count, size_t default_index);

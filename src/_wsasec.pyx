@@ -43,6 +43,7 @@ cdef extern from "wsasec.h" nogil:
         uint32_t mark
         uint32_t mask
         uint32_t encrypting
+        uint32_t protocol
 
     ctypedef struct wsasec_option:
         int32_t level
@@ -325,7 +326,7 @@ def socket_options(settings=None, *, int family):
 
 
 def set_profiles(profiles, default):
-    """Hand the profiles to the core: tuples (name, GUID as 16 bytes, reqid, mark, mask, encrypting).
+    """Hand the profiles to the core: tuples (name, GUID as 16 bytes, reqid, mark, mask, encrypting, protocol).
 
     Raises:
         ValueError: the core finds them invalid, or not to be told apart.
@@ -339,7 +340,7 @@ def set_profiles(profiles, default):
     if len(profiles) > WSASEC_PROFILES_MAX:
         raise ValueError(f"{len(profiles)} profiles; at most {WSASEC_PROFILES_MAX}")
     memset(table, 0, sizeof(table))
-    for name, guid, reqid, mark, mask, encrypting in profiles:
+    for name, guid, reqid, mark, mask, encrypting, protocol in profiles:
         encoded = name.encode()
         if len(encoded) > 63 or len(guid) != 16:
             raise ValueError(f"profile {name!r}: a name of up to 63 bytes and a GUID of 16 bytes are wanted")
@@ -349,6 +350,7 @@ def set_profiles(profiles, default):
         table[count].mark = mark
         table[count].mask = mask
         table[count].encrypting = bool(encrypting)
+        table[count].protocol = protocol
         if name == default:
             default_index = count
         count += 1
@@ -359,7 +361,7 @@ def set_profiles(profiles, default):
 
 cdef object profile_tuple(const wsasec_profile *profile):
     return ((<const char *>profile.name).decode(), (<const char *>&profile.guid)[:16], profile.reqid, profile.mark, profile.mask,
-            bool(profile.encrypting))
+            bool(profile.encrypting), profile.protocol)
 
 
 def builtin_profile():

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NUMBERS = 65000 };
+enum { NUMBERS = 65000, PROTOCOL_ESP = 50, PROTOCOL_AH = 51 };
 
 struct set {
     struct set *older; /* kept: a reader may still be in it, and it is small */
@@ -25,6 +25,7 @@ static const wsasec_profile builtin = {
     .mark = 0x57000000,
     .mask = 0xff000000,
     .encrypting = 1,
+    .protocol = PROTOCOL_ESP,
 };
 
 static const struct set builtin_set = {.count = 1};
@@ -48,7 +49,8 @@ static int valid(const wsasec_profile *p)
     static const wsasec_guid zero;
 
     return memchr(p->name, 0, sizeof p->name) && memcmp(&p->guid, &zero, sizeof zero) != 0 && p->reqid &&
-           p->mark && !(p->mark & ~p->mask);
+           p->mark && !(p->mark & ~p->mask) &&
+           (!p->protocol || p->protocol == PROTOCOL_ESP || (p->protocol == PROTOCOL_AH && !p->encrypting));
 }
 
 static int distinct(const wsasec_profile *a, const wsasec_profile *b)
@@ -60,7 +62,8 @@ static int distinct(const wsasec_profile *a, const wsasec_profile *b)
 static int same(const wsasec_profile *a, const wsasec_profile *b)
 {
     return strcmp(a->name, b->name) == 0 && memcmp(&a->guid, &b->guid, sizeof a->guid) == 0 &&
-           a->reqid == b->reqid && a->mark == b->mark && a->mask == b->mask && !a->encrypting == !b->encrypting;
+           a->reqid == b->reqid && a->mark == b->mark && a->mask == b->mask && !a->encrypting == !b->encrypting &&
+           (a->protocol == PROTOCOL_AH) == (b->protocol == PROTOCOL_AH);
 }
 
 /* The number of a profile, which it gets if it has none yet; NUMBERS if there is no room. */
@@ -79,6 +82,8 @@ static unsigned number_of(const wsasec_profile *profile)
         return NUMBERS;
     *copy = *profile;
     copy->encrypting = profile->encrypting != 0;
+    if (!copy->protocol)
+        copy->protocol = PROTOCOL_ESP;
     known[n] = copy;
     atomic_store_explicit(&used, n + 1, memory_order_release);
     return n;

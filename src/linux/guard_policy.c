@@ -30,7 +30,7 @@ static int equal_enough(const struct wsasec_policy *want, const struct xfrm_user
     return memcmp(&want->info.sel, &info->sel, sizeof info->sel) == 0 && info->dir == want->info.dir &&
            !info->priority && info->action == XFRM_POLICY_ALLOW && info->lft.hard_byte_limit == XFRM_INF &&
            info->lft.hard_packet_limit == XFRM_INF && !info->lft.hard_add_expires_seconds &&
-           !info->lft.hard_use_expires_seconds && tmpl->id.proto == IPPROTO_ESP && !tmpl->id.spi &&
+           !info->lft.hard_use_expires_seconds && tmpl->id.proto == want->tmpl.id.proto && !tmpl->id.spi &&
            tmpl->family == want->tmpl.family && tmpl->reqid == want->tmpl.reqid &&
            tmpl->mode == XFRM_MODE_TRANSPORT && !tmpl->optional;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy.h"
 
-#include <netinet/in.h>
 #include <string.h>
 
 void wsasec_policy_make(struct wsasec_policy *policy, const wsasec_profile *profile, int address_family,
@@ -17,7 +16,7 @@ void wsasec_policy_make(struct wsasec_policy *policy, const wsasec_profile *prof
     policy->info.dir = direction;
     policy->info.action = XFRM_POLICY_ALLOW;
     policy->info.share = XFRM_SHARE_ANY;
-    policy->tmpl.id.proto = IPPROTO_ESP;
+    policy->tmpl.id.proto = (uint8_t)profile->protocol;
     policy->tmpl.family = (uint16_t)address_family;
     policy->tmpl.reqid = profile->reqid;
     policy->tmpl.mode = XFRM_MODE_TRANSPORT;

@@ -72,6 +72,7 @@ cdef extern from "wsasec_capi.h" nogil:
         uint32_t mark
         uint32_t mask
         uint32_t encrypting
+        uint32_t protocol
 
     ctypedef struct wsasec_option:
         int32_t level

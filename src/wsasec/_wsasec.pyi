@@ -9,7 +9,7 @@ from typing_extensions import disjoint_base
 from .errors import SecurityError
 from .settings import SettingsBase
 
-_Profile: TypeAlias = tuple[str, bytes, int, int, int, bool]
+_Profile: TypeAlias = tuple[str, bytes, int, int, int, bool, int]
 
 CAPABILITIES: Final[dict[str, int]]
 METHODS: Final[dict[str, int]]

@@ -10,6 +10,8 @@ from typing import Final
 __all__ = ["Profile"]
 
 _U32: Final = 0xFFFFFFFF
+ESP: Final = 50
+AH: Final = 51
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -25,6 +27,7 @@ class Profile:
         mark: firewall mark of the guard, within ``mask``, not zero.
         mask: the bits of the mark that belong to wsasec.
         encrypting: False if SAs of this profile may be integrity-only.
+        protocol: of its SAs, a number of IP: 50 for ESP, 51 for AH, which does not encrypt.
 
     """
 
@@ -34,6 +37,7 @@ class Profile:
     mark: int
     mask: int
     encrypting: bool = True
+    protocol: int = ESP
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -46,3 +50,7 @@ class Profile:
                 raise ValueError(f"{key}: {value!r} is not a number from 1 to {_U32:#x}")
         if self.mark & ~self.mask:
             raise ValueError(f"mark: {self.mark:#x} has bits outside mask {self.mask:#x}")
+        if self.protocol not in (ESP, AH):
+            raise ValueError(f"protocol: {self.protocol!r} is neither {ESP} (ESP) nor {AH} (AH)")
+        if self.protocol == AH and self.encrypting:
+            raise ValueError("protocol: AH does not encrypt")

@@ -46,8 +46,8 @@ class ConfigError(ValueError):
 
 
 def _builtin() -> Profile:
-    name, guid, reqid, mark, mask, encrypting = _wsasec.builtin_profile()
-    return Profile(name, uuid.UUID(bytes_le=guid), reqid, mark, mask, encrypting)
+    name, guid, reqid, mark, mask, encrypting, protocol = _wsasec.builtin_profile()
+    return Profile(name, uuid.UUID(bytes_le=guid), reqid, mark, mask, encrypting, protocol)
 
 
 DEFAULT: Final = _builtin()
@@ -252,7 +252,10 @@ def use(profiles: Profiles) -> None:
 def _install(profiles: Profiles) -> None:
     global _active
     _wsasec.set_profiles(
-        [(p.name, p.guid.bytes_le, p.reqid, p.mark, p.mask, p.encrypting) for p in profiles.values()],
+        [
+            (p.name, p.guid.bytes_le, p.reqid, p.mark, p.mask, p.encrypting, p.protocol)
+            for p in profiles.values()
+        ],
         profiles.default.name,
     )
     _active = profiles

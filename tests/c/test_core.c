@@ -396,6 +396,16 @@ static void test_profiles(void)
         CHECK(set(&guarantee, sizeof guarantee, &status) == -WSASEC_WSAEINVAL);
         CHECK(status.reason == WSASEC_REASON_NOT_ENCRYPTING && status.profile == 1);
     }
+    many[1].protocol = 51;
+    CHECK(wsasec_profiles_set(many, 2, 1) == 0);
+    CHECK(wsasec_profile_at(2) && wsasec_profile_at(2)->protocol == 51);
+    many[1].encrypting = 1; /* which AH does not */
+    CHECK(wsasec_profiles_set(many, 2, 1) == -WSASEC_WSAEINVAL);
+    many[1].encrypting = 0;
+    many[1].protocol = 6;
+    CHECK(wsasec_profiles_set(many, 2, 1) == -WSASEC_WSAEINVAL);
+    many[1].protocol = 0;
+    CHECK(wsasec_profiles_set(many, 2, 1) == 0 && wsasec_profile_at(1)->protocol == 50);
     CHECK(wsasec_profiles_set(many, 0, 0) == -WSASEC_WSAEINVAL);
     CHECK(wsasec_profiles_set(NULL, 1, 0) == -WSASEC_WSAEINVAL);
     CHECK(wsasec_profiles_set(many, 2, 2) == -WSASEC_WSAEINVAL);

@@ -176,6 +176,8 @@ def test_any_text_gives_profiles_or_a_config_error(
         {"reqid": 0},
         {"mark": 2**32},
         {"mask": 0},
+        {"protocol": 6},
+        {"protocol": 51},
     ],
     ids=str,
 )
@@ -188,20 +190,22 @@ def test_profile_checks(change: dict[str, object]) -> None:
 
 def test_the_core_checks_again() -> None:
     """set_profiles is the last gate: whoever calls it."""
-    good = ("x", uuid.uuid4().bytes_le, 1, 0x1, 0xF, True)
+    good = ("x", uuid.uuid4().bytes_le, 1, 0x1, 0xF, True, 50)
     for bad in (
         [],
-        [("x", bytes(16), 1, 1, 1, True)],
-        [("x", uuid.uuid4().bytes_le, 0, 1, 1, True)],
-        [("x", uuid.uuid4().bytes_le, 1, 0, 1, True)],
-        [("x", uuid.uuid4().bytes_le, 1, 2, 1, True)],
-        [good, ("y", uuid.uuid4().bytes_le, 1, 2, 15, True)],
-        [good, ("x", uuid.uuid4().bytes_le, 2, 2, 15, True)],
-        [good, ("y", good[1], 2, 2, 15, True)],
-        [good, ("y", uuid.uuid4().bytes_le, 2, 0x10, 0xF0, True)],
-        [("n" * 64, uuid.uuid4().bytes_le, 1, 1, 1, True)],
-        [("x", b"short", 1, 1, 1, True)],
-        [(f"p{i}", uuid.uuid4().bytes_le, i + 1, i + 1, 0xFFFF, True) for i in range(257)],
+        [("x", bytes(16), 1, 1, 1, True, 50)],
+        [("x", uuid.uuid4().bytes_le, 0, 1, 1, True, 50)],
+        [("x", uuid.uuid4().bytes_le, 1, 0, 1, True, 50)],
+        [("x", uuid.uuid4().bytes_le, 1, 2, 1, True, 50)],
+        [good, ("y", uuid.uuid4().bytes_le, 1, 2, 15, True, 50)],
+        [good, ("x", uuid.uuid4().bytes_le, 2, 2, 15, True, 50)],
+        [good, ("y", good[1], 2, 2, 15, True, 50)],
+        [good, ("y", uuid.uuid4().bytes_le, 2, 0x10, 0xF0, True, 50)],
+        [("n" * 64, uuid.uuid4().bytes_le, 1, 1, 1, True, 50)],
+        [("x", b"short", 1, 1, 1, True, 50)],
+        [(*good[:5], True, 51)],
+        [(*good[:5], True, 6)],
+        [(f"p{i}", uuid.uuid4().bytes_le, i + 1, i + 1, 0xFFFF, True, 50) for i in range(257)],
     ):
         with pytest.raises(ValueError):
             _wsasec.set_profiles(bad, "x")
