@@ -21,7 +21,7 @@ KINDS = pytest.mark.parametrize("options", [[], ["--udp"]], ids=["tcp", "udp"])
 
 
 def program(name: str, wire, *arguments: str) -> list[str]:
-    return [sys.executable, str(EXAMPLES / name), "--host", wire.host(wire.b), *arguments]
+    return [sys.executable, str(EXAMPLES / name), *arguments, "--host", wire.host(wire.b)]
 
 
 @contextmanager
@@ -86,3 +86,26 @@ def test_no_association_nothing_sent(make_wire, options):
         done = client(wire, port, *options, "--timeout", "1", "secret")
         assert (done.returncode, done.stdout) == (1, "")
         assert "no security association with" in done.stderr
+
+
+def test_asyncio_and_load(make_wire):
+    """The asyncio server, its client, and the load generator, which drives it."""
+    with make_wire() as wire:
+        process = wire.b.popen(
+            [sys.executable, str(EXAMPLES / "asyncio_echo.py"), "serve", "--host", wire.host(wire.b)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        with process:
+            try:
+                assert process.stdout.readline() == "listening on port 27017\n"
+                asked = wire.a.run(program("asyncio_echo.py", wire, "ask", *LINES), check=False)
+                assert (asked.returncode, asked.stdout.splitlines()) == (0, LINES), asked.stderr
+                load = ["load_generator.py", wire, "--connections", "50", "--seconds", "0.3"]
+                driven = wire.a.run(program(*load), check=False, timeout=SECONDS)
+                assert driven.returncode == 0, driven.stderr
+                assert "50 connections" in driven.stdout
+                assert "requests a second" in driven.stdout
+            finally:
+                process.kill()
