@@ -1,0 +1,51 @@
+"""Why a negotiation failed: enum wsasec_reason of include/wsasec.h, as far as key negotiation has it."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["DETAIL_BYTES", "CharonError", "Reason", "one_line"]
+
+DETAIL_BYTES = 200
+
+
+class Reason(IntEnum):
+    """The numbers are the C library's; a test compares them."""
+
+    NONE = 0
+    NO_CHARON = 83
+    PEER_SILENT = 84
+    NO_PROPOSAL = 85
+    AUTHENTICATION = 86
+    OTHER_IDENTITY = 87
+    NOT_TRANSPORT = 88
+    NEGOTIATION = 89
+    UNREACHABLE = 90
+
+
+def one_line(text: str) -> str:
+    """Return text as one line of printable characters, at most DETAIL_BYTES bytes of UTF-8.
+
+    What peers and charon say is not to be trusted with the terminal it is shown on.
+    """
+    words = "".join(c if c.isprintable() else " " for c in text).split()
+    return " ".join(words).encode("utf-8", "replace")[:DETAIL_BYTES].decode("utf-8", "ignore")
+
+
+class CharonError(Exception):
+    """charon, or a negotiation by it, failed.
+
+    Attributes:
+        reason: why.
+        detail: what there is to say of this case: one line, at most DETAIL_BYTES bytes, never a secret.
+    """
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        detail = one_line(detail)
+        name = reason.name.lower().replace("_", " ")
+        super().__init__(f"{name}: {detail}" if detail else name)
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type[CharonError], tuple[Reason, str]]:
+        return type(self), (self.reason, self.detail)
