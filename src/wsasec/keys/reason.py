@@ -1,4 +1,4 @@
-"""Why a negotiation failed: enum wsasec_reason of include/wsasec.h, as far as key negotiation has it."""
+"""Why key negotiation, or a question about it, failed: those reasons of enum wsasec_reason, include/wsasec.h."""
 
 from __future__ import annotations
 
@@ -13,14 +13,30 @@ class Reason(IntEnum):
     """The numbers are the C library's; a test compares them."""
 
     NONE = 0
-    NO_CHARON = 83
-    PEER_SILENT = 84
-    NO_PROPOSAL = 85
-    AUTHENTICATION = 86
-    OTHER_IDENTITY = 87
-    NOT_TRANSPORT = 88
-    NEGOTIATION = 89
-    UNREACHABLE = 90
+    NO_DAEMON = 71
+    DAEMON_SILENT = 72
+    DAEMON_ANSWER = 73
+    DAEMON_BUSY = 74
+    DAEMON_NAMESPACE = 75
+    NOT_ALLOWED = 76
+    NO_CHARON = 77
+    PEER_SILENT = 78
+    NO_PROPOSAL = 79
+    AUTHENTICATION = 80
+    OTHER_IDENTITY = 81
+    NOT_TRANSPORT = 82
+    NEGOTIATION = 83
+    UNREACHABLE = 84
+    NO_ASSOCIATION = 85
+    NOT_CONNECTED = 86
+    NO_IDENTITY = 87
+    NO_ACCOUNT = 88
+    NON_BLOCKING = 89
+    NAME_FORM = 90
+    NO_NAME = 91
+    TOKENS = 92
+    IMPERSONATING = 93
+    IDENTITY_PRIVILEGE = 94
 
 
 def one_line(text: str) -> str:
