@@ -72,6 +72,7 @@ class IkeSa:
 
     Attributes:
         connection: name of its connection.
+        group: of the profiles it is for.
         unique_id: charon's number of it.
         state: "ESTABLISHED", "CONNECTING", "REKEYING", "REKEYED", "DELETING", ...
         version: of IKE.
@@ -91,6 +92,7 @@ class IkeSa:
     """
 
     connection: str
+    group: str
     unique_id: int
     state: str
     version: int

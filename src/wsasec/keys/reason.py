@@ -1,4 +1,4 @@
-"""Why key negotiation, or a question about it, failed: those reasons of enum wsasec_reason, include/wsasec.h."""
+"""Why key negotiation, or a question about it, failed: those reasons of enum wsasec_reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DETAIL_BYTES = 200
 
 
 class Reason(IntEnum):
-    """The numbers are the C library's; a test compares them."""
+    """The numbers are those of include/wsasec.h; a test compares them."""
 
     NONE = 0
     NO_DAEMON = 71

@@ -1,0 +1,221 @@
+"""charon as a process: started with as little as it needs, watched, ended."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import select
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from .ports import require_free
+from .reason import CharonError, Reason
+from .session import connect
+from .settings import strongswan_conf
+
+__all__ = ["Charon"]
+
+_CHARON: Final = (
+    Path("/usr/lib/ipsec/charon"),
+    Path("/usr/libexec/ipsec/charon"),
+    Path("/usr/lib/strongswan/charon"),
+)
+_SCRIPT: Final = Path(__file__).with_name("charon.sh")
+_USER: Final = "nobody"
+_INSIDE: Final = "/run/wsasec"
+_EXPIRES: Final = Path("/proc/sys/net/core/xfrm_acq_expires")
+_LOG_BYTES: Final = 4 << 20
+_LOOK_SECONDS: Final = 30.0
+_STEP: Final = 0.01
+
+
+def _find() -> Path:
+    for path in _CHARON:
+        if path.exists():
+            return path
+    raise CharonError(Reason.NO_CHARON, "strongSwan is not installed: apt-get install strongswan-charon")
+
+
+def _lines(path: Path, count: int) -> str:
+    with suppress(OSError):
+        return " / ".join(path.read_text(errors="replace").splitlines()[-count:])
+    return ""
+
+
+class Charon:
+    """A charon of our own in one network namespace: that of the thread that calls start().
+
+    Attributes:
+        vici: path of its VICI socket, which only root can reach.
+        log: path of its log.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Describe it.
+
+        Args:
+            folder: for its files; made if it is not there, for root alone.
+        """
+        self._folder = folder
+        self._own = folder / "own"
+        self.vici = self._own / "vici"
+        self.log = self._own / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self._ended: Callable[[], None] = lambda: None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        process = self._process
+        return process is not None and process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Its number; None if it does not run."""
+        process = self._process
+        return process.pid if process is not None and self.alive else None
+
+    def start(self, deadline: float, ended: Callable[[], None] = lambda: None) -> None:
+        """Start it and wait until it answers.
+
+        Args:
+            deadline: point of time.monotonic().
+            ended: called once, from another thread, when it has ended, whoever ended it.
+
+        Raises:
+            CharonError: it is not installed, its ports are taken, or it does not answer.
+            OSError: its files cannot be made.
+        """
+        if self.alive:
+            raise RuntimeError("it runs already")
+        self.stop()
+        program = _find()
+        require_free()
+        self._make_files()
+        self._ended = ended
+        started = threading.Event()
+        failure: list[OSError] = []
+        # The kernel ends charon when the thread that started it ends: this one stays until charon has ended.
+        self._thread = threading.Thread(
+            target=self._watch, args=(program, started, failure), name="wsasec-charon", daemon=True
+        )
+        self._thread.start()
+        started.wait()
+        if failure:
+            self.stop()
+            raise failure[0]
+        try:
+            self._wait_until_it_answers(deadline)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _make_files(self) -> None:
+        account = pwd.getpwnam(_USER)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._folder.chmod(0o700)
+        (self._folder / "run").mkdir(mode=0o700, exist_ok=True)
+        self._own.mkdir(mode=0o700, exist_ok=True)
+        os.chown(self._own, account.pw_uid, account.pw_gid)
+        for name, text in (("strongswan.conf", strongswan_conf(_INSIDE)), ("log", None)):
+            path = self._own / name
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(path, flags if text is None else flags | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                os.fchmod(descriptor, 0o600)
+                os.fchown(descriptor, account.pw_uid, account.pw_gid)
+                file.write(text or "")
+        self.vici.unlink(missing_ok=True)
+
+    def _watch(self, program: Path, started: threading.Event, failure: list[OSError]) -> None:
+        """Start it, wait for its end, and put back what it changed in the namespace."""
+        before: str | None = None
+        try:
+            with suppress(OSError):  # a kernel without XFRM
+                before = _EXPIRES.read_text()
+            unshare = shutil.which("unshare") or "/usr/bin/unshare"
+            words = [unshare, "--mount", "--propagation", "private", "--", "/bin/sh", str(_SCRIPT)]
+            words += [str(self._folder), _USER, str(program), str(os.getpid())]
+            self._process = subprocess.Popen(
+                words,
+                env={
+                    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                    "STRONGSWAN_CONF": f"{_INSIDE}/strongswan.conf",
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            failure.append(error)
+            return
+        finally:
+            started.set()
+        self._wait_for_its_end(self._process)
+        if before is not None:
+            with suppress(OSError):
+                _EXPIRES.write_text(before)
+        self._ended()
+
+    def _wait_for_its_end(self, process: subprocess.Popen[bytes]) -> None:
+        descriptor = os.pidfd_open(process.pid)
+        try:
+            ended = select.poll()
+            ended.register(descriptor, select.POLLIN)
+            while not ended.poll(_LOOK_SECONDS * 1000):
+                self._trim_log()
+        finally:
+            os.close(descriptor)
+        process.wait()
+
+    def _trim_log(self) -> None:
+        """Put a log that has grown aside; charon appends, so its next line gets to the file's new end."""
+        with suppress(OSError):
+            if self.log.stat().st_size > _LOG_BYTES:
+                self.log.with_suffix(".1").unlink(missing_ok=True)
+                shutil.copy2(self.log, self.log.with_suffix(".1"))
+                os.truncate(self.log, 0)
+
+    def _wait_until_it_answers(self, deadline: float) -> None:
+        while True:
+            try:
+                session = connect(self.vici, deadline)
+            except CharonError:
+                if not self.alive:
+                    raise CharonError(
+                        Reason.NO_CHARON, f"charon ended at once: {_lines(self.log, 2)}"
+                    ) from None
+                if time.monotonic() >= deadline:
+                    raise CharonError(
+                        Reason.NO_CHARON, "charon did not come up before the deadline"
+                    ) from None
+                time.sleep(_STEP)
+                continue
+            try:
+                session.request("version", None, deadline)
+            finally:
+                session.close()
+            return
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """End it: it takes leave of its peers. After so many seconds it is killed. Twice is fine."""
+        process, thread = self._process, self._thread
+        if process is not None:
+            if process.poll() is None:
+                process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+            if process.poll() is None:
+                process.kill()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+        self._process = self._thread = None
+        self.vici.unlink(missing_ok=True)

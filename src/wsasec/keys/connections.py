@@ -1,0 +1,160 @@
+"""The configuration as VICI's messages: connections and their children."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from ..config.model import Authentication, KeyProfile
+from .associations import Address
+from .credentials import Credentials
+from .exclusion import remaining
+from .groups import ANONYMOUS, Group, Way
+
+__all__ = ["PREFIX", "Connection", "group_of", "peer", "responders"]
+
+PREFIX: Final = "wsasec-"
+"""What the names of all that is ours in charon begin with."""
+
+_REPLAY_WINDOW: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection as charon takes it.
+
+    Attributes:
+        name: by which charon knows it.
+        way: in which the peer shows who it is.
+        message: of load-conn, below the name.
+    """
+
+    name: str
+    way: Way
+    message: dict[str, object]
+
+
+def group_of(connection: str) -> str | None:
+    """Return the group that a connection of this name is of; None if it is not ours."""
+    if not connection.startswith(PREFIX):
+        return None
+    group, at, _ = connection.removeprefix(PREFIX).partition("@")
+    return group if at else None
+
+
+def _child(profile: KeyProfile) -> dict[str, object]:
+    # The port is a signal: by it the peer finds the child of its own. The kernel is not told of it.
+    selector = f"dynamic[253/{profile.signal}]" if profile.signal else "dynamic"
+    child: dict[str, object] = {
+        "mode": "transport",
+        "policies": "no",
+        "reqid": profile.profile.reqid,
+        "set_mark_in": f"{profile.profile.mark:#x}/{profile.profile.mask:#x}",
+        "local_ts": [selector],
+        "remote_ts": [selector],
+        "replay_window": _REPLAY_WINDOW,
+        "rekey_time": f"{profile.rekey_seconds}s",
+        "start_action": "none",
+        "close_action": "none",
+        "dpd_action": "clear",
+    }
+    if profile.ah_proposals:
+        child["ah_proposals"] = list(profile.ah_proposals)
+    else:
+        child["esp_proposals"] = list(profile.esp_proposals)
+    if profile.rekey_bytes:
+        child["rekey_bytes"] = profile.rekey_bytes
+    if profile.idle_seconds:
+        child["inactivity"] = f"{profile.idle_seconds}s"
+    return child
+
+
+def _local(group: Group, credentials: Credentials) -> dict[str, object]:
+    identity = group.identity
+    match identity.authentication:
+        case Authentication.ANONYMOUS:
+            return {"auth": "psk", "id": ANONYMOUS}
+        case Authentication.PSK:
+            return {"auth": "psk", "id": identity.id}
+        case Authentication.RAW_KEY:
+            return {"auth": "pubkey", "id": identity.id, "pubkeys": [credentials.own_public_key(identity)]}
+    return {"auth": "pubkey", "id": identity.id, "certs": [credentials.own_certificate(identity)]}
+
+
+def _remote(group: Group, way: Way, credentials: Credentials) -> dict[str, object]:
+    remote: dict[str, object] = {"id": way.name}
+    trust = group.first.trust
+    if way.kind == "ca":
+        # What other groups believe is in charon, too: these alone count here.
+        remote |= {
+            "auth": "pubkey",
+            "cacerts": credentials.authorities(trust),
+            "revocation": str(trust.revocation),
+        }
+    elif way.kind == "pinned":
+        remote |= {"auth": "pubkey", "pubkeys": credentials.pinned(trust)}
+    else:
+        remote["auth"] = "psk"
+    return remote
+
+
+def _connection(
+    group: Group, way: Way, credentials: Credentials, remote_addrs: list[str]
+) -> dict[str, object]:
+    first = group.first
+    connection: dict[str, object] = {
+        "version": first.ike_version,
+        "mobike": "no",
+        "unique": "never",
+        "remote_addrs": remote_addrs,
+        "proposals": list(first.ike_proposals),
+        "dpd_delay": f"{first.dpd_seconds}s",
+        "rekey_time": f"{first.ike_rekey_seconds}s",
+        "reauth_time": "0s",
+        "local": _local(group, credentials),
+        "remote": _remote(group, way, credentials),
+        "children": {profile.profile.name: _child(profile) for profile in group.profiles},
+    }
+    if first.ike_version == 1:
+        connection["dpd_timeout"] = f"{max(5, 3 * first.dpd_seconds)}s"
+    return connection
+
+
+def responders(group: Group, credentials: Credentials, pinned: Collection[Address]) -> list[Connection]:
+    """Return what answers to peers that begin, a connection for each way; none if all addresses are pinned.
+
+    Args:
+        group: whose profiles.
+        credentials: what the configuration's files hold.
+        pinned: addresses at which only one identity is taken: what peer() returns answers them.
+    """
+    addresses = remaining(group.first.peers, pinned)
+    if not addresses:
+        return []
+    return [
+        Connection(f"{PREFIX}{group.name}@any/{number}", way, _connection(group, way, credentials, addresses))
+        for number, way in enumerate(group.ways())
+    ]
+
+
+def peer(
+    group: Group, credentials: Credentials, address: Address, local: Address | None, ways: Collection[Way]
+) -> list[Connection]:
+    """Return what begins with one peer, and answers it, one connection for each way.
+
+    Args:
+        group: whose profiles.
+        credentials: what the configuration's files hold.
+        address: the peer's.
+        local: this host's; None for what the routes say.
+        ways: of the group; or those of an identity that alone is taken.
+    """
+    where = f"{address},{local}" if local else str(address)
+    made = []
+    for number, way in enumerate(ways):
+        message = _connection(group, way, credentials, [str(address)])
+        if local:
+            message["local_addrs"] = [str(local)]
+        made.append(Connection(f"{PREFIX}{group.name}@{where}/{number}", way, message))
+    return made

@@ -1,0 +1,121 @@
+"""Groups: the profiles that share IKE SAs, as they have the same identity, trust and settings of IKE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from ..config.model import Authentication, Identity, KeyProfile
+
+__all__ = ["ANONYMOUS", "Group", "Way", "groups"]
+
+ANONYMOUS = "anonymous"
+"""The identity of those who have none, and the pre-shared key that everybody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way in which peers may show who they are.
+
+    Attributes:
+        kind: "ca", "pinned", "psk" or "anonymous".
+        name: the identity, or pattern, that they must have; "%any" for all.
+    """
+
+    kind: str
+    name: str = "%any"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Profiles that share IKE SAs.
+
+    Attributes:
+        name: that of the first.
+        profiles: all, in the configuration's order.
+    """
+
+    name: str
+    profiles: tuple[KeyProfile, ...]
+
+    @property
+    def first(self) -> KeyProfile:
+        """That which stands for what all have in common."""
+        return self.profiles[0]
+
+    @property
+    def identity(self) -> Identity:
+        """Who this host is."""
+        return self.first.identity
+
+    def ways(self) -> tuple[Way, ...]:
+        """Return the ways that are open to peers, the first one to try first; () if it believes nobody."""
+        trust = self.first.trust
+        kinds: list[str] = []
+        if self.identity.authentication is Authentication.PSK:
+            kinds.append("psk")
+        else:
+            kinds += ["ca"] * bool(trust.ca) + ["pinned"] * bool(trust.pinned)
+        named = [Way(kind, name) for kind in kinds for name in self.first.names or ("%any",)]
+        return (*named, *[Way(ANONYMOUS, ANONYMOUS)] * trust.anonymous)
+
+    def uses_anonymous_key(self) -> bool:
+        """Whether the key that everybody knows is needed."""
+        return self.first.trust.anonymous or self.identity.authentication is Authentication.ANONYMOUS
+
+
+def _common(profile: KeyProfile) -> tuple[object, ...]:
+    return (
+        *(profile.identity, profile.trust, profile.ike_version, profile.ike_proposals),
+        *(profile.ike_rekey_seconds, profile.dpd_seconds, profile.peers, profile.names),
+    )
+
+
+def _takes(group: Group, identity: str) -> bool:
+    """Whether somebody with this identity who knows a key could be a peer of a group with pre-shared keys."""
+    return any(fnmatchcase(identity.lower(), name.lower()) for name in group.first.names or ("*",))
+
+
+def _check_shared(found: list[Group]) -> None:
+    """Raise ValueError if a peer could get into another group than its own.
+
+    For charon a pre-shared key is good if either end's identity is an owner of it. So a peer that knows the
+    key of one group could use it in another that takes any identity, by calling itself what the first group's
+    host is called; and everybody knows the key of the anonymous.
+    """
+    keyed = [group for group in found if group.identity.authentication is Authentication.PSK]
+    anonymous = any(group.uses_anonymous_key() for group in found)
+    for group in keyed:
+        if anonymous and not group.first.trust.anonymous and _takes(group, ANONYMOUS):
+            raise ValueError(
+                f"profile {group.name!r}: names: other profiles take anonymous peers, who could use this one "
+                "too: name its peers"
+            )
+        for other in keyed:
+            if group.identity.psk == other.identity.psk:
+                continue
+            if group.identity.id == other.identity.id or _takes(group, other.identity.id):
+                raise ValueError(
+                    f"profile {group.name!r}: names: profile {other.name!r} has another pre-shared key, "
+                    "by which its peers could use this one, too: give each an identity of its own and name the peers"
+                )
+
+
+def groups(profiles: Mapping[str, KeyProfile]) -> list[Group]:
+    """Return the groups of a configuration's profiles.
+
+    Raises:
+        ValueError: a group believes nobody, or a peer of one could get into another.
+    """
+    members: dict[tuple[object, ...], list[KeyProfile]] = {}
+    for profile in profiles.values():
+        members.setdefault(_common(profile), []).append(profile)
+    found = [Group(together[0].profile.name, tuple(together)) for together in members.values()]
+    for group in found:
+        if not group.ways():
+            raise ValueError(
+                f"profile {group.name!r}: trust: it believes nobody: name a CA, keys, or anonymous"
+            )
+    _check_shared(found)
+    return found

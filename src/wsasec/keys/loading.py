@@ -1,0 +1,146 @@
+"""What is loaded into charon, and taken out of it again: only what has our prefix, or is known to be ours."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Final
+
+from ..config.model import Authentication
+from .connections import PREFIX, Connection
+from .credentials import Credentials, read_secret
+from .groups import ANONYMOUS, Group
+from .messages import MessageError, Section, text, texts
+from .reason import CharonError, Reason
+from .session import RefusedError, Session
+
+__all__ = ["Loader"]
+
+_ANONYMOUS_SECRET: Final = PREFIX + ANONYMOUS
+
+
+def _name(kind: str, data: bytes) -> str:
+    return f"{PREFIX}{kind}-{hashlib.sha256(data).hexdigest()[:32]}"
+
+
+class Loader:
+    """Credentials and connections of one charon; for one thread at a time.
+
+    All methods take a session and the deadline of their requests, and raise CharonError.
+    """
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+
+    def load_credentials(
+        self, session: Session, groups: Iterable[Group], credentials: Credentials, deadline: float
+    ) -> None:
+        """Load all that connections need, then take out what of an earlier configuration nothing needs now.
+
+        Raises:
+            ConfigError: a secret's file changed its mode.
+            OSError: a secret's file cannot be read.
+            CharonError: charon does not take something; the detail says what.
+        """
+        authorities = {_name("ca", der): der for der in credentials.all_authorities()}
+        for name, der in authorities.items():
+            session.request("load-authority", {name: {"cacert": der}}, deadline)
+        for der in credentials.between():
+            session.request("load-cert", {"type": "X509", "flag": "NONE", "data": der}, deadline)
+        for der in credentials.crls():
+            session.request("load-cert", {"type": "X509_CRL", "data": der}, deadline)
+        keys = self._load_keys(session, credentials, deadline)
+        secrets = self._load_secrets(session, groups, deadline)
+
+        for name in self._listed(session, "get-authorities", "authorities", deadline) - set(authorities):
+            session.request("unload-authority", {"name": name}, deadline)
+        for name in self._listed(session, "get-shared", "keys", deadline) - secrets:
+            session.request("unload-shared", {"id": name}, deadline)
+        for number in self._keys - keys:
+            session.request("unload-key", {"id": number}, deadline)
+        self._keys = keys
+        # What charon concluded from the old credentials.
+        session.request("flush-certs", {}, deadline)
+
+    def _load_keys(self, session: Session, credentials: Credentials, deadline: float) -> set[str]:
+        """Load the private keys; return charon's numbers of those which were not there before us."""
+        before = set(_texts(session.request("get-keys", None, deadline), "keys")) - self._keys
+        loaded = set()
+        for path in credentials.key_files():
+            try:
+                answer = session.request("load-key", {"type": "any", "data": read_secret(path)}, deadline)
+            except RefusedError as error:
+                raise CharonError(error.reason, f"{path}: {error.detail}") from None
+            loaded.add(_text(answer, "id"))
+        return loaded - before
+
+    def _load_secrets(self, session: Session, groups: Iterable[Group], deadline: float) -> set[str]:
+        """Load the pre-shared keys; return the names under which they are known."""
+        loaded = set()
+        for group in groups:
+            identity = group.identity
+            if identity.authentication is Authentication.PSK and identity.psk is not None:
+                name = _name("psk", f"{identity.psk}\0{identity.id}".encode())
+                message = {"id": name, "type": "IKE", "owners": [identity.id]}
+                # Without the line's end that editors leave.
+                secret = read_secret(identity.psk).strip(b"\r\n")
+                session.request("load-shared", message | {"data": secret}, deadline)
+                loaded.add(name)
+            if group.uses_anonymous_key() and _ANONYMOUS_SECRET not in loaded:
+                message = {"id": _ANONYMOUS_SECRET, "type": "IKE", "owners": [ANONYMOUS]}
+                session.request("load-shared", message | {"data": ANONYMOUS}, deadline)
+                loaded.add(_ANONYMOUS_SECRET)
+        return loaded
+
+    def _listed(self, session: Session, command: str, key: str, deadline: float) -> set[str]:
+        """Return the names with our prefix out of one of charon's lists."""
+        names = _texts(session.request(command, None, deadline), key)
+        return {name for name in names if name.startswith(PREFIX)}
+
+    def load_connections(self, session: Session, connections: Iterable[Connection], deadline: float) -> None:
+        """Load connections, in place of those with the same names."""
+        for connection in connections:
+            try:
+                session.request("load-conn", {connection.name: connection.message}, deadline)
+            except RefusedError as error:
+                raise CharonError(error.reason, f"connection {connection.name}: {error.detail}") from None
+
+    def unload_connections(self, session: Session, names: Iterable[str], deadline: float) -> None:
+        """Take connections out; those that are not there do not matter."""
+        for name in names:
+            try:
+                session.request("unload-conn", {"name": name}, deadline)
+            except RefusedError as error:
+                if "not found" not in error.detail:
+                    raise
+
+    def connections(self, session: Session, deadline: float) -> set[str]:
+        """Return the names of our connections that charon has."""
+        return self._listed(session, "get-conns", "conns", deadline)
+
+    def unload_all(self, session: Session, deadline: float) -> None:
+        """Take everything out that is ours."""
+        self.unload_connections(session, self.connections(session, deadline), deadline)
+        for name in self._listed(session, "get-authorities", "authorities", deadline):
+            session.request("unload-authority", {"name": name}, deadline)
+        for name in self._listed(session, "get-shared", "keys", deadline):
+            session.request("unload-shared", {"id": name}, deadline)
+        for number in self._keys:
+            session.request("unload-key", {"id": number}, deadline)
+        self._keys = set()
+
+
+def _texts(answer: Section, name: str) -> tuple[str, ...]:
+    """Return a list out of an answer; an answer of another form is charon's failure."""
+    try:
+        return texts(answer, name)
+    except MessageError as error:
+        raise CharonError(Reason.NO_CHARON, str(error)) from error
+
+
+def _text(answer: Section, name: str) -> str:
+    """Return a value out of an answer; an answer of another form is charon's failure."""
+    try:
+        return text(answer, name)
+    except MessageError as error:
+        raise CharonError(Reason.NO_CHARON, str(error)) from error

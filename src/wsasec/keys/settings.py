@@ -1,0 +1,69 @@
+"""strongswan.conf for a charon of our own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["ACQUIRE_SECONDS", "PLUGINS", "THREADS", "strongswan_conf"]
+
+PLUGINS: Final = (
+    "random nonce openssl pem pkcs1 pkcs8 x509 pubkey revocation constraints kdf hmac kernel-netlink "
+    "socket-default vici"
+)
+
+THREADS: Final = 64
+"""Each negotiation that somebody waits for holds one."""
+
+ACQUIRE_SECONDS: Final = 5
+"""How long the kernel waits for an association it asked for, and holds an SPI for one that is being made.
+A silent peer is given up after 3.6 s: see the retransmissions."""
+
+# Log level 1 says what happens; 4 and more would say keys.
+_CONF: Final = """\
+charon {{
+  load = {plugins}
+  threads = {threads}
+  install_routes = no
+  install_virtual_ip = no
+  retransmit_tries = 3
+  retransmit_timeout = 0.5
+  retransmit_base = 1.4
+  delete_rekeyed_delay = 2
+  processor {{
+    priority_threads {{
+      critical = 4
+      high = 4
+      medium = 8
+    }}
+  }}
+  plugins {{
+    vici {{
+      socket = unix://{folder}/vici
+    }}
+    kernel-netlink {{
+      xfrm_acq_expires = {acquire}
+    }}
+  }}
+  filelog {{
+    wsasec {{
+      path = {folder}/log
+      append = yes
+      flush_line = yes
+      ike_name = yes
+      time_format = %Y-%m-%dT%H:%M:%S
+      default = 1
+    }}
+  }}
+  syslog {{
+  }}
+}}
+"""
+
+
+def strongswan_conf(folder: str) -> str:
+    """Return the file's text.
+
+    Args:
+        folder: where the VICI socket and the log get, as charon sees it.
+    """
+    return _CONF.format(plugins=PLUGINS, threads=THREADS, folder=folder, acquire=ACQUIRE_SECONDS)
