@@ -178,7 +178,7 @@ def unmarked_association(wire: Wire, namespace: Namespace) -> Iterator[None]:
         key.wipe()
     yield
     with namespace.entered(), XfrmSocket() as xfrm:
-        xfrm.delete(spec)
+        xfrm.remove(spec)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -7,8 +7,8 @@ import socket
 import struct
 from typing import Final
 
+from ..kernel.netlink import CREATE, Message, NetlinkSocket, attribute
 from .errors import LabError
-from .netlink import CREATE, Message, NetlinkSocket, attribute
 
 __all__ = ["LinkSocket"]
 

@@ -169,7 +169,7 @@ class Lab:
             for namespace in (sender, receiver):
                 with namespace.entered(), XfrmSocket() as xfrm:
                     try:
-                        xfrm.delete(spec)
+                        xfrm.remove(spec)
                     except OSError as error:
                         if error.errno != errno.ESRCH:
                             raise

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsasec.kernel.netlink import Message
 from wsasec.lab.keys import Key, draw_spi
-from wsasec.lab.netlink import Message
 from wsasec.lab.xfrm import SA, parse_associations
 
 NEWSA = 0x10
@@ -63,9 +63,42 @@ def test_an_sa_is_read_with_its_counters():
             replay_window=1024,
             replayed=3,
             integrity_failed=4,
+            encryption_bits=256,
+            integrity_bits=128,
+            added=1,
         )
     ]
     assert "KKK" not in repr(found)
+
+
+def algorithm(name: bytes, *numbers: int) -> bytes:
+    return name.ljust(64, b"\0") + struct.pack(f"={len(numbers)}I", *numbers) + b"K" * 40
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([(18, b"rfc4543(gcm(aes))", 160, 128)], ("rfc4543(gcm(aes))", 0, "", 128)),
+        ([(18, b"rfc7539esp(chacha20,poly1305)", 288, 128)], ("rfc7539esp(chacha20,poly1305)", 256, "", 128)),
+        (
+            [(1, b"hmac(sha1)", 160), (20, b"hmac(sha1)", 160, 96), (2, b"cbc(des3_ede)", 192)],
+            ("cbc(des3_ede)", 192, "hmac(sha1)", 96),
+        ),
+        (
+            [(20, b"hmac(sha256)", 256, 128), (2, b"ecb(cipher_null)", 0)],
+            ("ecb(cipher_null)", 0, "hmac(sha256)", 128),
+        ),
+        ([(20, b"hmac(sha1)", 160, 96)], ("", 0, "hmac(sha1)", 96)),
+        ([], ("", 0, "", 0)),
+    ],
+)
+def test_algorithms_and_their_sizes(parts, expected):
+    body = usersa("10.9.0.1", "10.9.0.2")
+    for kind, name, *numbers in parts:
+        body += attribute(kind, algorithm(name, *numbers))
+    (found,) = parse_associations(message(NEWSA, body))
+    assert (found.algorithm, found.encryption_bits, found.integrity, found.integrity_bits) == expected
+    assert found.usable == bool(parts)
 
 
 def test_ipv6_tunnel_and_small_windows():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
-from typing import Final
-
-from .errors import LabError
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
 
 __all__ = ["CREATE", "Message", "NetlinkSocket", "attribute", "attributes", "messages"]
 
@@ -34,7 +33,10 @@ _NLMSG_DONE: Final = 3
 _NLMSGERR_ATTR_MSG: Final = 1
 
 _DEADLINE: Final = 10.0
-_DUMP_TRIES: Final = 20
+_LISTING_TRIES: Final = 20
+_LISTING_BYTES: Final = 1 << 16  # the kernel fills at most half of it at a time
+
+T = TypeVar("T")
 
 
 class Message(bytearray):
@@ -132,28 +134,67 @@ class NetlinkSocket:
                 text = _complaint(payload, answer_flags)
                 raise OSError(code, f"{what}: {os.strerror(code)}" + (f" ({text})" if text else ""))
             return
-        raise LabError(f"{what}: the kernel's answer cannot be read")
+        raise OSError(errno.EBADMSG, f"{what}: the kernel's answer cannot be read")
 
-    def dump(self, kind: int, what: str) -> list[bytes]:
-        """Ask for a table; return the datagrams of its listing. Raises OSError."""
-        for _ in range(_DUMP_TRIES):
-            parts, whole = self._dump(kind, what)
+    def ask(self, message: Message, kind: int, what: str) -> list[tuple[int, bytes]]:
+        """Send a question; return (type, payload) of what the kernel answers. Raises OSError."""
+        self._send(message, kind, 0)
+        found = []
+        for answer, _, payload in messages(memoryview(self._socket.recv(65536))):
+            if answer == _NLMSG_ERROR:
+                self._refused(payload, what)
+            found.append((answer, bytes(payload)))
+        return found
+
+    def listing(
+        self, kind: int, what: str, take: Callable[[int, memoryview], T | None], body: bytes = b""
+    ) -> list[T]:
+        """Ask for a table.
+
+        Args:
+            kind: of the question.
+            what: is done, for errors.
+            take: makes an entry of a message's type and payload, or None. What it is given is overwritten
+                after: listings of SAs have keys.
+            body: of the question: attributes by which the kernel chooses.
+
+        Raises:
+            OSError: the kernel refused, or the table changed during each of many listings (EBUSY).
+        """
+        buffer = bytearray(_LISTING_BYTES)
+        for _ in range(_LISTING_TRIES):
+            found, whole = self._list(kind, what, take, body, buffer)
             if whole:
-                return parts
-        raise LabError(f"{what}: the table changed during each of {_DUMP_TRIES} listings")
+                return found
+        raise OSError(errno.EBUSY, f"{what}: the table changed during each of {_LISTING_TRIES} listings")
 
-    def _dump(self, kind: int, what: str) -> tuple[list[bytes], bool]:
-        """Dump once; False beside the datagrams if the table changed meanwhile."""
-        self._send(Message(), kind, _NLM_F_DUMP)
-        parts: list[bytes] = []
+    def _list(
+        self,
+        kind: int,
+        what: str,
+        take: Callable[[int, memoryview], T | None],
+        body: bytes,
+        buffer: bytearray,
+    ) -> tuple[list[T], bool]:
+        """List once; False beside the entries if the table changed meanwhile."""
+        self._send(Message(body), kind, _NLM_F_DUMP)
+        found: list[T] = []
         whole = True
         while True:
-            data = self._socket.recv(1 << 18)
-            parts.append(data)
-            for answer, flags, payload in messages(memoryview(data)):
-                whole = whole and not flags & _NLM_F_DUMP_INTR
-                if answer == _NLMSG_DONE:
-                    return parts, whole
-                if answer == _NLMSG_ERROR and len(payload) >= 4:
-                    code = -struct.unpack_from("=i", payload)[0]
-                    raise OSError(code, f"{what}: {os.strerror(code)}")
+            length = self._socket.recv_into(buffer)
+            try:
+                for answer, flags, payload in messages(memoryview(buffer)[:length]):
+                    whole = whole and not flags & _NLM_F_DUMP_INTR
+                    if answer == _NLMSG_DONE:
+                        return found, whole
+                    if answer == _NLMSG_ERROR:
+                        self._refused(payload, what)
+                    if (entry := take(answer, payload)) is not None:
+                        found.append(entry)
+            finally:
+                buffer[:length] = bytes(length)
+
+    @staticmethod
+    def _refused(payload: memoryview, what: str) -> None:
+        if len(payload) >= 4 and (code := -struct.unpack_from("=i", payload)[0]):
+            raise OSError(code, f"{what}: {os.strerror(code)}")

@@ -1,0 +1,1 @@
+"""Linux' network configuration over netlink: what the lab and the key daemon have in common."""
