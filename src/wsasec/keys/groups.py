@@ -98,7 +98,8 @@ def _check_shared(found: list[Group]) -> None:
             if group.identity.id == other.identity.id or _takes(group, other.identity.id):
                 raise ValueError(
                     f"profile {group.name!r}: names: profile {other.name!r} has another pre-shared key, "
-                    "by which its peers could use this one, too: give each an identity of its own and name the peers"
+                    "by which its peers could use this one, too: name the peers, and give each profile an "
+                    "identity of its own"
                 )
 
 

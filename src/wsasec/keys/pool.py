@@ -29,6 +29,9 @@ class Pool:
         """Lend a session. Raises CharonError if there is none to be had before the deadline."""
         with self._lock:
             session = self._idle.pop() if self._idle else None
+        if session is not None and not session.quiet:
+            session.close()  # of a charon that is gone
+            session = None
         if session is None:
             session = connect(self.path, deadline)
         try:

@@ -6,6 +6,7 @@ VICI's nobody knows what the next bytes belong to: the session is closed then, a
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import time
@@ -66,6 +67,15 @@ class Session:
         """Take a connected socket over."""
         self._socket = connected
         self.broken = False
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it is usable, as nothing has come that nobody asked for: not even the end."""
+        if self.broken:
+            return False
+        unread = select.poll()
+        unread.register(self._socket, select.POLLIN)
+        return not unread.poll(0)
 
     def close(self) -> None:
         """Close it; twice is fine."""

@@ -1,0 +1,55 @@
+"""What the kernel has of the associations that charon believes to have."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from contextlib import suppress
+
+from ..kernel.xfrm import XfrmTable
+from .associations import ChildSa, IkeSa
+from .reason import CharonError, Reason
+
+__all__ = ["Installed"]
+
+
+class Installed:
+    """The associations of one network namespace: that of the thread that makes this. For any thread."""
+
+    def __init__(self) -> None:
+        """Open it.
+
+        Raises:
+            CharonError: the kernel has no XFRM.
+        """
+        self._lock = threading.Lock()
+        try:
+            self._table = XfrmTable()
+        except OSError as error:
+            raise CharonError(Reason.NO_CHARON, f"this kernel has no IPsec: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close it; twice is fine."""
+        with self._lock:
+            self._table.__exit__()
+
+    def has(self, ike: IkeSa, child: ChildSa) -> bool:
+        """Whether both directions are there: somebody may have flushed them. Raises OSError."""
+        local, remote = str(ike.local), str(ike.remote)
+        with self._lock:
+            coming = {sa.spi for sa in self._table.between(remote, local)}
+            going = {sa.spi for sa in self._table.between(local, remote)}
+        return child.spi_in in coming and child.spi_out in going
+
+    def remove(self, reqids: Collection[int]) -> int:
+        """Delete all with these reqids: left by a charon that is gone. Return how many. Raises OSError."""
+        removed = 0
+        with self._lock:
+            for sa in self._table.associations():
+                # Without an SPI it is none yet: the kernel waits for one, and forgets it by itself.
+                if sa.reqid not in reqids or not sa.spi:
+                    continue
+                with suppress(ProcessLookupError):  # ESRCH: it ended meanwhile
+                    self._table.delete(sa)
+                    removed += 1
+        return removed

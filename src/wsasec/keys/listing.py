@@ -1,0 +1,60 @@
+"""What charon has, asked and ended over a session; errors are CharonError, and MessageError of forms."""
+
+from __future__ import annotations
+
+from .associations import Certificate, IkeSa
+from .messages import Section
+from .parsing import certificate, ike_sas
+from .session import RefusedError, Session
+
+__all__ = ["list_certificates", "list_ike_sas", "terminate_child", "terminate_ike"]
+
+
+def list_ike_sas(session: Session, deadline: float, *, wait: bool, connection: str = "") -> list[IkeSa]:
+    """Return our IKE SAs.
+
+    Args:
+        session: with charon.
+        deadline: for all of it.
+        wait: for those that charon is working on just now; else they are left out.
+        connection: name of the one whose IKE SAs are asked for; "" for all.
+    """
+    found: list[IkeSa] = []
+    message = {"noblock": "no" if wait else "yes"} | ({"ike": connection} if connection else {})
+    session.stream("list-sas", message, "list-sa", lambda each: found.extend(ike_sas(each)), deadline)
+    return found
+
+
+def list_certificates(session: Session, deadline: float, subject: str | None) -> list[Certificate]:
+    """Return X.509 certificates: all, or those which an identity is in."""
+    found: list[Certificate] = []
+
+    def each(message: Section) -> None:
+        listed = certificate(message)
+        if listed is not None:
+            found.append(listed)
+
+    message = {"type": "X509"} | ({"subject": subject} if subject is not None else {})
+    session.stream("list-certs", message, "list-cert", each, deadline)
+    return found
+
+
+def _terminate(session: Session, message: dict[str, object], deadline: float) -> bool:
+    # Forced: the peer is told, and not waited for.
+    try:
+        session.request("terminate", message | {"force": "yes", "timeout": -1}, deadline)
+    except RefusedError as error:
+        if "no matching" in error.detail:
+            return False
+        raise
+    return True
+
+
+def terminate_ike(session: Session, unique_id: int, deadline: float) -> bool:
+    """End an IKE SA and its associations at once; False if it is gone already."""
+    return _terminate(session, {"ike-id": unique_id}, deadline)
+
+
+def terminate_child(session: Session, unique_id: int, deadline: float) -> bool:
+    """End one pair of associations at once; False if it is gone already."""
+    return _terminate(session, {"child-id": unique_id}, deadline)

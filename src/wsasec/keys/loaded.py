@@ -1,0 +1,180 @@
+"""What charon has been given of the configuration, and the pins: who alone is taken at an address."""
+
+from __future__ import annotations
+
+import threading
+from fnmatch import fnmatchcase
+
+from .associations import Address
+from .connections import Connection, responders
+from .connections import peer as peer_connections
+from .credentials import Credentials
+from .groups import Group, Way
+from .identities import is_exact
+from .loading import Loader
+from .reason import CharonError, Reason
+from .session import Session
+
+__all__ = ["Loaded", "matches"]
+
+
+def matches(identity: str, name: str) -> bool:
+    """Whether an identity may be one of a name's; charon has the last word."""
+    return name == "%any" or fnmatchcase(identity.lower(), name.lower())
+
+
+def _ways_of(group: Group, identity: str) -> list[Way]:
+    """Return the ways of a group that are open to one identity, and to it alone."""
+    return list(dict.fromkeys(Way(w.kind, identity) for w in group.ways() if matches(identity, w.name)))
+
+
+class Loaded:
+    """Connections and credentials in one charon. For any thread; charon answers its requests at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._loader = Loader()
+        self._groups: dict[str, Group] = {}
+        self._group_of: dict[str, Group] = {}
+        self._credentials = Credentials(())
+        self._peers: dict[tuple[str, Address, Address | None], list[Connection]] = {}
+        self._pins: dict[tuple[str, Address], str] = {}
+        self._worked: dict[tuple[str, Address], Way] = {}
+
+    def __bool__(self) -> bool:
+        """Whether anything was loaded."""
+        return bool(self._groups)
+
+    def load(self, session: Session, groups: list[Group], credentials: Credentials, deadline: float) -> None:
+        """Load all, in place of what was loaded before; pins of groups that there still are stay.
+
+        Raises:
+            CharonError: charon does not answer, or does not take something.
+            ConfigError, OSError: a secret cannot be read any more.
+        """
+        with self._lock:
+            self._loader.load_credentials(session, groups, credentials, deadline)
+            before = self._loader.connections(session, deadline)
+            self._groups = {group.name: group for group in groups}
+            self._group_of = {p.profile.name: group for group in groups for p in group.profiles}
+            self._credentials = credentials
+            self._pins = {key: pin for key, pin in self._pins.items() if key[0] in self._groups}
+            self._peers.clear()
+            self._worked.clear()
+            now: set[str] = set()
+            for group in groups:
+                now |= self._load_responders(session, group, deadline)
+            for name, address in self._pins:
+                made = self._load_peer(session, self._groups[name], address, None, deadline)
+                now |= {connection.name for connection in made}
+            self._loader.unload_connections(session, before - now, deadline)
+
+    def unload(self, session: Session, deadline: float) -> None:
+        """Take out of a shared charon what is ours. Raises CharonError."""
+        with self._lock:
+            self._loader.unload_all(session, deadline)
+
+    def forget(self) -> None:
+        """Forget what was loaded: charon is gone. Pins stay, for the next."""
+        with self._lock:
+            self._loader = Loader()
+            self._groups.clear()
+            self._peers.clear()
+            self._worked.clear()
+
+    def group_of(self, profile: str) -> Group:
+        """Return the group of a profile. KeyError if there is no such profile."""
+        with self._lock:
+            return self._group_of[profile]
+
+    def _load_responders(self, session: Session, group: Group, deadline: float) -> set[str]:
+        pinned = [address for name, address in self._pins if name == group.name]
+        made = responders(group, self._credentials, pinned)
+        self._loader.load_connections(session, made, deadline)
+        return {connection.name for connection in made}
+
+    def _ways(self, group: Group, address: Address) -> list[Way]:
+        pin = self._pins.get((group.name, address))
+        if pin is not None:
+            return _ways_of(group, pin)
+        ways = list(group.ways())
+        worked = self._worked.get((group.name, address))
+        if worked in ways:
+            ways.remove(worked)
+            ways.insert(0, worked)
+        return ways
+
+    def _load_peer(
+        self, session: Session, group: Group, address: Address, local: Address | None, deadline: float
+    ) -> list[Connection]:
+        key = (group.name, address, local)
+        ways = self._ways(group, address)
+        present = self._peers.get(key)
+        if present is not None and {c.way for c in present} == set(ways):
+            return sorted(present, key=lambda connection: ways.index(connection.way))
+        made = peer_connections(group, self._credentials, address, local, ways)
+        self._loader.load_connections(session, made, deadline)
+        stale = {c.name for c in present or ()} - {c.name for c in made}
+        self._loader.unload_connections(session, stale, deadline)
+        self._peers[key] = made
+        return made
+
+    def peer(
+        self, session: Session, group: Group, address: Address, local: Address | None, deadline: float
+    ) -> list[Connection]:
+        """Return the connections by which to negotiate with a peer, the first one to try first; load them.
+
+        Raises:
+            CharonError: charon does not take them, or the configuration was changed meanwhile.
+        """
+        with self._lock:
+            if self._groups.get(group.name) is not group:
+                raise CharonError(Reason.NEGOTIATION, "the configuration was changed meanwhile")
+            return self._load_peer(session, group, address, local, deadline)
+
+    def worked(self, group: Group, address: Address, way: Way) -> None:
+        """Try this way first from now on."""
+        with self._lock:
+            self._worked[group.name, address] = way
+
+    def pinned(self, group: str, address: Address) -> str | None:
+        """Return the identity that is pinned at an address."""
+        with self._lock:
+            return self._pins.get((group, address))
+
+    def pin(self, session: Session, group: str, address: Address, identity: str, deadline: float) -> bool:
+        """Have charon take nobody but an identity at an address; False if it does so already.
+
+        Raises:
+            KeyError: there is no such group.
+            CharonError: charon does not take it; another identity is pinned there; it is a pattern, or not
+                one of the group's. Nothing is pinned then that was not before.
+        """
+        with self._lock:
+            present = self._pins.get((group, address))
+            if present is not None and present != identity:
+                raise CharonError(Reason.OTHER_IDENTITY, f"identity is '{present}' for other programs")
+            if not is_exact(identity) or not _ways_of(self._groups[group], identity):
+                raise CharonError(Reason.OTHER_IDENTITY, f"identity '{identity}' cannot be told from others")
+            if present is not None:
+                return False
+            self._pins[group, address] = identity
+            try:
+                self._reload(session, group, address, deadline)
+            except BaseException:
+                del self._pins[group, address]
+                raise
+            return True
+
+    def unpin(self, session: Session, group: str, address: Address, deadline: float) -> None:
+        """Have charon take any identity at an address again. CharonError: it is unpinned all the same."""
+        with self._lock:
+            if self._pins.pop((group, address), None) is not None and group in self._groups:
+                self._reload(session, group, address, deadline)
+
+    def _reload(self, session: Session, group: str, address: Address, deadline: float) -> None:
+        # First what answers for the address, then the rest begins or stops to do so.
+        of = self._groups[group]
+        for local in {key[2] for key in self._peers if key[:2] == (group, address)} | {None}:
+            self._load_peer(session, of, address, local, deadline)
+        self._load_responders(session, of, deadline)
