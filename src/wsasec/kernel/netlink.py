@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
-__all__ = ["CREATE", "Message", "NetlinkSocket", "attribute", "attributes", "messages"]
+__all__ = ["CREATE", "HEADER", "Message", "NetlinkSocket", "attribute", "attributes", "messages"]
 
 HEADER: Final = struct.Struct("=IHHII")
 _ATTR: Final = struct.Struct("=HH")

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import Final
 
-from .netlink import Message, NetlinkSocket, attributes, messages
+from .netlink import HEADER, Message, NetlinkSocket, attributes, messages
 
 __all__ = ["NETLINK_XFRM", "SA", "XfrmTable", "packed_address", "parse_associations"]
 
@@ -228,17 +228,20 @@ class XfrmTable:
         """Return all SAs of the namespace with their counters. Raises OSError."""
         return self._netlink.listing(_MSG_GETSA, "listing the SAs", _entry)
 
-    def between(self, src: str, dst: str) -> list[SA]:
-        """Return the SAs from one address to another, newest first as the kernel has them. Raises OSError."""
-        family = socket.AF_INET6 if ":" in src else socket.AF_INET
+    def between(self, src: str | None, dst: str | None) -> list[SA]:
+        """Return the SAs from an address to another, newest first; one may be None: any. Raises OSError."""
+        family = socket.AF_INET6 if ":" in (src or dst or "") else socket.AF_INET
         bits = 128 if family == socket.AF_INET6 else 32
-        chosen = _FILTER.pack(packed_address(src, family), packed_address(dst, family), family, bits, bits)
+        ends = [bytes(16) if end is None else packed_address(end, family) for end in (src, dst)]
         question = Message()
-        question.attribute(_ATTR_ADDRESS_FILTER, chosen)
-        body = bytes(question[16:])
-        found = self._netlink.listing(_MSG_GETSA, f"listing the SAs {src} -> {dst}", _entry, body)
+        question.attribute(
+            _ATTR_ADDRESS_FILTER,
+            _FILTER.pack(*ends, family, bits * (src is not None), bits * (dst is not None)),
+        )
+        what = f"listing the SAs {src or 'from anywhere'} -> {dst or 'anywhere'}"
+        found = self._netlink.listing(_MSG_GETSA, what, _entry, bytes(question[HEADER.size :]))
         # A kernel that does not know the filter lists all.
-        return [sa for sa in found if sa.src == src and sa.dst == dst]
+        return [sa for sa in found if src in (None, sa.src) and dst in (None, sa.dst)]
 
     def delete(self, sa: SA) -> None:
         """Delete an SA; OSError (ESRCH) if there is none."""

@@ -1,9 +1,10 @@
 """Names that programs ask for, and whether a peer goes by one.
 
 A peer is known by its IKE identity, as charon writes it, and by the certificates that have this identity.
-Where there are certificates, they alone count (but for raw names): charon's writing of an identity does not tell
-its kind, and leaves out what would keep a comma within a name from one between two. If there are several, each
-must have the name: which of them the peer has shown is not known, and another host may have another.
+Where there are certificates, they alone count (but for raw names): charon's writing of an identity does not
+tell its kind, and leaves out what would keep a comma within a name from one between two. If there are
+several, each must have the name: which of them the peer has shown is not known, and another host may have
+another.
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ class Program:
 
     Attributes:
         pid: as the daemon sees it.
-        pidfd: descriptor that stands for it, unique among the programs that are known at a time; whoever opened it
-            closes it, after Negotiator.program_ended().
+        pidfd: descriptor that stands for it, and for no other of the programs that are known at a time;
+        whoever
+            opened it closes it, after Negotiator.program_ended().
     """
 
     pid: int

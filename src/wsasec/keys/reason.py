@@ -13,6 +13,14 @@ class Reason(IntEnum):
     """The numbers are those of include/wsasec.h; a test compares them."""
 
     NONE = 0
+    NOT_A_SOCKET = 1
+    FAMILY = 7
+    CONNECTED = 10
+    PEER_ADDRESS = 24
+    PRIVILEGE = 26
+    SYSTEM = 36
+    NOT_SECURED = 52
+    TIMED_OUT = 62
     NO_DAEMON = 71
     DAEMON_SILENT = 72
     DAEMON_ANSWER = 73

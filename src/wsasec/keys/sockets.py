@@ -112,7 +112,7 @@ def facts(fd: int) -> SocketFacts:
 
 
 class Gate:
-    """Shuts sockets and lets them send again: by their outbound policy, which the kernel asks for every packet.
+    """Shuts sockets and lets them send again: by their outbound policy, which is asked for every packet.
 
     The profiles must be in use in this process. Thread-safe.
     """

@@ -34,7 +34,7 @@ def key() -> ec.EllipticCurvePrivateKey:
 @functools.cache
 def certificate(*sans: str, subject: tuple[tuple[str, str], ...] = (("CN", "x"),)) -> bytes:
     """A certificate with alternative names: "mail:...", "ip:...", all others of hosts."""
-    now = datetime.datetime(2026, 1, 1)
+    now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     name = x509.Name([x509.NameAttribute(OIDS[kind], value) for kind, value in subject])
     builder = (
         x509.CertificateBuilder()
@@ -231,7 +231,7 @@ def test_hosts_are_who_they_are_and_nobody_else(one, other):
 
 @given(HOST)
 def test_wildcards_stand_for_one_label(host):
-    first, dot, rest = host.partition(".")
+    first, dot, _ = host.partition(".")
     der = certificate("*.example")
     assert matches(parse(f"{first}.example"), "x", [der])
     assert matches(parse(f"{host}.example"), "x", [der]) is (not dot)

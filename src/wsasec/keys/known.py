@@ -1,0 +1,100 @@
+"""Which IKE SA made a pair of the kernel's SAs: remembered, and asked of charon where it is not known."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Final, TypeAlias
+
+from .associations import Address, ChildSa, Event, IkeSa
+from .layer import IkeLayer
+from .pairs import Pair
+
+__all__ = ["PROVEN", "Known", "Maker"]
+
+Maker: TypeAlias = tuple[IkeSa, ChildSa]
+
+PROVEN: Final = ("ESTABLISHED", "REKEYING", "REKEYED")
+"""States of IKE SAs whose remote_id has been proven."""
+
+
+class Known:
+    """Makers by the SPIs of both directions; ours is drawn at random here, not soon again. Thread-safe."""
+
+    def __init__(self, ike: IkeLayer) -> None:
+        self._ike = ike
+        self._lock = threading.Lock()
+        self._makers: dict[tuple[int, int], Maker] = {}
+        self._certificates: dict[int, tuple[bytes, ...]] = {}
+
+    def happened(self, event: Event) -> None:
+        """Take note of an event of charon's."""
+        with self._lock:
+            if event.kind == "gone":
+                self._makers.clear()
+                self._certificates.clear()
+            elif event.ike is None:
+                return
+            elif event.kind == "ike-updown" and not event.up:
+                self._forget(event.ike.unique_id)
+            elif event.kind == "ike-rekey":
+                self._renumber(event.old_ike, event.ike)
+            elif event.kind == "child-rekey" or (event.kind == "child-updown" and event.up):
+                self._drop(event.replaced)
+                self._add(event.ike)
+            elif event.kind == "child-updown":
+                self._drop(event.ike.children)
+
+    def _add(self, ike: IkeSa) -> None:
+        if ike.state in PROVEN:
+            for child in ike.children:
+                self._makers[child.spi_in, child.spi_out] = ike, child
+
+    def _drop(self, children: tuple[ChildSa, ...]) -> None:
+        for child in children:
+            self._makers.pop((child.spi_in, child.spi_out), None)
+
+    def _forget(self, unique_id: int) -> None:
+        self._makers = {
+            spis: maker for spis, maker in self._makers.items() if maker[0].unique_id != unique_id
+        }
+        self._certificates.pop(unique_id, None)
+
+    def _renumber(self, old: int, new: IkeSa) -> None:
+        for spis, (ike, child) in list(self._makers.items()):
+            if ike.unique_id == old:
+                self._makers[spis] = replace(new, children=ike.children), child
+        if old in self._certificates:
+            self._certificates[new.unique_id] = self._certificates.pop(old)
+
+    def cached(self, pair: Pair) -> Maker | None:
+        """Return who made a pair, without asking anybody."""
+        with self._lock:
+            return self._makers.get((pair.inward.spi, pair.outward.spi))
+
+    def ask(self, peer: Address, deadline: float) -> list[IkeSa]:
+        """Ask charon for all IKE SAs with a peer, and remember what they made. Raises CharonError."""
+        found = self._ike.associations(deadline, peer)
+        with self._lock:
+            for ike in found:
+                self._add(ike)
+        return found
+
+    def maker(self, pair: Pair, peer: Address, deadline: float) -> Maker | None:
+        """Return who made a pair; None: not this charon. Raises CharonError."""
+        found = self.cached(pair)
+        if found is None:
+            self.ask(peer, deadline)
+            found = self.cached(pair)
+        return found
+
+    def certificates(self, ike: IkeSa, deadline: float) -> tuple[bytes, ...]:
+        """Return all certificates (DER) of the identity of an IKE SA's peer, no CA's. Raises CharonError."""
+        with self._lock:
+            found = self._certificates.get(ike.unique_id)
+        if found is None:
+            listed = self._ike.certificates(deadline, ike.remote_id)
+            found = tuple(certificate.der for certificate in listed if not certificate.ca)
+            with self._lock:
+                self._certificates[ike.unique_id] = found
+        return found

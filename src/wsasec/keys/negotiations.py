@@ -1,0 +1,158 @@
+"""One negotiation for however many wait for it, and a failure that is remembered for a moment."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeAlias
+
+from ..config.model import KeyProfile
+from ..kernel.route import source_of
+from . import pairs
+from .associations import Address, Outcome
+from .layer import IkeLayer
+from .reason import Reason
+from .verdict import Verdict, failed
+
+__all__ = ["Negotiations"]
+
+_Key: TypeAlias = tuple[str, Address, Address]
+
+_AT_ONCE: Final = 24
+_FAILURE_SECONDS: Final = 1.0
+_FAILURES: Final = 1024
+
+
+class _Job:
+    """A negotiation that is under way.
+
+    Attributes:
+        done: set when there is a verdict.
+        verdict: what came of it.
+    """
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.verdict = Verdict()
+
+
+class Negotiations:
+    """Makes SAs where there are none. Thread-safe."""
+
+    def __init__(self, ike: IkeLayer, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Describe it.
+
+        Args:
+            ike: what negotiates.
+            seconds: how long a negotiation may take.
+            clock: of deadlines.
+        """
+        self._ike = ike
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._jobs: dict[_Key, _Job] = {}
+        self._failures: dict[_Key, tuple[float, Verdict]] = {}
+        self._pool = ThreadPoolExecutor(_AT_ONCE, "wsasec-negotiation")
+        self._closed = False
+
+    def close(self) -> None:
+        """Have all who wait told that there is no charon, and end the threads. Twice is fine."""
+        with self._lock:
+            self._closed = True
+            jobs = list(self._jobs.values())
+            self._jobs.clear()
+        for job in jobs:
+            _finish(job, failed(Reason.NO_CHARON, "the key daemon ends"))
+        self._pool.shutdown(cancel_futures=True)
+
+    def forget_failures(self) -> None:
+        """Try everything anew: something has changed."""
+        with self._lock:
+            self._failures.clear()
+
+    def run(self, profile: KeyProfile, source: Address | None, peer: Address, deadline: float) -> Verdict:
+        """Have a pair of SAs, at once if there is one. See Negotiator.negotiate()."""
+        if peer.is_multicast or peer.is_unspecified:
+            return failed(Reason.NEGOTIATION, f"{peer} is the address of no host")
+        try:
+            own = source or source_of(peer, profile.profile.mark)
+            if own is None:
+                return failed(Reason.UNREACHABLE, f"no address of this host can reach {peer}")
+            if pairs.find(profile.profile.reqid, own, peer) is not None:
+                return Verdict()
+        except OSError as error:
+            return failed(Reason.UNREACHABLE, error.strerror or str(error))
+        if not self._ike.alive:
+            return failed(Reason.NO_CHARON)
+        job = self._join(profile, own, peer)
+        if isinstance(job, Verdict):
+            return job
+        if job.done.wait(max(0.0, deadline - self._clock())):
+            return job.verdict
+        return failed(Reason.TIMED_OUT, f"the negotiation with {peer} goes on")
+
+    def _join(self, profile: KeyProfile, own: Address, peer: Address) -> _Job | Verdict:
+        """Return what is under way, if need be begun here; or what came of it a moment ago."""
+        key = (profile.profile.name, own, peer)
+        with self._lock:
+            if self._closed:
+                return failed(Reason.NO_CHARON, "the key daemon ends")
+            if job := self._jobs.get(key):
+                return job
+            remembered = self._failures.get(key)
+            if remembered and self._clock() < remembered[0]:
+                return remembered[1]
+            job = self._jobs[key] = _Job()
+            self._pool.submit(self._work, key, job, profile, own, peer)
+            return job
+
+    def _work(self, key: _Key, job: _Job, profile: KeyProfile, own: Address, peer: Address) -> None:
+        verdict = failed(Reason.SYSTEM, "the negotiation came to an unexpected end")
+        try:
+            verdict = self._negotiate(profile, own, peer)
+        finally:
+            with self._lock:
+                if self._jobs.get(key) is job:
+                    del self._jobs[key]
+                self._remember(key, verdict)
+            _finish(job, verdict)
+
+    def _remember(self, key: _Key, verdict: Verdict) -> None:
+        if verdict.good or verdict.reason is Reason.NO_CHARON:
+            self._failures.pop(key, None)
+            return
+        now = self._clock()
+        if len(self._failures) >= _FAILURES:
+            self._failures = {key: entry for key, entry in self._failures.items() if now < entry[0]}
+        self._failures[key] = now + _FAILURE_SECONDS, verdict
+
+    def _negotiate(self, profile: KeyProfile, own: Address, peer: Address) -> Verdict:
+        deadline = self._clock() + self._seconds
+        name, reqid = profile.profile.name, profile.profile.reqid
+        outcome = self._ike.initiate(name, peer, deadline, own)
+        try:
+            # The other end may have been faster: what counts is what the kernel has.
+            if pairs.find(reqid, own, peer) is not None:
+                return Verdict()
+        except OSError as error:
+            return failed(Reason.SYSTEM, error.strerror or str(error))
+        if outcome.reason is Reason.NONE:
+            return failed(Reason.NEGOTIATION, f"the association with {peer} is not from {own}, or gone again")
+        return self._failure(profile, peer, outcome)
+
+    def _failure(self, profile: KeyProfile, peer: Address, outcome: Outcome) -> Verdict:
+        if outcome.reason is Reason.AUTHENTICATION:
+            pinned = self._ike.pinned(self._ike.group(profile.profile.name), peer)
+            if pinned is not None:
+                return failed(Reason.OTHER_IDENTITY, f"not '{pinned}', whom names ask for: {outcome.detail}")
+        return failed(outcome.reason, outcome.detail)
+
+
+def _finish(job: _Job, verdict: Verdict) -> None:
+    """Tell a verdict, unless another was told before."""
+    if not job.done.is_set():
+        job.verdict = verdict
+        job.done.set()

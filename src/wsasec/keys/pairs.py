@@ -1,0 +1,84 @@
+"""The pair of SAs that the kernel would take for packets between two hosts now."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ..kernel.xfrm import SA, XfrmTable
+from .associations import Address
+
+__all__ = ["Pair", "chosen", "every", "find", "plain", "remove"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Both directions.
+
+    Attributes:
+        outward: what this host's packets are sent in.
+        inward: the newest in which the peer's come.
+    """
+
+    outward: SA
+    inward: SA
+
+
+def plain(address: Address) -> str:
+    """Return an address as the kernel's SAs have it: they know no scopes."""
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
+        address = ipaddress.IPv6Address(int(address))
+    return str(address)
+
+
+def chosen(sas: Iterable[SA], reqid: int, now: float) -> SA | None:
+    """Return the SA that the kernel takes: of a reqid, in transport mode, not yet to be replaced, the newest.
+
+    Args:
+        sas: of one direction between two addresses, newest first.
+        reqid: of the policy.
+        now: the system's clock.
+    """
+    fitting = [
+        sa for sa in sas if sa.usable and sa.reqid == reqid and sa.mode == "transport" and not sa.mark[1]
+    ]
+    return max(fitting, key=lambda sa: (not _to_be_replaced(sa, now), sa.added), default=None)
+
+
+def _to_be_replaced(sa: SA, now: float) -> bool:
+    return bool(
+        (sa.soft_seconds and now >= sa.added + sa.soft_seconds)
+        or (sa.soft_bytes and sa.bytes >= sa.soft_bytes)
+        or (sa.soft_packets and sa.packets >= sa.soft_packets)
+    )
+
+
+def find(reqid: int, own: Address, peer: Address) -> Pair | None:
+    """Return the pair between two addresses; None if a direction lacks. Raises OSError."""
+    here, there = plain(own), plain(peer)
+    now = time.time()
+    with XfrmTable() as table:
+        outward = chosen(table.between(here, there), reqid, now)
+        if outward is None:
+            return None
+        inward = chosen(table.between(there, here), reqid, now)
+    return None if inward is None else Pair(outward, inward)
+
+
+def every(reqids: Collection[int], peer: Address) -> list[SA]:
+    """Return all SAs of some reqids with a peer, both directions, of any address here. Raises OSError."""
+    there = plain(peer)
+    with XfrmTable() as table:
+        found = table.between(None, there) + table.between(there, None)
+    return [sa for sa in found if sa.usable and sa.reqid in reqids]
+
+
+def remove(sas: Iterable[SA]) -> None:
+    """Remove SAs; those that are gone already do not matter. Raises OSError."""
+    with XfrmTable() as table:
+        for sa in sas:
+            with suppress(ProcessLookupError):
+                table.delete(sa)

@@ -1,0 +1,119 @@
+"""Pins: who alone may be at an address, as long as there are programs that asked for a name of theirs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Final, TypeAlias
+
+from .associations import Address
+from .layer import IkeLayer
+from .names import Name
+from .programs import Program
+from .reason import CharonError, Reason
+
+__all__ = ["Pin", "PinKey", "Pins"]
+
+PinKey: TypeAlias = tuple[str, Address]
+"""Group and address."""
+
+_UNPIN_SECONDS: Final = 10.0
+
+
+class Pin:
+    """Who may be at an address. To be looked at and changed by whoever has it from Pins.at() only.
+
+    Attributes:
+        principal: the identity, an IKE SA's remote_id; None as long as nobody is pinned.
+        owners: how many names of each program it serves.
+        names: which are known to be the principal's.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.principal: str | None = None
+        self.owners: Counter[Program] = Counter()
+        self.names: set[Name] = set()
+        self.gone = False
+
+
+class Pins:
+    """All of them. Thread-safe."""
+
+    def __init__(self, ike: IkeLayer) -> None:
+        self._ike = ike
+        self._lock = threading.Lock()
+        self._pins: dict[PinKey, Pin] = {}
+        self._closed = False
+        self._pool = ThreadPoolExecutor(1, "wsasec-unpin")
+
+    def close(self) -> None:
+        """End the thread; what is pinned stays so. Twice is fine."""
+        with self._lock:
+            self._closed = True
+        self._pool.shutdown(cancel_futures=True)
+
+    @contextmanager
+    def at(self, key: PinKey, deadline: float) -> Iterator[Pin]:
+        """Have a pin for oneself; a new one if there was none. Raises CharonError (TIMED_OUT)."""
+        while True:
+            with self._lock:
+                pin = self._pins.setdefault(key, Pin())
+            if not pin.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                raise CharonError(Reason.TIMED_OUT, f"others negotiate about who is at {key[1]}")
+            if not pin.gone:
+                break
+            pin.lock.release()
+        try:
+            yield pin
+        finally:
+            if not pin.owners and pin.principal is None:
+                self._drop(key, pin)
+            pin.lock.release()
+
+    def _drop(self, key: PinKey, pin: Pin) -> None:
+        pin.gone = True
+        with self._lock:
+            if self._pins.get(key) is pin:
+                del self._pins[key]
+
+    def release(self, key: PinKey, program: Program) -> None:
+        """One name less of a program; the last that goes takes the pin with it, some time after."""
+        self._later(key, program, entirely=False)
+
+    def program_ended(self, program: Program) -> None:
+        """None of a program's names counts any more."""
+        with self._lock:
+            keys = [key for key, pin in self._pins.items() if program in pin.owners]
+        for key in keys:
+            self._later(key, program, entirely=True)
+
+    def _later(self, key: PinKey, program: Program, *, entirely: bool) -> None:
+        with self._lock:
+            if not self._closed:
+                self._pool.submit(self._give_up, key, program, entirely)
+
+    def _give_up(self, key: PinKey, program: Program, entirely: bool) -> None:
+        with self._lock:
+            pin = self._pins.get(key)
+        if pin is None:
+            return
+        with pin.lock:
+            if pin.gone:
+                return
+            pin.owners[program] -= 1
+            if entirely or pin.owners[program] <= 0:
+                del pin.owners[program]
+            if not pin.owners:
+                self._unpin(key, pin)
+
+    def _unpin(self, key: PinKey, pin: Pin) -> None:
+        """Let others be there again. Where charon does not answer, it forgets the pin when it starts anew."""
+        with suppress(CharonError, KeyError):
+            self._ike.unpin(*key, time.monotonic() + _UNPIN_SECONDS)
+        pin.principal = None
+        self._drop(key, pin)
