@@ -7,42 +7,25 @@ security associations: the reqid of its templates, and the mark of its guard.
 from __future__ import annotations
 
 import os
-import re
-import stat
 import sys
 import threading
-import tomllib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from . import _wsasec
-from .profile import Profile
+from .config.document import Document, read
+from .config.errors import ConfigError
+from .profile import AH, ESP, Profile
 
-__all__ = ["DEFAULT", "ConfigError", "Profile", "Profiles", "active", "load", "use"]
+__all__ = ["DEFAULT", "ConfigError", "Profile", "Profiles", "active", "load", "of", "use"]
 
 CONFIG_DIR: Final = Path("/etc/wsasec")
 CONFIG_ENV: Final = "WSASEC_CONFIG"
 
-_PROTECTION: Final = {"encrypting": True, "integrity-only": False}
-
-
-class ConfigError(ValueError):
-    """A profile file is wrong.
-
-    Attributes:
-        path: the file, or None where the value did not come from one.
-        line: the line the error is on, counted from 1, or None.
-
-    """
-
-    def __init__(self, message: str, path: Path | None = None, line: int | None = None) -> None:
-        where = "" if path is None else f"{path}:{line}: " if line is not None else f"{path}: "
-        super().__init__(where + message)
-        self.path = path
-        self.line = line
+_NUMBERS: Final = ("reqid", "mark", "mask")
 
 
 def _builtin() -> Profile:
@@ -70,47 +53,18 @@ class Profiles(Mapping[str, Profile]):
         return len(self.by_name)
 
 
-def _normal(table: str) -> str:
-    return re.sub(r"""["'\s]""", "", table)
-
-
-def _line_of(text: str, table: str | None, key: str | None) -> int | None:
-    """Find the line of a key, or of its table's header: tomllib gives no positions."""
-    wanted = None if table is None else _normal(table)
-    current: str | None = None
-    header: int | None = None
-    for number, line in enumerate(text.splitlines(), 1):
-        if match := re.match(r"\s*\[\s*([^\]]+?)\s*\]", line):
-            current = _normal(match[1])
-            if current == wanted:
-                header = number
-        elif (
-            key is not None
-            and current == wanted
-            and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line)
-        ):
-            return number
-    return header
-
-
-def _parse_profile(name: str, raw: Any) -> Profile:
-    """Make a Profile of its table; errors start with the key they are about."""
-    if not isinstance(raw, dict):
-        raise ValueError("a profile is a table: [profile.NAME]")
-    for key in raw:
-        if key not in ("guid", "reqid", "mark", "mask", "protection"):
-            raise ValueError(f"{key}: unknown key; known are guid, reqid, mark, mask, protection")
-    for key in ("guid", "reqid", "mark", "mask"):
-        if key not in raw:
-            raise ValueError(f"{key}: missing")
-    try:
-        guid = uuid.UUID(raw["guid"])
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ValueError(f"guid: {raw['guid']!r} is not a GUID") from error
-    protection = raw.get("protection", "encrypting")
-    if not isinstance(protection, str) or protection not in _PROTECTION:
-        raise ValueError(f"protection: {protection!r} is neither 'encrypting' nor 'integrity-only'")
-    return Profile(name, guid, raw["reqid"], raw["mark"], raw["mask"], _PROTECTION[protection])
+def _profile(name: str, table: Mapping[str, Any]) -> Profile:
+    """Make a Profile of its table. What the default one does not say is as in the built-in one."""
+    said = {key: table[key] for key in _NUMBERS if key in table}
+    if "guid" in table:
+        said["guid"] = uuid.UUID(table["guid"])
+    return replace(
+        DEFAULT,
+        name=name,
+        encrypting=table.get("protection", "encrypting") == "encrypting",
+        protocol=AH if "ah_proposals" in table else ESP,
+        **said,
+    )
 
 
 def _clash(new: Profile, old: Profile) -> str | None:
@@ -122,26 +76,6 @@ def _clash(new: Profile, old: Profile) -> str | None:
     if not (new.mark ^ old.mark) & new.mask & old.mask:
         return f"mark: a packet could carry this mark and that of profile {old.name!r} at once"
     return None
-
-
-def _read(path: Path) -> str:
-    with path.open("rb") as file:
-        # Windows has no such mode: Python makes one up there, by which anyone may write.
-        if sys.platform != "win32" and os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
-            raise ConfigError("anyone may write this file; run chmod o-w on it", path)
-        try:
-            return file.read().decode()
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"not UTF-8: {error.reason}", path) from error
-
-
-def _toml(path: Path, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r"at line (\d+)", str(error))
-        line = int(found[1]) if found else text.count("\n") + 1
-        raise ConfigError(str(error), path, line) from error
 
 
 def _config_files() -> list[Path]:
@@ -157,55 +91,53 @@ class _Collected:
     """What the files read so far say."""
 
     def __init__(self) -> None:
-        self.found: dict[str, Profile] = {}
-        self.default: tuple[str, Path, int | None] | None = None
+        self.found: dict[str, tuple[Profile, Document]] = {}
+        self.default: tuple[str, Document] | None = None
 
-    def add_file(self, path: Path) -> None:
-        text = _read(path)
-        data = _toml(path, text)
-        for key in data:
-            if key not in ("default", "profile"):
-                line = _line_of(text, None, key) or _line_of(text, key, None)
-                raise ConfigError(f"{key}: unknown key; known are default, profile", path, line)
-        if "default" in data:
-            line = _line_of(text, None, "default")
-            if not isinstance(data["default"], str):
-                raise ConfigError("default: not the name of a profile", path, line)
-            self.default = (data["default"], path, line)
-        tables = data.get("profile", {})
-        if not isinstance(tables, dict):
-            raise ConfigError(
-                "profile: profiles are tables: [profile.NAME]", path, _line_of(text, None, "profile")
-            )
-        for name, raw in tables.items():
+    def add(self, document: Document) -> None:
+        if "default" in document.data:
+            self.default = (document.data["default"], document)
+        for name, table in document.data.get("profile", {}).items():
             try:
-                self._add_profile(name, raw)
+                self._add_profile(_profile(name, table), document)
             except ValueError as error:
-                key = str(error).partition(":")[0]
-                line = _line_of(text, f"profile.{name}", key) or _line_of(text, None, "profile")
-                raise ConfigError(f"profile {name!r}: {error}", path, line) from error
+                key, _, rest = str(error).partition(": ")
+                raise document.error(("profile", name, key), rest) from error
 
-    def _add_profile(self, name: str, raw: Any) -> None:
-        if name in self.found:
-            raise ValueError(f"profile {name!r} is defined twice")
-        profile = _parse_profile(name, raw)
-        for old in self.found.values():
+    def _add_profile(self, profile: Profile, document: Document) -> None:
+        if profile.name in self.found:
+            raise ValueError(f"name: it is defined twice, here and in {self.found[profile.name][1].path}")
+        for old, _ in self.found.values():
             if clash := _clash(profile, old):
                 raise ValueError(clash)
-        self.found[name] = profile
+        self.found[profile.name] = (profile, document)
 
     def result(self) -> Profiles:
-        if DEFAULT.name not in self.found:
-            for profile in self.found.values():
+        found = {name: profile for name, (profile, _) in self.found.items()}
+        if DEFAULT.name not in found:
+            for profile, document in self.found.values():
                 if clash := _clash(profile, DEFAULT):
-                    raise ConfigError(f"profile {profile.name!r}: {clash}")
-            self.found = {DEFAULT.name: DEFAULT, **self.found}
+                    key, _, rest = clash.partition(": ")
+                    raise document.error(("profile", profile.name, key), rest)
+            found = {DEFAULT.name: DEFAULT, **found}
         if self.default is None:
-            return Profiles(self.found, self.found[DEFAULT.name])
-        name, path, line = self.default
-        if name not in self.found:
-            raise ConfigError(f"default: there is no profile {name!r}", path, line)
-        return Profiles(self.found, self.found[name])
+            return Profiles(found, found[DEFAULT.name])
+        name, document = self.default
+        if name not in found:
+            raise document.error(("default",), f"there is no profile {name!r}")
+        return Profiles(found, found[name])
+
+
+def of(documents: Iterable[Document]) -> Profiles:
+    """Collect the profiles of files that were read.
+
+    Raises:
+        ConfigError: two profiles cannot be told apart, or the default one is not there.
+    """
+    collected = _Collected()
+    for document in documents:
+        collected.add(document)
+    return collected.result()
 
 
 def load(files: Iterable[str | os.PathLike[str]] | None = None) -> Profiles:
@@ -223,10 +155,7 @@ def load(files: Iterable[str | os.PathLike[str]] | None = None) -> Profiles:
         OSError: a file cannot be read.
 
     """
-    collected = _Collected()
-    for path in [Path(f) for f in files] if files is not None else _config_files():
-        collected.add_file(path)
-    return collected.result()
+    return of([read(Path(file)) for file in (files if files is not None else _config_files())])
 
 
 _lock = threading.Lock()
