@@ -169,6 +169,8 @@ typedef struct wsasec_status {
 #define WSASEC_STATUS_BLOCKED UINT16_C(0x1)
 /* The call failed and the socket could not be kept from sending in clear either: close it. */
 #define WSASEC_STATUS_STILL_OPEN UINT16_C(0x2)
+/* There is more to say of this failure: wsasec_detail(), in the thread that it happened in, until the next failure. */
+#define WSASEC_STATUS_DETAIL UINT16_C(0x4)
 
 /*
  * WSASetSocketSecurity: turns security on for one socket, before it is bound or connected.
@@ -335,6 +337,12 @@ int32_t wsasec_capability(unsigned capability, wsasec_status *status);
 
 /* Overwrites memory that had secrets, such as settings with a password; no compiler leaves that out. */
 void wsasec_wipe(void *memory, size_t length);
+
+/*
+ * What there is to say of the calling thread's last failure besides its reason, in UTF-8; or empty. It is of use after
+ * a failure with WSASEC_STATUS_DETAIL, until the thread calls another function of this library.
+ */
+const char *wsasec_detail(void);
 
 /* English, without a final full stop; never NULL. */
 const char *wsasec_reason_text(unsigned reason);

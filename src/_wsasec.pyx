@@ -60,6 +60,7 @@ cdef extern from "wsasec.h" nogil:
     enum:
         WSASEC_STATUS_BLOCKED
         WSASEC_STATUS_STILL_OPEN
+        WSASEC_STATUS_DETAIL
         WSASEC_PROFILES_MAX
         WSASEC_OPTIONS_MAX
         WSASEC_STEP_ACCEPT
@@ -75,6 +76,7 @@ cdef extern from "wsasec.h" nogil:
     int32_t wsasec_guard_state(int, const wsasec_guid *, wsasec_status *)
     int32_t wsasec_capability(unsigned, wsasec_status *)
     void wsasec_release_namespaces()
+    const char *wsasec_detail()
     const char *wsasec_reason_text(unsigned)
     const char *wsasec_reason_hint(unsigned)
     const char *wsasec_step_text(unsigned)
@@ -111,6 +113,9 @@ cdef object failure(wsasec_status *status, object socket):
     text = wsasec_reason_text(status.reason).decode()
     hint = wsasec_reason_hint(status.reason).decode()
     step = wsasec_step_text(status.step).decode()
+    if status.flags & WSASEC_STATUS_DETAIL:
+        detail = wsasec_detail().decode("utf-8", "replace")
+        text = f"{text}: {detail}" if detail else text
     if status.flags & WSASEC_STATUS_BLOCKED:
         hint += "; the socket can send nothing any more: close it"
     elif status.flags & WSASEC_STATUS_STILL_OPEN:

@@ -157,7 +157,7 @@ int32_t wsasec_acceptor_protect(wsasec_acceptor *acceptor, wsasec_socket accepte
         return 0;
     code = protect_and_remember(acceptor, &facts, accepted, status);
     if (code)
-        status->flags = wsasec_backend_silence(accepted) ? WSASEC_STATUS_STILL_OPEN : WSASEC_STATUS_BLOCKED;
+        status->flags |= wsasec_backend_silence(accepted) ? WSASEC_STATUS_STILL_OPEN : WSASEC_STATUS_BLOCKED;
     return code;
 }
 

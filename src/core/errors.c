@@ -4,6 +4,14 @@
 
 #include <string.h>
 
+#ifdef _MSC_VER
+#define THREAD_LOCAL __declspec(thread)
+#else
+#define THREAD_LOCAL _Thread_local
+#endif
+
+static THREAD_LOCAL char last_detail[256];
+
 static const struct {
     uint16_t code;
     const char *text;
@@ -226,6 +234,7 @@ int32_t wsasec_fail(wsasec_status *status, unsigned step, unsigned reason, int32
 {
     int32_t code = -(int32_t)reasons[reason].code;
 
+    last_detail[0] = 0;
     if (status) {
         memset(status, 0, sizeof *status);
         status->code = code;
@@ -234,6 +243,26 @@ int32_t wsasec_fail(wsasec_status *status, unsigned step, unsigned reason, int32
         status->reason = (uint16_t)reason;
     }
     return code;
+}
+
+int32_t wsasec_fail_detail(wsasec_status *status, unsigned step, unsigned reason, int32_t os_error,
+                           const char *detail)
+{
+    const int32_t code = wsasec_fail(status, step, reason, os_error);
+    size_t length = strlen(detail);
+
+    if (length >= sizeof last_detail)
+        length = sizeof last_detail - 1;
+    memcpy(last_detail, detail, length);
+    last_detail[length] = 0;
+    if (status && length)
+        status->flags |= WSASEC_STATUS_DETAIL;
+    return code;
+}
+
+const char *wsasec_detail(void)
+{
+    return last_detail;
 }
 
 const char *wsasec_reason_text(unsigned reason)

@@ -32,7 +32,7 @@ int32_t wsasec_check_kind(const struct wsasec_facts *facts, wsasec_status *statu
 
 static int32_t block(wsasec_socket socket, wsasec_status *status)
 {
-    status->flags = wsasec_backend_block(socket) ? WSASEC_STATUS_STILL_OPEN : WSASEC_STATUS_BLOCKED;
+    status->flags |= wsasec_backend_block(socket) ? WSASEC_STATUS_STILL_OPEN : WSASEC_STATUS_BLOCKED;
     return status->code;
 }
 
