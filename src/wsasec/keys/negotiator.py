@@ -202,13 +202,19 @@ class Negotiator:
         for name, source, at in due:
             if verdict.good:
                 verdict = self._hold_against(name, sock, source, at, deadline)
-        self._open_if_may(fd, sock)
+        if any(name.gone for name, _, _ in due):
+            return failed(Reason.NO_NAME, "its program has ended")
+        self._set_gate(fd, sock)
         return verdict
 
     def _hold_against(
         self, name: PeerName, sock: NamedSocket, own: Address, peer: Address, deadline: float
     ) -> Verdict:
-        """Verify one name; an optional one need only be tried."""
+        """Verify one name; an optional one need only be tried.
+
+        After a failure the name keeps the pin that it had before: others do not get in because they tried.
+        """
+        before = name.pin
         verdict = self._verifier.verify(name, sock.profile, own, peer, deadline)
         if verdict.good:
             name.verified = peer
@@ -216,7 +222,7 @@ class Negotiator:
             name.verified = None
             if name.optional and verdict.reason in (Reason.OTHER_IDENTITY, Reason.NO_IDENTITY):
                 verdict = Verdict()
-        if name.verified is None or name.gone:
+        if name.gone or (name.verified is None and name.pin != before):
             # Its program may have ended while it was being verified.
             self._release(name)
         return verdict
@@ -226,10 +232,14 @@ class Negotiator:
         if key is not None:
             self._pins.release(key, name.program)
 
-    def _open_if_may(self, fd: int, sock: NamedSocket) -> None:
-        if sock.shut and sock.may_send:
-            self._gate.open(fd, sock.family, sock.profile.profile)
-            sock.shut = False
+    def _set_gate(self, fd: int, sock: NamedSocket) -> None:
+        """Let a socket send if all its names are verified, and else not."""
+        if sock.may_send == sock.shut:
+            if sock.shut:
+                self._gate.open(fd, sock.family, sock.profile.profile)
+                sock.shut = False
+            else:
+                self._shut(fd, sock)
 
     # Names
 
@@ -240,10 +250,9 @@ class Negotiator:
             if sock is None:
                 return Verdict()
             with sock.lock:
-                if any(not name.optional for name in sock.names.values()):
-                    self._shut(fd, sock)
-                    for name in sock.names.values():
-                        name.verified = None
+                for name in sock.names.values():
+                    name.verified = None
+                self._set_gate(fd, sock)
         except OSError as error:
             return _failure(error)
         return Verdict()
@@ -275,16 +284,16 @@ class Negotiator:
             sock = self._named.socket(asked.cookie, profile, asked.family)
             with sock.lock:
                 entry = PeerName(wanted, bool(flags & NameFlag.OPTIONAL), program)
-                if not entry.optional:
-                    self._shut(fd, sock)
                 before = self._named.add(asked.cookie, sock, target, entry)
                 if before is not None:
                     self._release(before)
+                self._set_gate(fd, sock)
                 if target is None:
                     return Verdict()
                 own = _own_address(asked, target, profile)
                 verdict = self._hold_against(entry, sock, own, target, deadline)
-                self._open_if_may(fd, sock)
+                if not entry.gone:
+                    self._set_gate(fd, sock)
                 return verdict
         except NameFormError as error:
             return failed(Reason.NAME_FORM, str(error))
@@ -305,7 +314,7 @@ class Negotiator:
                 if name is None:
                     return failed(Reason.NO_NAME)
                 self._release(name)
-                self._open_if_may(fd, sock)
+                self._set_gate(fd, sock)
                 self._named.forget_if_nameless(asked.cookie)
         except OSError as error:
             return _failure(error)
