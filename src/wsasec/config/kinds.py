@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -108,7 +107,7 @@ class Seconds:
 
     def faults(self, value: Any, at: Place) -> Iterator[Fault]:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or math.isnan(value) or not self.low <= value <= self.high:
+        if not number or not self.low <= value <= self.high:
             yield at, f"{said(value)} is not a number of seconds from {self.low} to {self.high}"
 
     def schema(self) -> Schema:

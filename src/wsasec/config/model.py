@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from ..profile import Profile
+from .positions import Place
 
 __all__ = [
     "ESP_PROPOSALS",
@@ -173,6 +174,7 @@ class Config:
         accounts: rules, of which the first that fits counts, exact ones before domains.
         vici: of a daemon of others to share: "unix:///run/charon.vici"; None to start one's own.
         first_seconds: how long the negotiation for a first connection may take, at the most.
+        lines: where in the file its keys are, for errors.
     """
 
     path: Path
@@ -182,3 +184,4 @@ class Config:
     accounts: tuple[Account, ...] = ()
     vici: str | None = None
     first_seconds: float = 10.0
+    lines: dict[Place, int] = field(default_factory=dict, compare=False, repr=False)

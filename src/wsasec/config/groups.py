@@ -1,0 +1,70 @@
+"""Which profiles charon, as the responder, can tell apart."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from .model import Authentication, KeyProfile, Network
+
+__all__ = ["clash"]
+
+
+def _share_peers(a: tuple[Network, ...], b: tuple[Network, ...]) -> bool:
+    return not a or not b or any(x.version == y.version and x.overlaps(y) for x, y in product(a, b))
+
+
+def _share_name(a: str, b: str) -> bool:
+    """Tell whether some identity may fit both."""
+    a, b = a.lower(), b.lower()
+    if "=" in a + b:  # distinguished names, whose patterns are not taken apart here
+        return a == b or "*" in a + b
+    if a.startswith("*") and b.startswith("*"):
+        return a[1:].endswith(b[1:]) or b[1:].endswith(a[1:])
+    if a.startswith("*"):
+        return b.endswith(a[1:])
+    return a.endswith(b[1:]) if b.startswith("*") else a == b
+
+
+def _share_names(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
+    return not a or not b or any(_share_name(x, y) for x, y in product(a, b))
+
+
+def _ike(profile: KeyProfile) -> tuple[object, ...]:
+    return profile.ike_version, profile.ike_proposals, profile.ike_rekey_seconds, profile.dpd_seconds
+
+
+def clash(new: KeyProfile, old: KeyProfile) -> tuple[str, str] | None:
+    """Say why the responder could not tell which of two profiles is meant.
+
+    A peer names this host's identity and its own. Profiles with one identity are told apart by the peer's
+    address; or, where all of their IKE settings are the same, by the peer's name. If they differ in nothing
+    of the kind, they are one connection, and told apart by the profile's signal.
+
+    Returns:
+        The key that is about it, and the reason; or None if they can be told apart.
+    """
+    same = (new.identity, new.trust, _ike(new), new.peers, new.names)
+    if new.identity.id != old.identity.id or same == (
+        old.identity,
+        old.trust,
+        _ike(old),
+        old.peers,
+        old.names,
+    ):
+        return None
+    if not _share_peers(new.peers, old.peers):
+        return None
+    other = f"profile {old.profile.name!r}"
+    advice = "give it an identity of its own, or peers that are not the other's"
+    for key in ("ike_version", "ike_proposals", "ike_rekey_seconds", "dpd_seconds"):
+        if getattr(new, key) != getattr(old, key):
+            return key, f"{other} has this identity and another {key}: peers could get either; {advice}"
+    if not _share_names(new.names, old.names) and Authentication.PSK not in (
+        new.identity.authentication,
+        old.identity.authentication,
+    ):
+        return None
+    for key in ("identity", "trust", "peers", "names"):
+        if getattr(new, key) != getattr(old, key):
+            return key, f"{other} has this identity's id and another {key}: peers could get either; {advice}"
+    return None  # pragma: no cover - something differs
