@@ -254,6 +254,13 @@ int32_t wsasec_close_token(uint64_t handle);
 size_t wsasec_secure_many(const int32_t *sockets, size_t count, const void *settings, uint32_t settings_len,
                           int32_t *codes, wsasec_status *first);
 
+/*
+ * The same for sockets that other programs handed over, as the key daemon has them: those of another network namespace
+ * than the socket `here` are left as they are, with WSAEACCES. codes and first may not be NULL.
+ */
+size_t wsasec_secure_received(wsasec_socket here, const int32_t *sockets, size_t count, const void *settings,
+                              uint32_t settings_len, int32_t *codes, wsasec_status *first);
+
 /* What a policy key, or the default policy, stands for. */
 typedef struct wsasec_profile {
     char name[64];       /* UTF-8, ends in a zero */
@@ -281,6 +288,9 @@ const wsasec_profile *wsasec_profile_at(uint16_t number);
 
 /* The built-in default. */
 const wsasec_profile *wsasec_profile_builtin(void);
+
+/* The profile that sockets get by these settings; NULL if there is something wrong with them. */
+const wsasec_profile *wsasec_settings_profile(const void *settings, uint32_t settings_len);
 
 /* The profile this process secured the socket with, or NULL. */
 const wsasec_profile *wsasec_profile_of(wsasec_socket socket);

@@ -102,3 +102,11 @@ void wsasec_settings_read(const void *settings, uint32_t settings_len, struct ws
     request->skip = (in.IpsecFlags & WSASEC_SOCKET_SETTINGS_IPSEC_SKIP_FILTER_INSTANTIATION) != 0;
     request->unasked = wsasec_backend_checks_sockets() != 0;
 }
+
+const wsasec_profile *wsasec_settings_profile(const void *settings, uint32_t settings_len)
+{
+    struct wsasec_request request;
+
+    wsasec_settings_read(settings, settings_len, &request);
+    return request.buffer_reason || request.member_reason ? NULL : request.profile;
+}

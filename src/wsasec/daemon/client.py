@@ -1,0 +1,147 @@
+"""How the administrator's verbs talk to the daemon."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import select
+import socket
+import struct
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from .place import folder
+from .protocol import HEADER, LARGEST, MAGIC, Flag, Kind
+
+__all__ = ["Client", "DaemonError", "NotUpError"]
+
+_UCRED: Final = struct.Struct("=iII")
+_DEADLINE: Final = 30.0
+
+
+class DaemonError(Exception):
+    """The daemon refused, or does not speak as it should."""
+
+
+class NotUpError(DaemonError):
+    """There is no daemon in this network namespace."""
+
+
+class Client:
+    """A connection to the daemon of the calling thread's network namespace.
+
+    Attributes:
+        pid: the daemon's process.
+    """
+
+    def __init__(self, path: Path | None = None, seconds: float = _DEADLINE) -> None:
+        """Connect.
+
+        Args:
+            path: the daemon's folder; None for that of this network namespace.
+            seconds: how long each answer may take.
+
+        Raises:
+            NotUpError: there is none.
+            DaemonError: it cannot be reached.
+        """
+        where = (path or folder()) / "control"
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._sock.settimeout(seconds)
+        self._seconds = seconds
+        self._numbers = itertools.count(1)
+        try:
+            self._sock.connect(str(where))
+            self.pid = self._daemon()
+        except (FileNotFoundError, ConnectionRefusedError):
+            self._sock.close()
+            raise NotUpError("no key daemon runs in this network namespace") from None
+        except OSError as error:
+            self._sock.close()
+            raise DaemonError(f"{where}: {error.strerror or error}") from error
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. Twice is fine."""
+        self._sock.close()
+
+    def _daemon(self) -> int:
+        """Return the process that listens, which must be root's or this user's own."""
+        pid, uid, _ = _UCRED.unpack(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        if uid not in (0, os.geteuid()):
+            raise DaemonError(f"process {pid} of user {uid} listens there in the daemon's place")
+        return int(pid)
+
+    def control(self, verb: str) -> dict[str, Any]:
+        """Ask for "status", "reload" or "stop".
+
+        Returns:
+            What the daemon says.
+
+        Raises:
+            DaemonError: it refused, and why; or it does not answer.
+        """
+        number = next(self._numbers)
+        body = json.dumps({"verb": verb}).encode()
+        try:
+            self._sock.send(HEADER.pack(MAGIC, Kind.CONTROL, 0, number, len(body)) + body)
+            said = json.loads(self._answer(number))
+        except TimeoutError:
+            raise DaemonError(f"the key daemon (process {self.pid}) does not answer") from None
+        except OSError as error:
+            raise DaemonError(f"the key daemon went away: {error.strerror}") from error
+        except ValueError as error:
+            raise DaemonError("the key daemon is of another version: wsasec down, wsasec up") from error
+        if not isinstance(said, dict):
+            raise DaemonError("the key daemon is of another version: wsasec down, wsasec up")
+        if "error" in said:
+            raise DaemonError(str(said["error"]))
+        return said
+
+    def _answer(self, number: int) -> bytes:
+        parts = []
+        deadline = time.monotonic() + self._seconds
+        while True:
+            self._sock.settimeout(max(0.001, deadline - time.monotonic()))
+            data = self._sock.recv(LARGEST)
+            if not data:
+                raise ConnectionResetError(104, "it closed the connection")
+            magic, kind, flags, answered, length = HEADER.unpack_from(data)
+            if magic != MAGIC or length != len(data) - HEADER.size:
+                raise ValueError("another protocol")
+            if kind == Kind.ANSWER and answered == 0:
+                raise DaemonError("the key daemon serves as many programs as it can")
+            if kind != Kind.ANSWER | Kind.CONTROL or answered != number:
+                raise ValueError("not the answer")
+            parts.append(data[HEADER.size :])
+            if not flags & Flag.MORE:
+                return b"".join(parts)
+
+    def stop(self, seconds: float = _DEADLINE) -> None:
+        """Have the daemon end, and wait for that.
+
+        Raises:
+            DaemonError: it refused, or has not ended by then.
+        """
+        try:
+            process = os.pidfd_open(self.pid)
+        except OSError as error:
+            raise DaemonError(f"process {self.pid}: {error.strerror}") from error
+        try:
+            self.control("stop")
+            ended = select.poll()
+            ended.register(process, select.POLLIN)
+            if not ended.poll(seconds * 1000):
+                raise DaemonError(f"the key daemon (process {self.pid}) has not ended within {seconds:.0f} s")
+        finally:
+            os.close(process)
