@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import proposals
+from .named import expanded
 from .errors import ConfigError, said
 from .fields import WHOLE
 from .positions import Place, line_of, positions
@@ -87,8 +88,10 @@ def read(path: Path) -> Document:
     document = Document(path, data, lines)
     for place, message in WHOLE.faults(data, ()):
         raise document.error(place, message)
-    for name, table in data.get("profile", {}).items():
-        _check_protection(document, name, table)
+    tables = data.get("profile", {})
+    for name, table in tables.items():
+        tables[name] = expanded(table)
+        _check_protection(document, name, tables[name])
     return document
 
 
@@ -97,6 +100,8 @@ def _check_protection(document: Document, name: str, table: dict[str, Any]) -> N
     if table.get("protection", "encrypting") != "encrypting":
         return
     hint = "; a profile that may do without says protection = 'integrity-only'"
+    if "policy" in table:
+        raise document.error(("profile", name, "policy"), f"{table['policy']} may not encrypt{hint}")
     if "ah_proposals" in table:
         raise document.error(("profile", name, "ah_proposals"), f"AH does not encrypt{hint}")
     for number, proposal in enumerate(table.get("proposals", ())):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import proposals
+from . import named, proposals
 from .kinds import Choice, Flag, Guid, Kind, NameOrNumber, Network, Number, Proposal, Seconds, Text
 from .tables import Many, Named, Table
 
@@ -69,6 +69,7 @@ _PROFILE: Final[dict[str, Kind]] = {
     "mark": Number(1, _U32, hexadecimal=True),
     "mask": Number(1, _U32, hexadecimal=True),
     "protection": Choice(("encrypting", "integrity-only")),
+    "policy": Choice(named.NAMES),
     "proposals": Many(Proposal(proposals.esp, _ESP_WORDS), 1),
     "ah_proposals": Many(Proposal(proposals.ah, _AH_WORDS), 1),
     "ike_proposals": Many(Proposal(proposals.ike, _IKE_WORDS), 1),
@@ -84,11 +85,16 @@ _PROFILE: Final[dict[str, Kind]] = {
     "trust": TRUST,
 }
 _NOT_BOTH: Final = ("proposals", "ah_proposals")
+_ALONE: Final = {"policy": named.KEYS}
 PROFILE: Final = Table(
-    _PROFILE, "[profile.NAME]", required=("guid", "reqid", "mark", "mask"), not_both=_NOT_BOTH
+    _PROFILE,
+    "[profile.NAME]",
+    required=("guid", "reqid", "mark", "mask"),
+    not_both=_NOT_BOTH,
+    alone=_ALONE,
 )
 # The default profile has the numbers that are built in, unless it says others.
-_DEFAULT: Final = Table(_PROFILE, "[profile.default]", not_both=_NOT_BOTH)
+_DEFAULT: Final = Table(_PROFILE, "[profile.default]", not_both=_NOT_BOTH, alone=_ALONE)
 ACCESS: Final = Table(
     {
         "everyone": Flag("whether it is for all users"),

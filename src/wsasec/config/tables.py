@@ -47,6 +47,7 @@ class Table:
         some_of: keys of which one or more must be there.
         not_both: keys of which only one may be there.
         together: keys that are both there, or neither.
+        alone: keys, and those which cannot be beside them.
         header: how it is written, for errors.
     """
 
@@ -57,6 +58,7 @@ class Table:
     some_of: tuple[str, ...] = ()
     not_both: tuple[str, ...] = ()
     together: tuple[str, ...] = ()
+    alone: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def faults(self, value: Any, at: Place) -> Iterator[Fault]:
         if not isinstance(value, dict):
@@ -82,6 +84,10 @@ class Table:
                 yield at, f"{'one' if most == 1 else 'some'} of {', '.join(keys)} is missing"
             if len(there) > most:
                 yield (*at, there[1]), f"{there[0]} is there, too: only one of {', '.join(keys)} can be"
+        for key, others in self.alone.items():
+            for other in others if key in value else ():
+                if other in value:
+                    yield (*at, other), f"{key} is there, too, which says that"
         there = [key for key in self.together if key in value]
         for key in self.together:
             if there and key not in there:
@@ -101,6 +107,11 @@ class Table:
             found["anyOf"] = [{"required": [key]} for key in self.some_of]
         if self.not_both:
             found["not"] = {"required": list(self.not_both)}
+        if self.alone:
+            found["dependentSchemas"] = {
+                key: {"not": {"anyOf": [{"required": [other]} for other in others]}}
+                for key, others in self.alone.items()
+            }
         if self.together:
             found["dependentRequired"] = {
                 key: [other for other in self.together if other != key] for key in self.together

@@ -14,7 +14,7 @@ from wire import receive
 
 import wsasec
 from wsasec.config.model import Authentication, Identity, Trust
-from wsasec.keys.policies import main_mode, quick_mode
+from wsasec.config.policies import main_mode, quick_mode
 from wsasec.keys.reason import Reason
 from wsasec.lab import Lab
 from wsasec.profile import AH, Profile

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
-if sys.platform == "win32":
-    pytest.skip("the key daemon is for Linux", allow_module_level=True)
-
-from wsasec.keys.policies import main_mode, quick_mode
+from wsasec.config.named import expanded
+from wsasec.config.policies import main_mode, quick_mode
 from wsasec.policy import (
     WINDOWS_VISTA_DEFAULT,
     Authentication,
@@ -38,6 +34,28 @@ def test_the_documented_default_of_windows() -> None:
     assert quick.ah == ("sha1",)
     assert (quick.rekey_seconds, quick.rekey_bytes) == (3600, 55 << 30)
     assert (quick.idle_seconds, quick.clear_seconds, quick.encrypting) == (300, 10, False)
+
+
+def test_its_names_in_the_file() -> None:
+    """What the file's policies come to is what the dataclasses do."""
+    main, quick = main_mode(WINDOWS_VISTA_DEFAULT.main_mode), quick_mode(WINDOWS_VISTA_DEFAULT.quick_mode)
+    for name, key, proposals in (
+        ("windows-vista-default", "proposals", quick.esp),
+        ("windows-vista-default-ah", "ah_proposals", quick.ah),
+    ):
+        assert expanded({"policy": name, "reqid": 5}) == {
+            "policy": name,
+            "reqid": 5,
+            "ike_proposals": list(main.proposals),
+            key: list(proposals),
+            "ike_rekey_seconds": main.rekey_seconds,
+            "rekey_seconds": quick.rekey_seconds,
+            "rekey_bytes": quick.rekey_bytes,
+            "idle_seconds": quick.idle_seconds,
+            "identity": {"anonymous": True},
+            "trust": {"anonymous": True},
+        }
+    assert expanded({"reqid": 5}) == {"reqid": 5}
 
 
 def test_a_current_policy() -> None:
