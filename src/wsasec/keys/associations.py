@@ -117,13 +117,11 @@ class Certificate:
 
     Attributes:
         der: the whole.
-        subject: distinguished name, as charon writes it.
         ca: whether it is a CA's.
         own: whether charon has its private key.
     """
 
     der: bytes
-    subject: str
     ca: bool
     own: bool
 

@@ -11,8 +11,9 @@ from .associations import Address
 from .credentials import Credentials
 from .exclusion import remaining
 from .groups import ANONYMOUS, Group, Way
+from .identities import for_charon, is_key, matches, of_key
 
-__all__ = ["PREFIX", "Connection", "group_of", "peer", "responders"]
+__all__ = ["PREFIX", "Connection", "group_of", "peer", "responders", "ways_of"]
 
 PREFIX: Final = "wsasec-"
 """What the names of all that is ours in charon begin with."""
@@ -78,25 +79,31 @@ def _local(group: Group, credentials: Credentials) -> dict[str, object]:
         case Authentication.PSK:
             return {"auth": "psk", "id": identity.id}
         case Authentication.RAW_KEY:
-            return {"auth": "pubkey", "id": identity.id, "pubkeys": [credentials.own_public_key(identity)]}
+            # The key is who it is: whatever else a peer calls itself is not proven by it.
+            own = credentials.own_public_key(identity)
+            return {"auth": "pubkey", "id": for_charon(of_key(own)), "pubkeys": [own]}
     return {"auth": "pubkey", "id": identity.id, "certs": [credentials.own_certificate(identity)]}
 
 
 def _remote(group: Group, way: Way, credentials: Credentials) -> dict[str, object]:
-    remote: dict[str, object] = {"id": way.name}
     trust = group.first.trust
     if way.kind == "ca":
         # What other groups believe is in charon, too: these alone count here.
-        remote |= {
+        return {
             "auth": "pubkey",
+            "id": way.name,
             "cacerts": credentials.authorities(trust),
             "revocation": str(trust.revocation),
         }
-    elif way.kind == "pinned":
-        remote |= {"auth": "pubkey", "pubkeys": credentials.pinned(trust)}
-    else:
-        remote["auth"] = "psk"
-    return remote
+    if way.kind == "pinned":
+        keys = credentials.pinned(trust)
+        if way.name != "%any":
+            # From any of the keys charon would take this identity, and without keys from anybody it believes.
+            keys = [key for key in keys if of_key(key) == way.name]
+            if not keys:
+                raise ValueError(f"no key of {way.name}")
+        return {"auth": "pubkey", "id": for_charon(way.name), "pubkeys": keys}
+    return {"auth": "psk", "id": way.name}
 
 
 def _connection(
@@ -119,6 +126,19 @@ def _connection(
     if first.ike_version == 1:
         connection["dpd_timeout"] = f"{max(5, 3 * first.dpd_seconds)}s"
     return connection
+
+
+def ways_of(group: Group, credentials: Credentials, identity: str) -> list[Way]:
+    """Return the ways of a group that are open to one identity, and to it alone; [] if there are none."""
+    keys = {of_key(key) for key in credentials.pinned(group.first.trust)}
+    found = [
+        Way(way.kind, identity)
+        for way in group.ways()
+        if (
+            identity in keys if way.kind == "pinned" else matches(identity, way.name) and not is_key(identity)
+        )
+    ]
+    return list(dict.fromkeys(found))
 
 
 def responders(group: Group, credentials: Credentials, pinned: Collection[Address]) -> list[Connection]:

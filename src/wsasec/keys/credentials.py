@@ -59,8 +59,8 @@ def _der(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.DER)
 
 
-def _pem(key: PublicKeyTypes) -> bytes:
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+def _key_der(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _certificates(path: Path) -> list[x509.Certificate]:
@@ -89,14 +89,14 @@ def _public_key(path: Path) -> bytes:
     data = _read(path, secret=False)
     try:
         if b"-----BEGIN CERTIFICATE" in data:
-            return _pem(x509.load_pem_x509_certificate(data).public_key())
-        return _pem(load_pem_public_key(data))
+            return _key_der(x509.load_pem_x509_certificate(data).public_key())
+        return _key_der(load_pem_public_key(data))
     except ValueError as error:
         raise ConfigError("holds no public key that can be read", path) from error
 
 
 def _public_half(path: Path) -> bytes:
-    """Return the public key to a private one, as PEM; errors say nothing of what the file holds."""
+    """Return the public key to a private one, DER; errors say nothing of what the file holds."""
     try:
         key = load_pem_private_key(read_secret(path), None)
     except TypeError:
@@ -107,7 +107,7 @@ def _public_half(path: Path) -> bytes:
         raise
     except Exception:  # noqa: BLE001 - whatever it is, it might quote the key
         raise ConfigError("holds no private key that can be read, in PEM", path) from None
-    return _pem(key.public_key())
+    return _key_der(key.public_key())
 
 
 class Credentials:
@@ -150,7 +150,7 @@ class Credentials:
         if identity.certificate is None:
             raise ConfigError("identity: certificate: missing")
         chain = _certificates(identity.certificate)
-        if _pem(chain[0].public_key()) != self._public[identity]:
+        if _key_der(chain[0].public_key()) != self._public[identity]:
             raise ConfigError(
                 f"this key is not that of the certificate in {identity.certificate}", identity.key
             )
@@ -169,7 +169,7 @@ class Credentials:
         return self._own[identity][0]
 
     def own_public_key(self, identity: Identity) -> bytes:
-        """Return the public key of an identity, PEM."""
+        """Return the public key of an identity, DER."""
         return self._public[identity]
 
     def authorities(self, trust: Trust) -> list[bytes]:
@@ -177,7 +177,7 @@ class Credentials:
         return [der for path in trust.ca for der in self._authorities[path]]
 
     def pinned(self, trust: Trust) -> list[bytes]:
-        """Return the public keys that are believed, PEM."""
+        """Return the public keys that are believed, DER."""
         return [self._pinned[path] for path in trust.pinned]
 
     def all_authorities(self) -> list[bytes]:

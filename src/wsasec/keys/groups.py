@@ -52,17 +52,26 @@ class Group:
     def ways(self) -> tuple[Way, ...]:
         """Return the ways that are open to peers, the first one to try first; () if it believes nobody."""
         trust = self.first.trust
-        kinds: list[str] = []
+        names = self.first.names or ("%any",)
         if self.identity.authentication is Authentication.PSK:
-            kinds.append("psk")
+            open_to = [Way("psk", name) for name in names]
         else:
-            kinds += ["ca"] * bool(trust.ca) + ["pinned"] * bool(trust.pinned)
-        named = [Way(kind, name) for kind in kinds for name in self.first.names or ("%any",)]
-        return (*named, *[Way(ANONYMOUS, ANONYMOUS)] * trust.anonymous)
+            # Keys are named one by one: no name says more.
+            open_to = [Way("ca", name) for name in names if trust.ca] + [Way("pinned")] * bool(trust.pinned)
+        return (*open_to, *[Way(ANONYMOUS, ANONYMOUS)] * trust.anonymous)
 
     def uses_anonymous_key(self) -> bool:
         """Whether the key that everybody knows is needed."""
         return self.first.trust.anonymous or self.identity.authentication is Authentication.ANONYMOUS
+
+    def key_owners(self) -> tuple[str, ...]:
+        """Return whom charon takes the pre-shared key from; () for anybody.
+
+        These are the peers, not this host: when a peer begins without saying whom it wants, charon looks the
+        key up before it knows who it is itself.
+        """
+        names = self.first.names
+        return () if any("*" in name or "%" in name for name in names) else names
 
 
 def _common(profile: KeyProfile) -> tuple[object, ...]:
@@ -74,15 +83,17 @@ def _common(profile: KeyProfile) -> tuple[object, ...]:
 
 def _takes(group: Group, identity: str) -> bool:
     """Whether somebody with this identity who knows a key could be a peer of a group with pre-shared keys."""
+    if group.identity.id == identity:
+        return True  # either end's identity is good for a key
     return any(fnmatchcase(identity.lower(), name.lower()) for name in group.first.names or ("*",))
 
 
 def _check_shared(found: list[Group]) -> None:
     """Raise ValueError if a peer could get into another group than its own.
 
-    For charon a pre-shared key is good if either end's identity is an owner of it. So a peer that knows the
-    key of one group could use it in another that takes any identity, by calling itself what the first group's
-    host is called; and everybody knows the key of the anonymous.
+    All pre-shared keys are in one charon, which takes any that has the peer's identity, or its own, among its
+    owners. So a peer that knows the key of one group could use it in another that takes that identity; and
+    everybody knows the key of the anonymous.
     """
     keyed = [group for group in found if group.identity.authentication is Authentication.PSK]
     anonymous = any(group.uses_anonymous_key() for group in found)
@@ -95,11 +106,12 @@ def _check_shared(found: list[Group]) -> None:
         for other in keyed:
             if group.identity.psk == other.identity.psk:
                 continue
-            if group.identity.id == other.identity.id or _takes(group, other.identity.id):
+            owners = other.key_owners()
+            if not owners or any(_takes(group, owner) for owner in owners):
                 raise ValueError(
-                    f"profile {group.name!r}: names: profile {other.name!r} has another pre-shared key, "
-                    "by which its peers could use this one, too: name the peers, and give each profile an "
-                    "identity of its own"
+                    f"profile {group.name!r}: names: profile {other.name!r} has another pre-shared key, by "
+                    "which its peers could use this one, too: name the peers of both, each without patterns, "
+                    "and none in both"
                 )
 
 

@@ -20,7 +20,8 @@ def list_ike_sas(session: Session, deadline: float, *, wait: bool, connection: s
         connection: name of the one whose IKE SAs are asked for; "" for all.
     """
     found: list[IkeSa] = []
-    message = {"noblock": "no" if wait else "yes"} | ({"ike": connection} if connection else {})
+    # Whatever value "noblock" has, to have it means yes.
+    message = ({} if wait else {"noblock": "yes"}) | ({"ike": connection} if connection else {})
     session.stream("list-sas", message, "list-sa", lambda each: found.extend(ike_sas(each)), deadline)
     return found
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from fnmatch import fnmatchcase
 
 from .associations import Address
-from .connections import Connection, responders
+from .connections import Connection, responders, ways_of
 from .connections import peer as peer_connections
 from .credentials import Credentials
 from .groups import Group, Way
@@ -15,17 +14,7 @@ from .loading import Loader
 from .reason import CharonError, Reason
 from .session import Session
 
-__all__ = ["Loaded", "matches"]
-
-
-def matches(identity: str, name: str) -> bool:
-    """Whether an identity may be one of a name's; charon has the last word."""
-    return name == "%any" or fnmatchcase(identity.lower(), name.lower())
-
-
-def _ways_of(group: Group, identity: str) -> list[Way]:
-    """Return the ways of a group that are open to one identity, and to it alone."""
-    return list(dict.fromkeys(Way(w.kind, identity) for w in group.ways() if matches(identity, w.name)))
+__all__ = ["Loaded"]
 
 
 class Loaded:
@@ -96,7 +85,7 @@ class Loaded:
     def _ways(self, group: Group, address: Address) -> list[Way]:
         pin = self._pins.get((group.name, address))
         if pin is not None:
-            return _ways_of(group, pin)
+            return ways_of(group, self._credentials, pin)
         ways = list(group.ways())
         worked = self._worked.get((group.name, address))
         if worked in ways:
@@ -154,7 +143,7 @@ class Loaded:
             present = self._pins.get((group, address))
             if present is not None and present != identity:
                 raise CharonError(Reason.OTHER_IDENTITY, f"identity is '{present}' for other programs")
-            if not is_exact(identity) or not _ways_of(self._groups[group], identity):
+            if not is_exact(identity) or not ways_of(self._groups[group], self._credentials, identity):
                 raise CharonError(Reason.OTHER_IDENTITY, f"identity '{identity}' cannot be told from others")
             if present is not None:
                 return False

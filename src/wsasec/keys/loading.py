@@ -80,8 +80,8 @@ class Loader:
         for group in groups:
             identity = group.identity
             if identity.authentication is Authentication.PSK and identity.psk is not None:
-                name = _name("psk", f"{identity.psk}\0{identity.id}".encode())
-                message = {"id": name, "type": "IKE", "owners": [identity.id]}
+                name = _name("psk", f"{identity.psk}\0{group.key_owners()}".encode())
+                message = {"id": name, "type": "IKE", "owners": list(group.key_owners())}
                 # Without the line's end that editors leave.
                 secret = read_secret(identity.psk).strip(b"\r\n")
                 session.request("load-shared", message | {"data": secret}, deadline)

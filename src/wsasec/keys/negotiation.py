@@ -10,9 +10,10 @@ from ..config.model import KeyProfile
 from .associations import Address, ChildSa, IkeSa, Outcome
 from .connections import Connection
 from .groups import Group
+from .identities import matches
 from .installed import Installed
 from .listing import list_ike_sas, terminate_child, terminate_ike
-from .loaded import Loaded, matches
+from .loaded import Loaded
 from .messages import Section, text
 from .reason import CharonError, Reason
 from .reasons import explain, shown_identity
@@ -139,7 +140,7 @@ def negotiate(
         if found:
             loaded.worked(wanted.group, wanted.peer, connection.way)
             return found
-        failure = explain(lines, said)
+        failure = explain(lines, said, connection.way.name)
         failures.append(failure)
         if failure.reason not in (Reason.AUTHENTICATION, Reason.OTHER_IDENTITY):
             break  # another way to show who it is would change nothing

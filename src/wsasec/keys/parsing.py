@@ -106,7 +106,6 @@ def certificate(message: Section) -> Certificate | None:
         raise MessageError("data is not a value")
     return Certificate(
         der=data,
-        subject=text(message, "subject"),
         ca=text(message, "flag").upper() == "CA",
         own=text(message, "has_privkey") == "yes",
     )

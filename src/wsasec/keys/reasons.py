@@ -10,8 +10,10 @@ from .reason import CharonError, Reason
 
 __all__ = ["explain", "shown_identity"]
 
-_REQUIRED: Final = re.compile(r"constraint check failed: (?:EAP )?identity '(.*)' required")
+_REQUIRED: Final = re.compile(r"constraint check failed: (?:EAP )?identity '([^']*)' (?:or .*)?required")
 _AUTHENTICATED: Final = re.compile(r"authentication of '(.*)' with .* successful")
+
+_NOT_ACCEPTED: Final = "the peer does not accept this host's identity"
 
 # The first row that is found in any line counts: rows that say more come before those that say less. The
 # detail is filled with the groups of what was found.
@@ -29,6 +31,16 @@ _ROWS: Final = (
         "no trusted certificate or key of '{0}'",
     ),
     (r"no shared key found for (.*)", Reason.AUTHENTICATION, "no pre-shared key for {0}"),
+    (
+        r"RULE_(?:CRL|OCSP)_VALIDATION",
+        Reason.AUTHENTICATION,
+        "nobody says whether the peer's certificate was revoked",
+    ),
+    (
+        r"constraint requires (.*) authentication, but (.*) was used",
+        Reason.AUTHENTICATION,
+        "the peer showed who it is by {1}, {0} was asked for",
+    ),
     (r"constraint check failed: (.*)", Reason.AUTHENTICATION, "{0}"),
     (
         r"no private key found for '(.*)'",
@@ -39,7 +51,7 @@ _ROWS: Final = (
     (
         r"received AUTHENTICATION_FAILED",
         Reason.AUTHENTICATION,
-        "the peer does not accept this host's identity, or has not the one asked for",
+        _NOT_ACCEPTED,
     ),
     (
         r"received NO_PROPOSAL_CHOSEN notify, no CHILD_SA built",
@@ -68,12 +80,13 @@ _PATTERNS: Final = tuple((re.compile(pattern), reason, detail) for pattern, reas
 _DULL: Final = re.compile(r"^(initiating|generating|sending|received|parsed|establishing|selected|  )")
 
 
-def explain(lines: Sequence[str], said: str = "") -> CharonError:
+def explain(lines: Sequence[str], said: str = "", asked: str = "%any") -> CharonError:
     """Return the reason of a failed negotiation.
 
     Args:
         lines: what charon logged during it.
         said: what it answered.
+        asked: the identity that the peer was asked for; "%any" for none.
     """
     everything = [*lines, said]
     for line in everything:
@@ -86,7 +99,10 @@ def explain(lines: Sequence[str], said: str = "") -> CharonError:
     for pattern, reason, detail in _PATTERNS:
         for line in everything:
             if found := pattern.search(line):
-                return CharonError(reason, detail.format(*found.groups()))
+                detail = detail.format(*found.groups())
+                if detail == _NOT_ACCEPTED and "*" not in asked and asked != "%any":
+                    detail += f", or is not '{asked}'"
+                return CharonError(reason, detail)
     telling = [line for line in everything if line and not _DULL.search(line)]
     return CharonError(Reason.NEGOTIATION, telling[-1] if telling else said)
 
