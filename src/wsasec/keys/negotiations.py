@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeAlias
 
 from ..config.model import KeyProfile
-from ..kernel.route import source_of
-from . import pairs
 from .associations import Address, Outcome
 from .layer import IkeLayer
+from .pairs import Sas
 from .reason import Reason
 from .verdict import Verdict, failed
 
@@ -41,15 +40,19 @@ class _Job:
 class Negotiations:
     """Makes SAs where there are none. Thread-safe."""
 
-    def __init__(self, ike: IkeLayer, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, ike: IkeLayer, sas: Sas, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Describe it.
 
         Args:
             ike: what negotiates.
+            sas: what comes of it.
             seconds: how long a negotiation may take.
             clock: of deadlines.
         """
         self._ike = ike
+        self._sas = sas
         self._seconds = seconds
         self._clock = clock
         self._lock = threading.Lock()
@@ -78,10 +81,10 @@ class Negotiations:
         if peer.is_multicast or peer.is_unspecified:
             return failed(Reason.NEGOTIATION, f"{peer} is the address of no host")
         try:
-            own = source or source_of(peer, profile.profile.mark)
+            own = source or self._sas.source(peer, profile.profile.mark)
             if own is None:
                 return failed(Reason.UNREACHABLE, f"no address of this host can reach {peer}")
-            if pairs.find(profile.profile.reqid, own, peer) is not None:
+            if self._sas.find(profile.profile.reqid, own, peer) is not None:
                 return Verdict()
         except OSError as error:
             return failed(Reason.UNREACHABLE, error.strerror or str(error))
@@ -132,10 +135,13 @@ class Negotiations:
     def _negotiate(self, profile: KeyProfile, own: Address, peer: Address) -> Verdict:
         deadline = self._clock() + self._seconds
         name, reqid = profile.profile.name, profile.profile.reqid
-        outcome = self._ike.initiate(name, peer, deadline, own)
+        try:
+            outcome = self._ike.initiate(name, peer, deadline, own)
+        except KeyError:
+            return failed(Reason.NO_CHARON, f"profile {name} is not loaded")
         try:
             # The other end may have been faster: what counts is what the kernel has.
-            if pairs.find(reqid, own, peer) is not None:
+            if self._sas.find(reqid, own, peer) is not None:
                 return Verdict()
         except OSError as error:
             return failed(Reason.SYSTEM, error.strerror or str(error))

@@ -9,7 +9,6 @@ from typing import Final
 
 from ..config.model import Config, KeyProfile
 from ..daemon.protocol import NameFlag
-from ..kernel.route import source_of
 from .acquire import Acquire, AcquireListener
 from .associations import Address, Event
 from .background import Background
@@ -18,6 +17,7 @@ from .layer import IkeLayer
 from .named import Named, NamedSocket, PeerName, TooManyNamesError
 from .names import NameFormError, parse
 from .negotiations import Negotiations
+from .pairs import Sas
 from .pins import Pins
 from .programs import Program
 from .query import Query
@@ -54,17 +54,18 @@ class Negotiator:
     No method raises for what a peer, charon or a program did wrong: that is in the verdict.
     """
 
-    def __init__(self, ike: IkeLayer, config: Config) -> None:
+    def __init__(self, ike: IkeLayer, config: Config, sas: Sas | None = None) -> None:
         """Describe it. The profiles must be in use in this process: wsasec.profiles.use()."""
         self._ike = ike
         self._config = config
+        self._sas = Sas() if sas is None else sas
         self._gate = Gate()
         self._named = Named()
         self._known = Known(ike)
         self._pins = Pins(ike)
-        self._negotiations = Negotiations(ike, config.first_seconds)
-        self._verifier = Verifier(ike, self._negotiations, self._known, self._pins, self._reqids)
-        self._query = Query(ike, self._known)
+        self._negotiations = Negotiations(ike, self._sas, config.first_seconds)
+        self._verifier = Verifier(ike, self._sas, self._negotiations, self._known, self._pins, self._reqids)
+        self._query = Query(ike, self._sas, self._known)
         self._background: Background | None = None
         self._listener: AcquireListener | None = None
         ike.watch(self._happened)
@@ -97,6 +98,7 @@ class Negotiator:
     def configure(self, config: Config) -> None:
         """Use other profiles from now on; names and pins stay. Ike must have loaded it before."""
         self._config = config
+        self._pins.check()
         self._negotiations.forget_failures()
 
     def take_over(self, deadline: float) -> Verdict:
@@ -106,7 +108,9 @@ class Negotiator:
         """
         self._negotiations.forget_failures()
         try:
-            remove_stale(self._ike, {p.profile.reqid for p in self._config.profiles.values()}, deadline)
+            reqids = {p.profile.reqid for p in self._config.profiles.values()}
+            remove_stale(self._ike, self._sas, reqids, deadline)
+            self._pins.try_again()
         except CharonError as error:
             return failed(error.reason, error.detail)
         except OSError as error:
@@ -175,7 +179,7 @@ class Negotiator:
             if target is None:
                 return failed(Reason.NOT_CONNECTED)
             profile = self._profile_of_mark(asked.mark) or self._config.profiles[self._config.default]
-            own = _own_address(asked, target, profile)
+            own = self._own_address(asked, target, profile)
             sock = self._named.get(asked.cookie)
             if sock is None:
                 return self._negotiations.run(profile, own, target, deadline)
@@ -192,7 +196,7 @@ class Negotiator:
         else:
             # A socket of many names sends when all are verified: also those of others than this peer.
             due = [
-                (name, own if at == target else _own_address(asked, at, sock.profile), at)
+                (name, own if at == target else self._own_address(asked, at, sock.profile), at)
                 for at, name in sock.names.items()
                 if at is not None and (at == target or name.verified is None)
             ]
@@ -290,7 +294,7 @@ class Negotiator:
                 self._set_gate(fd, sock)
                 if target is None:
                     return Verdict()
-                own = _own_address(asked, target, profile)
+                own = self._own_address(asked, target, profile)
                 verdict = self._hold_against(entry, sock, own, target, deadline)
                 if not entry.gone:
                     self._set_gate(fd, sock)
@@ -337,7 +341,7 @@ class Negotiator:
             profile = self._profile_of_mark(asked.mark)
             if profile is None:
                 return Association(failed(Reason.NOT_SECURED))
-            own = _own_address(asked, target, profile)
+            own = self._own_address(asked, target, profile)
             return self._query.association(profile, own, target, deadline)
         except OSError as error:
             return Association(_failure(error))
@@ -360,12 +364,11 @@ class Negotiator:
             verdict = _failure(error)
         return verdict, found.identity if verdict.good else ""
 
-
-def _own_address(asked: SocketFacts, peer: Address, profile: KeyProfile) -> Address:
-    """Return this host's address in packets of a socket to a peer. Raises OSError."""
-    if asked.own is not None:
-        return asked.own
-    own = source_of(peer, asked.mark or profile.profile.mark, asked.device)
-    if own is None:
-        raise OSError(errno.EHOSTUNREACH, f"no address of this host can reach {peer}")
-    return own
+    def _own_address(self, asked: SocketFacts, peer: Address, profile: KeyProfile) -> Address:
+        """Return this host's address in packets of a socket to a peer. Raises OSError."""
+        if asked.own is not None:
+            return asked.own
+        own = self._sas.source(peer, asked.mark or profile.profile.mark, asked.device)
+        if own is None:
+            raise OSError(errno.EHOSTUNREACH, f"no address of this host can reach {peer}")
+        return own

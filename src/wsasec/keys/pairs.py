@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from ..kernel.route import source_of
 from ..kernel.xfrm import SA, XfrmTable
 from .associations import Address
 
-__all__ = ["Pair", "chosen", "every", "find", "plain", "remove"]
+__all__ = ["Pair", "Sas", "chosen", "plain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +57,39 @@ def _to_be_replaced(sa: SA, now: float) -> bool:
     )
 
 
-def find(reqid: int, own: Address, peer: Address) -> Pair | None:
-    """Return the pair between two addresses; None if a direction lacks. Raises OSError."""
-    here, there = plain(own), plain(peer)
-    now = time.time()
-    with XfrmTable() as table:
-        outward = chosen(table.between(here, there), reqid, now)
-        if outward is None:
-            return None
-        inward = chosen(table.between(there, here), reqid, now)
-    return None if inward is None else Pair(outward, inward)
+class Sas:
+    """The kernel's SAs, in the network namespace of the calling thread. All methods raise OSError."""
 
+    def source(self, peer: Address, mark: int = 0, device: int = 0) -> Address | None:
+        """Return the address from which the kernel would send to a peer; see kernel.route."""
+        return source_of(peer, mark, device)
 
-def every(reqids: Collection[int], peer: Address) -> list[SA]:
-    """Return all SAs of some reqids with a peer, both directions, of any address here. Raises OSError."""
-    there = plain(peer)
-    with XfrmTable() as table:
-        found = table.between(None, there) + table.between(there, None)
-    return [sa for sa in found if sa.usable and sa.reqid in reqids]
+    def find(self, reqid: int, own: Address, peer: Address) -> Pair | None:
+        """Return the pair between two addresses; None if a direction lacks."""
+        here, there = plain(own), plain(peer)
+        now = time.time()
+        with XfrmTable() as table:
+            outward = chosen(table.between(here, there), reqid, now)
+            if outward is None:
+                return None
+            inward = chosen(table.between(there, here), reqid, now)
+        return None if inward is None else Pair(outward, inward)
 
+    def every(self, reqids: Collection[int], peer: Address) -> list[SA]:
+        """Return all SAs of some reqids with a peer, both directions, of any address here."""
+        there = plain(peer)
+        with XfrmTable() as table:
+            found = table.between(None, there) + table.between(there, None)
+        return [sa for sa in found if sa.usable and sa.reqid in reqids]
 
-def remove(sas: Iterable[SA]) -> None:
-    """Remove SAs; those that are gone already do not matter. Raises OSError."""
-    with XfrmTable() as table:
-        for sa in sas:
-            with suppress(ProcessLookupError):
-                table.delete(sa)
+    def of(self, reqids: Collection[int]) -> list[SA]:
+        """Return all SAs of some reqids."""
+        with XfrmTable() as table:
+            return [sa for sa in table.associations() if sa.usable and sa.reqid in reqids]
+
+    def remove(self, sas: Iterable[SA]) -> None:
+        """Remove SAs; those that are gone already do not matter."""
+        with XfrmTable() as table:
+            for sa in sas:
+                with suppress(ProcessLookupError):
+                    table.delete(sa)

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final, TypeAlias
 
 from .associations import Address
@@ -92,12 +92,29 @@ class Pins:
         for key in keys:
             self._later(key, program, entirely=True)
 
-    def _later(self, key: PinKey, program: Program, *, entirely: bool) -> None:
+    def check(self) -> None:
+        """Forget who is pinned where charon forgot it: the profile's group is another one now."""
+        with self._lock:
+            pins = list(self._pins.items())
+        for key, pin in pins:
+            with pin.lock:
+                if pin.principal is not None and self._ike.pinned(*key) != pin.principal:
+                    pin.principal = None
+                    pin.names.clear()
+
+    def try_again(self) -> None:
+        """Take out the pins that nobody needs and that charon has not taken out."""
+        with self._lock:
+            keys = [key for key, pin in self._pins.items() if not pin.owners]
+        for key in keys:
+            self._later(key, None, entirely=True)
+
+    def _later(self, key: PinKey, program: Program | None, *, entirely: bool) -> None:
         with self._lock:
             if not self._closed:
                 self._pool.submit(self._give_up, key, program, entirely)
 
-    def _give_up(self, key: PinKey, program: Program, entirely: bool) -> None:
+    def _give_up(self, key: PinKey, program: Program | None, entirely: bool) -> None:
         with self._lock:
             pin = self._pins.get(key)
         if pin is None:
@@ -105,15 +122,20 @@ class Pins:
         with pin.lock:
             if pin.gone:
                 return
-            pin.owners[program] -= 1
-            if entirely or pin.owners[program] <= 0:
-                del pin.owners[program]
+            if program is not None:
+                pin.owners[program] -= 1
+                if entirely or pin.owners[program] <= 0:
+                    del pin.owners[program]
             if not pin.owners:
                 self._unpin(key, pin)
 
     def _unpin(self, key: PinKey, pin: Pin) -> None:
-        """Let others be there again. Where charon does not answer, it forgets the pin when it starts anew."""
-        with suppress(CharonError, KeyError):
+        """Let others be there again. Where charon does not answer, try_again() does it."""
+        try:
             self._ike.unpin(*key, time.monotonic() + _UNPIN_SECONDS)
+        except CharonError:
+            return
+        except KeyError:
+            pass  # there is no such group any more
         pin.principal = None
         self._drop(key, pin)

@@ -7,11 +7,10 @@ from typing import Final
 
 from ..config.model import KeyProfile
 from ..kernel.xfrm import SA
-from . import pairs
 from .associations import Address
 from .known import Known, Maker
 from .layer import IkeLayer
-from .pairs import Pair
+from .pairs import Pair, Sas
 from .reason import CharonError, Reason
 from .verdict import Association, Verdict, failed
 
@@ -23,8 +22,9 @@ _PROTOCOLS: Final = {"esp": 50, "ah": 51}
 class Query:
     """Answers, from what the kernel has, and who made it from what is known of charon. Thread-safe."""
 
-    def __init__(self, ike: IkeLayer, known: Known) -> None:
+    def __init__(self, ike: IkeLayer, sas: Sas, known: Known) -> None:
         self._ike = ike
+        self._sas = sas
         self._known = known
 
     def association(self, profile: KeyProfile, own: Address, peer: Address, deadline: float) -> Association:
@@ -33,7 +33,7 @@ class Query:
         That charon does not answer is no failure: then it is not known who made the SAs.
         """
         name, reqid = profile.profile.name, profile.profile.reqid
-        pair = pairs.find(reqid, own, peer)
+        pair = self._sas.find(reqid, own, peer)
         if pair is None:
             return Association(failed(Reason.NO_ASSOCIATION), profile=name, reqid=reqid)
         maker, certificate = self._made_by(pair, peer, deadline)
@@ -54,7 +54,7 @@ class Query:
         """Whether all SAs with a peer are those of one identity: that of an association. Raises OSError."""
         if not found.identity:
             return failed(Reason.NO_IDENTITY)
-        sas = pairs.every([found.reqid], peer)
+        sas = self._sas.every([found.reqid], peer)
         try:
             ikes = self._known.ask(peer, deadline)
         except CharonError as error:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ..kernel.xfrm import XfrmTable
-from . import pairs
 from .layer import IkeLayer
+from .pairs import Sas
 
 __all__ = ["remove_stale"]
 
 
-def remove_stale(ike: IkeLayer, reqids: Collection[int], deadline: float) -> int:
+def remove_stale(ike: IkeLayer, sas: Sas, reqids: Collection[int], deadline: float) -> int:
     """Remove SAs of some reqids that charon does not know, and return how many.
 
     Without them nothing is sent in clear: sockets wait for new ones.
@@ -21,9 +20,8 @@ def remove_stale(ike: IkeLayer, reqids: Collection[int], deadline: float) -> int
         OSError: the kernel refused.
     """
     # The kernel is asked first: what charon installs meanwhile is not in the list.
-    with XfrmTable() as table:
-        sas = [sa for sa in table.associations() if sa.usable and sa.reqid in reqids]
-    if not sas:
+    found = sas.of(reqids)
+    if not found:
         return 0
     known = {
         spi
@@ -31,6 +29,6 @@ def remove_stale(ike: IkeLayer, reqids: Collection[int], deadline: float) -> int
         for child in each.children
         for spi in (child.spi_in, child.spi_out)
     }
-    stale = [sa for sa in sas if sa.spi not in known]
-    pairs.remove(stale)
+    stale = [sa for sa in found if sa.spi not in known]
+    sas.remove(stale)
     return len(stale)

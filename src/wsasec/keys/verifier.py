@@ -7,14 +7,13 @@ from typing import Final
 
 from ..config.model import KeyProfile
 from ..kernel.xfrm import SA
-from . import pairs
 from .associations import Address, IkeSa
 from .known import PROVEN, Known
 from .layer import IkeLayer
 from .named import PeerName
 from .names import matches
 from .negotiations import Negotiations
-from .pairs import Pair
+from .pairs import Pair, Sas
 from .pins import Pin, PinKey, Pins
 from .reason import CharonError, Reason
 from .verdict import Verdict, failed
@@ -34,6 +33,7 @@ class Verifier:
     def __init__(
         self,
         ike: IkeLayer,
+        sas: Sas,
         negotiations: Negotiations,
         known: Known,
         pins: Pins,
@@ -41,6 +41,7 @@ class Verifier:
     ) -> None:
         """Describe it; `reqids` returns those of a group's profiles."""
         self._ike = ike
+        self._sas = sas
         self._negotiations = negotiations
         self._known = known
         self._pins = pins
@@ -63,6 +64,8 @@ class Verifier:
                     return found
         except CharonError as error:
             return failed(error.reason, error.detail)
+        except KeyError:
+            return failed(Reason.NO_CHARON, f"profile {profile.profile.name} is not loaded")
         except OSError as error:
             return failed(Reason.SYSTEM, error.strerror or str(error))
         return failed(Reason.NO_IDENTITY, f"no IKE association is known that made the keys for {peer}")
@@ -73,7 +76,7 @@ class Verifier:
         """Return what is to be said, or None if something changed under way."""
         key = self._ike.group(profile.profile.name), peer
         with self._pins.at(key, deadline) as pin:
-            pair = pairs.find(profile.profile.reqid, own, peer)
+            pair = self._sas.find(profile.profile.reqid, own, peer)
             if pair is None:
                 return None
             if self._known_to_be(pin, name, pair):
@@ -83,7 +86,7 @@ class Verifier:
 
     def _known_to_be(self, pin: Pin, name: PeerName, pair: Pair) -> bool:
         """Whether the principal goes by this name and has been at this address ever since that was found."""
-        if pin.principal is None or name.name not in pin.names:
+        if pin.principal is None or not pin.owners or name.name not in pin.names:
             return False
         maker = self._known.cached(pair)
         return maker is not None and maker[0].remote_id == pin.principal
@@ -103,8 +106,8 @@ class Verifier:
             return failed(
                 Reason.OTHER_IDENTITY, f"identity is '{identity}', '{name.name.text}' was asked for"
             )
-        if pin.principal != identity:
-            if pin.owners:
+        if pin.principal != identity or not pin.owners:
+            if pin.owners and pin.principal is not None:
                 # It came before the pin took hold, or cannot be.
                 self._ike.terminate(ike.unique_id, deadline)
                 return None
@@ -137,12 +140,12 @@ class Verifier:
         foreign, unknown = self._others(pin.principal, key, deadline)
         for ike in foreign:
             self._ike.terminate(ike.unique_id, deadline)
-        pairs.remove(unknown)
+        self._sas.remove(unknown)
         return not foreign and not unknown
 
     def _remove_unknown(self, key: PinKey, deadline: float) -> None:
         _, unknown = self._others(None, key, deadline)
-        pairs.remove(unknown)
+        self._sas.remove(unknown)
 
     def _others(self, principal: str | None, key: PinKey, deadline: float) -> tuple[list[IkeSa], list[SA]]:
         """Return IKE SAs with others than the principal, and SAs that charon does not know.
@@ -151,7 +154,7 @@ class Verifier:
         all that it has installed.
         """
         group, peer = key
-        sas = pairs.every(self._reqids(group), peer)
+        sas = self._sas.every(self._reqids(group), peer)
         ikes = [ike for ike in self._known.ask(peer, deadline) if ike.group == group]
         spis = {spi for ike in ikes for child in ike.children for spi in (child.spi_in, child.spi_out)}
         foreign = [ike for ike in ikes if ike.state in PROVEN and ike.remote_id != principal]
