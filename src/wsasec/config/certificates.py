@@ -26,11 +26,11 @@ def read_chain(path: Path) -> list[Certificate]:
         ValueError: there is none, or `cryptography` is not installed.
         OSError: the file cannot be read.
     """
+    raw = path.read_bytes()
     try:
         from cryptography.x509 import load_pem_x509_certificates
     except ImportError as error:
         raise ValueError(_MISSING) from error
-    raw = path.read_bytes()
     try:
         found = load_pem_x509_certificates(raw)
     except ValueError as error:

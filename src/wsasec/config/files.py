@@ -2,116 +2,35 @@
 
 from __future__ import annotations
 
-import os
-import stat
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from .certificates import identities, is_ca, read_chain
 from .errors import ConfigError
 from .model import Authentication, Config, Identity, Trust
 from .positions import Place, line_of
+from .secret_files import public_bytes, read_file, read_private_key, read_psk
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-__all__ = ["check_files", "read_psk"]
+__all__ = ["check_files"]
 
-_SHORTEST_PSK: Final = 16
-_LARGEST: Final = 1 << 20
 
 _Read = TypeVar("_Read")
 
 
-def _read(path: Path, *, secret: bool) -> bytes:
-    """Read a file of root or of this user, which nobody else may write, or even read.
-
-    Raises:
-        ValueError: it may be read, or written, by others.
-        OSError: it cannot be read.
-    """
-    # Not blocking: it might be a pipe.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is not a regular file")
-        if sys.platform != "win32":
-            _check_owner(status, os.geteuid(), secret=secret)
-        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - of the descriptor
-            raw = file.read(_LARGEST + 1)
-    finally:
-        os.close(descriptor)
-    if len(raw) > _LARGEST:
-        raise ValueError(f"it is larger than {_LARGEST} bytes")
-    return raw
-
-
-def _check_owner(status: os.stat_result, user: int, *, secret: bool) -> None:
-    mode = stat.S_IMODE(status.st_mode)
-    if status.st_uid not in (0, user):
-        raise ValueError(f"it belongs to user {status.st_uid}, not to root; run chown root on it")
-    if secret and mode & 0o077:
-        raise ValueError(f"others than its owner may use it (its mode is {mode:04o}); run chmod 0600 on it")
-    if mode & 0o022:
-        raise ValueError(f"others than its owner may write it (its mode is {mode:04o}); run chmod go-w on it")
-
-
-def read_psk(path: Path) -> bytes:
-    """Read a pre-shared key: all of the file, without the end of the line.
-
-    Raises:
-        ValueError: it is too short, or the file may be read by others.
-        OSError: it cannot be read.
-    """
-    found = _read(path, secret=True).rstrip(b"\r\n")
-    if len(found) < _SHORTEST_PSK:
-        raise ValueError(
-            f"it is shorter than {_SHORTEST_PSK} bytes, and could be guessed; "
-            "`openssl rand -base64 32` makes one"
-        )
-    return found
-
-
-def _private_key(path: Path) -> bytes:
-    """Read a private key, and return the public one."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    raw = _read(path, secret=True)
-    try:
-        key = load_pem_private_key(raw, None)
-    except TypeError:
-        # Without the cause, here and below: nothing of the key may get into a traceback.
-        raise ValueError(
-            "it is encrypted, and nobody is there to give its pass phrase; keep it in clear"
-        ) from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("there is no private key in it: -----BEGIN PRIVATE KEY-----") from None
-    if isinstance(key, rsa.RSAPrivateKey):
-        if key.key_size < 2048:
-            raise ValueError(f"it is an RSA key of {key.key_size} bits; 2048 are the least")
-    elif not isinstance(key, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey):
-        raise ValueError("it is a key of another kind than RSA, ECDSA or EdDSA")
-    return _encoded(key.public_key())
-
-
-def _encoded(key: object) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    encoded: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]
-    return encoded
+def _public_of(path: Path) -> bytes:
+    return public_bytes(read_private_key(path).public_key())
 
 
 def _public_key(path: Path) -> None:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    raw = _read(path, secret=False)
+    raw = read_file(path, secret=False)
     try:
         load_pem_public_key(raw)
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -121,7 +40,7 @@ def _public_key(path: Path) -> None:
 def _revocation_list(path: Path) -> None:
     from cryptography.x509 import load_der_x509_crl, load_pem_x509_crl
 
-    raw = _read(path, secret=False)
+    raw = read_file(path, secret=False)
     try:
         (load_pem_x509_crl if raw.lstrip().startswith(b"-----") else load_der_x509_crl)(raw)
     except ValueError as error:
@@ -177,7 +96,7 @@ class _Checker:
         key = "raw_key" if identity.authentication == Authentication.RAW_KEY else "key"
         public = None
         if identity.key is not None:
-            public = self._of((*place, key), identity.key, _private_key)
+            public = self._of((*place, key), identity.key, _public_of)
         if identity.certificate is not None:
             self._certificate(place, identity, public)
 
@@ -185,13 +104,13 @@ class _Checker:
         path = identity.certificate
         assert path is not None  # noqa: S101
         at = (*place, "certificate")
-        self._of(at, path, lambda path: _read(path, secret=False))
+        self._of(at, path, lambda path: read_file(path, secret=False))
         for number, certificate in enumerate(self._of(at, path, read_chain)):
             which = f"{path}: the certificate" if number == 0 else f"{path}: certificate {number + 1}"
             if wrong := self._time(certificate.not_valid_before_utc, certificate.not_valid_after_utc):
                 raise self._error(at, f"{which} {wrong}")
             if number == 0:
-                if _encoded(certificate.public_key()) != public:
+                if public_bytes(certificate.public_key()) != public:
                     message = f"{identity.key}: this is not the key of the certificate {path}"
                     raise self._error((*place, "key"), message)
                 names = self._judged(at, path, identities, certificate)
@@ -208,7 +127,7 @@ class _Checker:
         wrong = []
         for number, path in enumerate(trust.ca):
             at = (*place, "ca", number)
-            self._of(at, path, lambda path: _read(path, secret=False))
+            self._of(at, path, lambda path: read_file(path, secret=False))
             for certificate in self._of(at, path, read_chain):
                 if not self._judged(at, path, is_ca, certificate):
                     raise self._error(at, f"{path}: this is not the certificate of a CA")

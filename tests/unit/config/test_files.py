@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from wsasec import ConfigError
-from wsasec.config.files import check_files, read_psk
+from wsasec.config.files import check_files
 from wsasec.config.load import load
+from wsasec.config.secret_files import read_psk
 
 TEXT = """\
 [identity]
