@@ -30,6 +30,7 @@ else:
 # files and folders below this one, and why.
 _LAB = "of wsasec.lab, which is made of Linux' network namespaces"
 _BENCH = "of the parts of wsasec.bench that are for Linux"
+_CERTIFICATES = "of files with keys and certificates, whose modes say who may read them"
 NOT_HERE = (
     {
         "c": "the C code is compiled with Linux' backend and with a double, for Linux",
@@ -45,6 +46,10 @@ NOT_HERE = (
         "unit/bench/test_wire.py": _BENCH,
         "unit/bench/test_wire_side.py": _BENCH,
         "unit/bench/test_worker.py": _BENCH,
+        "unit/config/test_authority.py": _CERTIFICATES,
+        "unit/config/test_files.py": _CERTIFICATES,
+        "unit/config/test_init.py": _CERTIFICATES,
+        "unit/config/test_schema.py": "of packages that are there on Linux only",
         "unit/doctor/test_linux_facts.py": "what the doctor finds on Linux, in folders as Linux has them",
         "unit/lab": _LAB,
     }

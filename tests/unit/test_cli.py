@@ -48,3 +48,15 @@ def test_the_lab(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["lab", *words[:1]])
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("words", [["ca"], ["host", "a.example", "--days", "5"], []])
+def test_certificates_on_windows(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """It says so, whatever is wanted of it; on Linux something must be wanted."""
+    if sys.platform == "win32":
+        assert main(["init", *words]) == 1
+        assert capsys.readouterr().err.startswith("wsasec init: it is for Linux")
+        return
+    with pytest.raises(SystemExit) as caught:
+        main(["init"])
+    assert caught.value.code == 2
