@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-    PrivateKey: TypeAlias = (
+    _PrivateKey: TypeAlias = (
         ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
     )
 
@@ -72,7 +72,7 @@ def read_psk(path: Path) -> bytes:
     return found
 
 
-def read_private_key(path: Path) -> PrivateKey:
+def read_private_key(path: Path) -> _PrivateKey:
     """Read a private key: RSA of 2048 bits and more, ECDSA, EdDSA; PEM.
 
     Raises:
@@ -82,7 +82,7 @@ def read_private_key(path: Path) -> PrivateKey:
     return private_key_of(read_file(path, secret=True))
 
 
-def private_key_of(raw: bytes) -> PrivateKey:
+def private_key_of(raw: bytes) -> _PrivateKey:
     """Return the private key that is in PEM text.
 
     Raises:
