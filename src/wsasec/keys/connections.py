@@ -44,6 +44,14 @@ def group_of(connection: str) -> str | None:
     return group if at else None
 
 
+def _late(seconds: int) -> int:
+    """Return how many seconds after it should be renewed something ends.
+
+    charon's tenth is no time for one that is renewed every few seconds: it ended before it was renewed.
+    """
+    return max(30, seconds // 10)
+
+
 def _child(profile: KeyProfile) -> dict[str, object]:
     # The port is a signal: by it the peer finds the child of its own. The kernel is not told of it.
     selector = f"dynamic[253/{profile.signal}]" if profile.signal else "dynamic"
@@ -56,6 +64,7 @@ def _child(profile: KeyProfile) -> dict[str, object]:
         "remote_ts": [selector],
         "replay_window": _REPLAY_WINDOW,
         "rekey_time": f"{profile.rekey_seconds}s",
+        "life_time": f"{profile.rekey_seconds + _late(profile.rekey_seconds)}s",
         "start_action": "none",
         "close_action": "none",
         "dpd_action": "clear",
@@ -118,6 +127,7 @@ def _connection(
         "proposals": list(first.ike_proposals),
         "dpd_delay": f"{first.dpd_seconds}s",
         "rekey_time": f"{first.ike_rekey_seconds}s",
+        "over_time": f"{_late(first.ike_rekey_seconds)}s",
         "reauth_time": "0s",
         "local": _local(group, credentials),
         "remote": _remote(group, way, credentials),

@@ -61,7 +61,6 @@ class _Search:
         self._loaded = loaded
         self._installed = installed
         self._wanted = wanted
-        self._stale: set[int] = set()
 
     def _fits(self, ike: IkeSa) -> bool:
         wanted = self._wanted
@@ -84,16 +83,10 @@ class _Search:
                     terminate_ike(self._session, ike.unique_id, deadline)
                     raise CharonError(Reason.NOT_TRANSPORT, f"'{ike.remote_id}' made it {child.mode.lower()}")
                 if self._installed.has(ike, child):
-                    self._end_stale(deadline)
                     return Outcome(Reason.NONE, ike=ike, child=child)
-                self._stale.add(child.unique_id)
+                # The peer would still use it, and charon would make no other beside it.
+                terminate_child(self._session, child.unique_id, deadline)
         return None
-
-    def _end_stale(self, deadline: float) -> None:
-        """End what the kernel does not have any more: the peer still would use it."""
-        for unique_id in self._stale:
-            terminate_child(self._session, unique_id, deadline)
-        self._stale.clear()
 
 
 def _ask(session: Session, connection: Connection, child: str, lines: list[str], deadline: float) -> str:
