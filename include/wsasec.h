@@ -314,6 +314,12 @@ typedef struct wsasec_option {
 int32_t wsasec_socket_options(int address_family, const void *settings, uint32_t settings_len,
                               wsasec_option options[WSASEC_OPTIONS_MAX], size_t *count, wsasec_status *status);
 
+/*
+ * Linux: a program without CAP_NET_ADMIN has its sockets secured by the key daemon of its network namespace, where there
+ * is one. The process that calls this is that daemon, and asks nobody.
+ */
+void wsasec_be_broker(void);
+
 /* State of one profile's guard for one family in the calling thread's network namespace; changes nothing. */
 enum wsasec_guard_state {
     WSASEC_GUARD_UP = 0,

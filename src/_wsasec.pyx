@@ -76,6 +76,7 @@ cdef extern from "wsasec.h" nogil:
     int32_t wsasec_guard_state(int, const wsasec_guid *, wsasec_status *)
     int32_t wsasec_capability(unsigned, wsasec_status *)
     void wsasec_release_namespaces()
+    void wsasec_be_broker()
     const char *wsasec_detail()
     const char *wsasec_reason_text(unsigned)
     const char *wsasec_reason_hint(unsigned)
@@ -413,6 +414,11 @@ def release_namespaces():
     """
     with nogil:
         wsasec_release_namespaces()
+
+
+def be_broker():
+    """Make this process the key daemon, which secures other programs' sockets, and asks nobody to secure its own."""
+    wsasec_be_broker()
 
 
 CAPABILITIES = {"socket-policy": 1, "esp4": 2, "esp6": 3, "ah4": 4, "ah6": 5, "aes-gcm": 6}

@@ -109,6 +109,28 @@ struct wsasec_ring;
 struct wsasec_ring *wsasec_backend_ring_open(wsasec_status *status);
 void wsasec_backend_ring_close(struct wsasec_ring *ring); /* NULL is none */
 
+/*
+ * Whether the calling thread lacks the privilege to apply anything, as far as that is known: then a broker is asked
+ * first. Costs next to nothing where it has it.
+ */
+int wsasec_backend_lacks_privilege(void);
+
+/* How many sockets a broker takes at a time. */
+enum { WSASEC_BROKERED = 250 };
+
+/* Whether a step was refused for the want of privilege: a broker may have it. */
+static inline int wsasec_is_refused(int32_t code, const wsasec_status *status)
+{
+    return code && status->reason == WSASEC_REASON_PRIVILEGE && status->step >= WSASEC_STEP_EXCLUSIVE &&
+           status->step <= WSASEC_STEP_MARK;
+}
+
+/*
+ * Has a broker secure those of a group that were refused, at most WSASEC_BROKERED, and tells what became of them.
+ * Returns 0, with nothing changed, where there is no broker, else 1.
+ */
+int wsasec_backend_broker(const struct wsasec_request *request, struct wsasec_member *members, size_t count);
+
 /* As wsasec_backend_inspect() for each of a group. */
 void wsasec_backend_ring_inspect(struct wsasec_ring *ring, struct wsasec_member *members, size_t count);
 

@@ -12,18 +12,22 @@ static int is_secured(const struct wsasec_job *job)
     return !(job->spec->flags & WSASEC_BATCH_PLAIN);
 }
 
-int32_t wsasec_create_admit(struct wsasec_lane *lane, const struct wsasec_facts *facts, wsasec_socket socket,
+int32_t wsasec_create_admit(const struct wsasec_lane *lane, const struct wsasec_facts *facts, wsasec_socket socket,
+                            wsasec_status *status)
+{
+    /* A fresh identity is new to every place; what stands there is of a socket that is gone. */
+    if (is_secured(lane->job) && wsasec_socket_claim(socket, facts->identity) != WSASEC_CLAIM_NEW)
+        return wsasec_fail(status, WSASEC_STEP_STATE, WSASEC_REASON_NO_MEMORY, 0);
+    return 0;
+}
+
+int32_t wsasec_create_ready(struct wsasec_lane *lane, const struct wsasec_facts *facts, wsasec_socket socket,
                             wsasec_status *status)
 {
     const struct wsasec_request *request = &lane->job->request;
     struct wsasec_facts here = *facts;
     int32_t code;
 
-    if (!is_secured(lane->job))
-        return 0;
-    /* A fresh identity is new to every place; what stands there is of a socket that is gone. */
-    if (wsasec_socket_claim(socket, facts->identity) != WSASEC_CLAIM_NEW)
-        return wsasec_fail(status, WSASEC_STEP_STATE, WSASEC_REASON_NO_MEMORY, 0);
     if (request->skip)
         return 0;
     code = lane->realm ? 0 : wsasec_backend_realm(socket, &lane->realm, status);
@@ -52,6 +56,26 @@ int32_t wsasec_create_conclude(struct wsasec_lane *lane, const struct wsasec_fac
     return code;
 }
 
+static int32_t take_effect(struct wsasec_lane *lane, const struct wsasec_facts *facts, wsasec_socket socket,
+                           wsasec_status *status)
+{
+    struct wsasec_member member;
+    int32_t code = wsasec_create_ready(lane, facts, socket, status);
+
+    if (!code)
+        code = wsasec_backend_apply_fresh(&lane->plan, facts, socket, status);
+    if (!wsasec_is_refused(code, status))
+        return code;
+    member.socket = socket;
+    member.facts = *facts;
+    member.code = code;
+    member.status = *status;
+    if (!wsasec_brokered(&lane->job->request, &lane->readiness, &member, 1))
+        return code;
+    *status = member.status;
+    return member.code;
+}
+
 int32_t wsasec_create_one(struct wsasec_lane *lane, size_t index, wsasec_status *status)
 {
     struct wsasec_facts facts;
@@ -62,6 +86,6 @@ int32_t wsasec_create_one(struct wsasec_lane *lane, size_t index, wsasec_status 
         return code;
     code = wsasec_create_admit(lane, &facts, socket, status);
     if (!code && is_secured(lane->job))
-        code = wsasec_backend_apply_fresh(&lane->plan, &facts, socket, status);
+        code = take_effect(lane, &facts, socket, status);
     return wsasec_create_conclude(lane, &facts, index, socket, code, status);
 }

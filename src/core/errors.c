@@ -61,7 +61,8 @@ static const struct {
     [WSASEC_REASON_NOT_IMPLEMENTED] = {WSASEC_WSAEOPNOTSUPP, "this version has no such function on this system",
                                        "see README for what works where"},
     [WSASEC_REASON_PRIVILEGE] = {WSASEC_WSAEACCES, "needs CAP_NET_ADMIN in the network namespace's user namespace",
-                                 "run as root, with the capability, or in `unshare -Urn`"},
+                                 "run as root, with the capability, or in `unshare -Urn`, or start the key daemon, "
+                                 "wsasec up"},
     [WSASEC_REASON_NO_XFRM] = {WSASEC_WSAEPROTONOSUPPORT, "the kernel takes no IPsec policies",
                                "use a kernel with CONFIG_XFRM_USER (modprobe xfrm_user)"},
     [WSASEC_REASON_NO_MEMORY] = {WSASEC_WSAENOBUFS, "out of memory", "close sockets, or raise the memory limit"},

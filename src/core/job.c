@@ -181,7 +181,8 @@ static size_t end_of(const wsasec_job *job, size_t to)
 
 static void run_plain(wsasec_job *job, size_t to, uint64_t end)
 {
-    size_t count = SOCKETS_A_LOOK;
+    const size_t least = job->lanes[0].readiness.lacking ? WSASEC_BROKERED : SOCKETS_A_LOOK;
+    size_t count = least;
     uint64_t now = wsasec_backend_clock();
 
     while (job->next < end_of(job, to)) {
@@ -193,7 +194,7 @@ static void run_plain(wsasec_job *job, size_t to, uint64_t end)
         now = wsasec_backend_clock();
         if (now >= end)
             break;
-        count = now - before > MOMENT ? SOCKETS_A_LOOK : count < MOST_A_LOOK ? 2 * count : count;
+        count = now - before > MOMENT ? least : count < MOST_A_LOOK ? 2 * count : count;
     }
 }
 
@@ -295,14 +296,24 @@ static int is_done(const wsasec_job *job)
     return job->next >= atomic_load(&job->limit) && !wsasec_window_under_way(job->window);
 }
 
+/* Where privilege is needed at all. */
+static uint8_t lacks_privilege(const wsasec_job *job)
+{
+    return !job->request.skip && !(job->spec && job->spec->flags & WSASEC_BATCH_PLAIN) &&
+           wsasec_backend_lacks_privilege();
+}
+
 int wsasec_job_run(wsasec_job *job, uint64_t nanoseconds)
 {
     const uint64_t end = wsasec_after(wsasec_backend_clock(), nanoseconds);
+    const uint8_t lacking = lacks_privilege(job);
 
     /* Between two slices any time may pass: the thread may have moved to another realm, and what is in force changed. */
     for (unsigned i = 0; i < job->lane_count; i++) {
         job->lanes[i].realm = 0;
         job->lanes[i].readiness.left = 0;
+        job->lanes[i].readiness.alone = 0;
+        job->lanes[i].readiness.lacking = lacking;
     }
     while (!is_done(job)) {
         if (job->trial.running)

@@ -28,23 +28,37 @@ void wsasec_lane_failed(struct wsasec_lane *lane, size_t index, const wsasec_sta
 static void create(struct wsasec_lane *lane, size_t from, size_t to)
 {
     wsasec_status status;
+    size_t i = from;
 
-    for (size_t i = from; i < to && i < atomic_load_explicit(&lane->job->limit, memory_order_relaxed); i++)
+    while (i < to && i < atomic_load_explicit(&lane->job->limit, memory_order_relaxed)) {
+        if (lane->readiness.lacking) {
+            i = wsasec_lane_run_group(lane, i, to);
+            continue;
+        }
         wsasec_lane_note(lane, i, wsasec_create_one(lane, i, &status), &status);
+        i++;
+    }
 }
 
 void wsasec_lane_run(struct wsasec_lane *lane, size_t from, size_t to)
 {
     const struct wsasec_job *job = lane->job;
     wsasec_status status;
+    size_t i = from;
 
     if (job->spec) {
         create(lane, from, to);
         return;
     }
-    for (size_t i = from; i < to; i++) {
-        int32_t code = wsasec_secure_one(&job->request, &lane->plan, &lane->readiness, job->sockets[i], &status);
+    while (i < to) {
+        int32_t code;
 
+        if (lane->readiness.lacking) {
+            i = wsasec_lane_run_group(lane, i, to);
+            continue;
+        }
+        code = wsasec_secure_one(&job->request, &lane->plan, &lane->readiness, job->sockets[i], &status);
         wsasec_lane_note(lane, i, code, &status);
+        i++;
     }
 }

@@ -28,14 +28,20 @@ void wsasec_lane_failed(struct wsasec_lane *lane, size_t index, const wsasec_sta
 /* Sockets from one index to before another, one system call after the other. */
 void wsasec_lane_run(struct wsasec_lane *lane, size_t from, size_t to);
 
-/* The same with the job's ring; at most WSASEC_GROUP sockets. Returns the index behind the last one tried. */
+/*
+ * The same with the job's ring, at most WSASEC_GROUP sockets, or by a broker, at most WSASEC_BROKERED. Returns the index
+ * behind the last one tried.
+ */
 size_t wsasec_lane_run_group(struct wsasec_lane *lane, size_t from, size_t to);
 
 /* Makes, secures and equips the socket of an index; on failure nothing is left of it. */
 int32_t wsasec_create_one(struct wsasec_lane *lane, size_t index, wsasec_status *status);
 
-/* The parts of that: a fresh socket becomes this job's, and what follows from what became of it. */
-int32_t wsasec_create_admit(struct wsasec_lane *lane, const struct wsasec_facts *facts, wsasec_socket socket,
+/* The parts of that: a fresh socket becomes this job's, ... */
+int32_t wsasec_create_admit(const struct wsasec_lane *lane, const struct wsasec_facts *facts, wsasec_socket socket,
+                            wsasec_status *status);
+/* ... what must be in force before it is secured, and what follows from what became of it. */
+int32_t wsasec_create_ready(struct wsasec_lane *lane, const struct wsasec_facts *facts, wsasec_socket socket,
                             wsasec_status *status);
 int32_t wsasec_create_conclude(struct wsasec_lane *lane, const struct wsasec_facts *facts, size_t index,
                                wsasec_socket socket, int32_t code, wsasec_status *status);

@@ -7,6 +7,7 @@
  */
 #include "secure.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "errors.h"
@@ -95,13 +96,66 @@ enum wsasec_outcome wsasec_outcome_of(const struct wsasec_request *request, int3
     return request->required ? WSASEC_OUTCOME_REQUIRED : WSASEC_OUTCOME_OPTIONAL;
 }
 
-static int32_t take_effect(const struct wsasec_request *request, struct wsasec_plan *plan,
-                           struct wsasec_readiness *readiness, const struct wsasec_facts *facts,
-                           wsasec_socket socket, wsasec_status *status)
+static atomic_int is_broker;
+
+void wsasec_be_broker(void)
+{
+    atomic_store(&is_broker, 1);
+}
+
+int32_t wsasec_refuse(wsasec_status *status)
+{
+    return wsasec_fail(status, WSASEC_STEP_GUARD, WSASEC_REASON_PRIVILEGE, 0);
+}
+
+int wsasec_brokered(const struct wsasec_request *request, struct wsasec_readiness *readiness,
+                    struct wsasec_member *members, size_t count)
+{
+    if (atomic_load_explicit(&is_broker, memory_order_relaxed))
+        return 0;
+    if (readiness->alone) {
+        readiness->alone = readiness->alone > count ? readiness->alone - (uint32_t)count : 0;
+        return 0;
+    }
+    if (!wsasec_backend_broker(request, members, count)) {
+        readiness->alone = SOCKETS_A_FAILURE - 1;
+        return 0;
+    }
+    readiness->lacking = 1;
+    for (size_t i = 0; i < count; i++)
+        if (!members[i].code)
+            memset(&members[i].status, 0, sizeof members[i].status);
+    return 1;
+}
+
+static int32_t act(const struct wsasec_request *request, struct wsasec_plan *plan, struct wsasec_readiness *readiness,
+                   const struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status)
 {
     int32_t code = request->skip ? 0 : wsasec_ready(request, readiness, facts, socket, status);
 
     return code ? code : wsasec_backend_apply(plan, facts, socket, status);
+}
+
+static int32_t take_effect(const struct wsasec_request *request, struct wsasec_plan *plan,
+                           struct wsasec_readiness *readiness, const struct wsasec_facts *facts,
+                           wsasec_socket socket, wsasec_status *status)
+{
+    const int lacking = readiness->lacking && !request->skip;
+    int32_t code = lacking ? wsasec_refuse(status) : act(request, plan, readiness, facts, socket, status);
+    struct wsasec_member member;
+
+    if (!wsasec_is_refused(code, status))
+        return code;
+    member.socket = socket;
+    member.facts = *facts;
+    member.code = code;
+    member.status = *status;
+    if (wsasec_brokered(request, readiness, &member, 1)) {
+        *status = member.status;
+        return member.code;
+    }
+    /* Without a broker the system itself says what is wrong. */
+    return lacking ? act(request, plan, readiness, facts, socket, status) : code;
 }
 
 int32_t wsasec_inspect(const struct wsasec_request *request, wsasec_socket socket, struct wsasec_facts *facts,
@@ -196,6 +250,7 @@ int32_t wsasec_set_socket_security(wsasec_socket socket, const void *settings, u
     request.overlapped = overlapped;
     request.completion_routine = completion_routine;
     wsasec_backend_plan(&request, &plan);
+    readiness.lacking = wsasec_backend_lacks_privilege() != 0;
     return wsasec_secure_one(&request, &plan, &readiness, socket, status);
 }
 

@@ -13,6 +13,8 @@ struct wsasec_readiness {
     uint64_t realm;
     uint32_t left;
     uint8_t family;
+    uint8_t lacking; /* what must be in force is the broker's affair, which is asked first */
+    uint32_t alone;  /* for how many more sockets it is taken that there is no broker */
     int32_t code;
     wsasec_status status; /* where code is not 0 */
 };
@@ -20,6 +22,13 @@ struct wsasec_readiness {
 /* Sees that what must be in force in the socket's realm is, unless that was found out a few sockets before. */
 int32_t wsasec_ready(const struct wsasec_request *request, struct wsasec_readiness *readiness,
                      const struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status);
+
+/* Has those of a group that were refused secured by a broker. Returns 0, with nothing changed, where there is none. */
+int wsasec_brokered(const struct wsasec_request *request, struct wsasec_readiness *readiness,
+                    struct wsasec_member *members, size_t count);
+
+/* What a socket is that no step was taken for, as only a broker may. Returns its code. */
+int32_t wsasec_refuse(wsasec_status *status);
 
 /* The facts of a socket, as far as they are asked for. */
 int32_t wsasec_inspect(const struct wsasec_request *request, wsasec_socket socket, struct wsasec_facts *facts,

@@ -124,6 +124,9 @@ unsigned wsasec_trial_begin(struct wsasec_trial *trial, const struct wsasec_job 
     /* Sockets that are not secured are there to compare with: they are made in the simplest way. */
     if (job->count < WSASEC_SMALLEST_CHOICE || (job->spec && job->spec->flags & WSASEC_BATCH_PLAIN))
         return WSASEC_METHOD_PLAIN;
+    /* A broker takes them in groups whatever the method is. */
+    if (wsasec_backend_lacks_privilege())
+        return WSASEC_METHOD_PLAIN;
     trial->kind = job->spec ? WSASEC_KIND_CREATE : WSASEC_KIND_SECURE;
     trial->methods[trial->count++] = WSASEC_METHOD_PLAIN;
     trial->methods[trial->count++] = WSASEC_METHOD_IO_URING;

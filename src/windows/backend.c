@@ -21,6 +21,20 @@ int wsasec_backend_has_profiles(void)
     return 0;
 }
 
+/* The system's own services have the privilege, for every program. */
+int wsasec_backend_lacks_privilege(void)
+{
+    return 0;
+}
+
+int wsasec_backend_broker(const struct wsasec_request *request, struct wsasec_member *members, size_t count)
+{
+    (void)request;
+    (void)members;
+    (void)count;
+    return 0;
+}
+
 void wsasec_backend_plan(const struct wsasec_request *request, struct wsasec_plan *opaque)
 {
     struct plan *plan = (struct plan *)(void *)opaque->bytes;

@@ -54,6 +54,30 @@ int32_t wsasec_backend_fail(unsigned step, int32_t error, wsasec_status *status)
     return wsasec_fail(status, step, WSASEC_REASON_NO_MEMORY, error);
 }
 
+int wsasec_backend_lacks_privilege(void)
+{
+    return the_double.lacks_privilege;
+}
+
+int wsasec_backend_broker(const struct wsasec_request *request, struct wsasec_member *members, size_t count)
+{
+    (void)request;
+    note('K');
+    if (!the_double.brokers)
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!wsasec_is_refused(members[i].code, &members[i].status))
+            continue;
+        note('k');
+        members[i].code = the_double.broker_fails && concerns(members[i].socket)
+                              ? wsasec_fail(&members[i].status,
+                                            the_double.broker_step ? the_double.broker_step : WSASEC_STEP_DAEMON,
+                                            the_double.broker_fails, 13)
+                              : 0;
+    }
+    return 1;
+}
+
 uint16_t wsasec_backend_bound_reason(wsasec_socket socket)
 {
     (void)socket;

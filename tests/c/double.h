@@ -16,6 +16,10 @@ struct double_backend {
     unsigned apply_fails;
     unsigned apply_step; /* if not 0: where it fails */
     int checks_itself;   /* as Windows does, which has no profiles either */
+    int lacks_privilege;
+    int brokers; /* there is a broker */
+    unsigned broker_fails;
+    unsigned broker_step; /* if not 0: where it fails */
     int block_fails;
     unsigned make_fails;
     unsigned equip_fails;
@@ -33,7 +37,8 @@ struct double_backend {
     /* what it was asked, in order: I inspect, B bound reason, R ready, A apply, X block, M make, E equip,
      * C close; q n d i r: the other five; O open a ring, o close it; T a thread starts;
      * L accept and tell the identity, l accept, a apply to an accepted socket, S silence it, Q abandon it;
-     * F an overlapped call starts, f is completed, c is cancelled */
+     * F an overlapped call starts, f is completed, c is cancelled;
+     * K the broker is asked, k for a socket */
     char calls[65536];
     _Atomic size_t count;
 };

@@ -119,6 +119,58 @@ static void test_a_failed_step_blocks(void)
     CALLS("IX");
 }
 
+static void test_broker(void)
+{
+    wsasec_status status;
+
+    /* Whoever lacks the privilege asks a broker first, and does nothing else. */
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.lacks_privilege = the_double.brokers = 1;
+    CHECK(set(NULL, 0, &status) == 0 && status.code == 0);
+    CALLS("IKk");
+    CHECK(wsasec_profile_of(5) == wsasec_profile_builtin());
+    again();
+    CHECK(set(NULL, 0, &status) == -WSASEC_WSAEINVAL && status.reason == WSASEC_REASON_ALREADY_SECURED);
+    CALLS("I");
+
+    /* The checks come first. */
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.lacks_privilege = the_double.brokers = 1;
+    CHECK(set(NULL, 7, &status) == -WSASEC_WSAEFAULT);
+    CALLS("I");
+
+    /* Without a broker it is as it ever was. */
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.lacks_privilege = 1;
+    the_double.ready_fails = WSASEC_REASON_PRIVILEGE;
+    CHECK(set(NULL, 0, &status) == -WSASEC_WSAEACCES);
+    CHECK(status.step == WSASEC_STEP_GUARD && status.os_error == 7 && status.flags == WSASEC_STATUS_BLOCKED);
+    CALLS("IKRX");
+
+    /* One that is refused though it seems to have the privilege. */
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.brokers = 1;
+    the_double.apply_fails = WSASEC_REASON_PRIVILEGE;
+    CHECK(set(NULL, 0, &status) == 0);
+    CALLS("IRAKk");
+
+    /* What the broker refuses blocks the socket; what its checks find leaves it as it was. */
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.lacks_privilege = the_double.brokers = 1;
+    the_double.broker_fails = WSASEC_REASON_NOT_ALLOWED;
+    CHECK(set(NULL, 0, &status) == -WSASEC_WSAEACCES && status.reason == WSASEC_REASON_NOT_ALLOWED);
+    CHECK(status.step == WSASEC_STEP_DAEMON && status.flags == WSASEC_STATUS_BLOCKED);
+    CALLS("IKkX");
+    again();
+    CHECK(set(NULL, 0, &status) == -WSASEC_WSAEINVAL && status.reason == WSASEC_REASON_FAILED_BEFORE);
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.lacks_privilege = the_double.brokers = 1;
+    the_double.broker_fails = WSASEC_REASON_QM_POLICY;
+    the_double.broker_step = WSASEC_STEP_SETTINGS;
+    CHECK(set(NULL, 0, &status) == -WSASEC_WSAEINVAL && status.flags == 0);
+    CALLS("IKk");
+}
+
 static void test_once(void)
 {
     wsasec_status status;
@@ -215,7 +267,7 @@ static void test_create(void)
     the_double.apply_fails = WSASEC_REASON_PRIVILEGE;
     job = wsasec_job_create(sockets, 2, &spec, codes, 0, WSASEC_METHOD_PLAIN, 0, &status);
     CHECK(job && wsasec_job_run(job, 0) == 1 && wsasec_job_end(job, &status) == 2);
-    CALLS("MRACMAC");
+    CALLS("MRAKCMAC");
 
     again();
     wrong.settings = protocol_2;
@@ -625,6 +677,7 @@ int main(void)
     test_overlapped_done();
     test_order();
     test_a_failed_step_blocks();
+    test_broker();
     test_once();
     test_skip_asks_for_nothing();
     test_many();

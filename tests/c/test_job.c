@@ -120,6 +120,58 @@ static void test_failures_have_their_index(void)
 }
 
 /* What a socket is told that was there before must not depend on how many are looked at at a time. */
+/* In groups, whatever the method is; the codes are the same. */
+static void test_a_broker(void)
+{
+    EACH_METHOD(method) {
+        wsasec_status first;
+
+        fresh();
+        the_double.lacks_privilege = the_double.brokers = 1;
+        CHECK(secure(method, &first) == 0 && first.code == 0);
+        CHECK(counted('k') == MANY && counted('A') == 0 && counted('R') == 0);
+        CHECK(counted('K') <= (method == WSASEC_METHOD_THREADS ? MANY / 64 + 1 : MANY / WSASEC_BROKERED));
+        for (int i = 0; i < MANY; i++)
+            CHECK(codes[i] == 0 && wsasec_socket_profile(sockets[i], the_double.facts.identity + 100 + (uint64_t)i) == 0);
+
+        fresh();
+        the_double.lacks_privilege = the_double.brokers = 1;
+        sockets[70] = sockets[69];
+        the_double.broker_fails = WSASEC_REASON_NO_MEMORY;
+        the_double.alone = 100 + 1234;
+        CHECK(secure(method, &first) == 2 && counted('X') == 1);
+        CHECK(codes[70] == -WSASEC_WSAEINVAL && codes[1234] == -WSASEC_WSAENOBUFS);
+        CHECK(first.reason == WSASEC_REASON_ALREADY_SECURED);
+
+        fresh();
+        the_double.lacks_privilege = 1; /* and nobody is there: few look for him */
+        the_double.apply_fails = WSASEC_REASON_PRIVILEGE;
+        CHECK(secure(method, &first) == MANY && first.step == WSASEC_STEP_POLICY_IN && first.os_error == 8);
+        CHECK(counted('A') == MANY && counted('K') <= MANY / 64 + 1);
+
+        fresh();
+        the_double.brokers = 1;
+        the_double.apply_fails = WSASEC_REASON_PRIVILEGE;
+        CHECK(secure(method, &first) == 0 && counted('k') == MANY);
+
+        fresh();
+        the_double.lacks_privilege = the_double.brokers = 1;
+        CHECK(create(method, 1, &first) == 0 && counted('k') == MANY && counted('E') == MANY && counted('A') == 0);
+
+        fresh();
+        the_double.lacks_privilege = the_double.brokers = 1;
+        the_double.broker_fails = WSASEC_REASON_NOT_ALLOWED;
+        CHECK(create(method, 1, &first) == 1 && first.reason == WSASEC_REASON_NOT_ALLOWED);
+        CHECK(counted('C') == counted('M'));
+    }
+    fresh();
+    the_double.lacks_privilege = the_double.brokers = 1;
+    the_double.broker_fails = WSASEC_REASON_NO_MEMORY;
+    the_double.alone = 100 + 7;
+    CHECK(wsasec_secure_many(sockets, MANY, NULL, 0, codes, NULL) == 1 && codes[7] == -WSASEC_WSAENOBUFS);
+    CHECK(counted('K') == MANY / WSASEC_BROKERED);
+}
+
 static void test_the_same_socket_twice(void)
 {
     static const unsigned in_order[] = {WSASEC_METHOD_PLAIN, WSASEC_METHOD_IO_URING};
@@ -461,6 +513,7 @@ int main(void)
     test_auto(); /* first: nothing is known yet */
     test_all_are_secured();
     test_failures_have_their_index();
+    test_a_broker();
     test_the_same_socket_twice();
     test_a_batch_stops_at_its_first_failure();
     test_a_batch_that_keeps_what_it_can();
