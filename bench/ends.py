@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import wsasec
 from wsasec.lab import Lab, Namespace
+from wsasec.settings import SettingsBase
 
 from .baselines import _floor
 from .baselines.one_policy import one_policy_for_all
@@ -54,12 +55,17 @@ def protected(lab: Lab, kind: str) -> Iterator[None]:
 
 @contextmanager
 def listening(
-    host: Namespace, kind: str, mode: Mode, type_: int = socket.SOCK_STREAM
+    host: Namespace,
+    kind: str,
+    mode: Mode,
+    type_: int = socket.SOCK_STREAM,
+    settings: SettingsBase | None = None,
 ) -> Iterator[wsasec.Listener]:
     """A listener in a namespace, with one thread."""
     with host.entered(), pinned(RECEIVER):
         listener = wsasec.Listener(
             (host.v4, 0),
+            settings=settings,
             secure=kind == "secured",
             type=type_,
             mode=mode,
@@ -73,12 +79,24 @@ def listening(
 
 @contextmanager
 def dial(
-    host: Namespace, kind: str, count: int, type_: int = socket.SOCK_STREAM, *, nodelay: bool = False
+    host: Namespace,
+    kind: str,
+    count: int,
+    type_: int = socket.SOCK_STREAM,
+    *,
+    nodelay: bool = False,
+    settings: SettingsBase | None = None,
 ) -> Iterator[wsasec.SocketBatch]:
     """A batch in a namespace, not yet connected; its connections end with a reset."""
     with host.entered():
         batch = wsasec.SocketBatch(
-            count, secure=kind == "secured", type=type_, nodelay=nodelay, raise_limit=True, method="plain"
+            count,
+            settings=settings,
+            secure=kind == "secured",
+            type=type_,
+            nodelay=nodelay,
+            raise_limit=True,
+            method="plain",
         )
     with batch:
         yield batch
@@ -101,6 +119,7 @@ def connected(
     type_: int = socket.SOCK_STREAM,
     *,
     nodelay: bool = False,
+    settings: SettingsBase | None = None,
 ) -> Iterator[Ends]:
     """Connect a batch to a listener; all is accepted when the block begins.
 
@@ -112,10 +131,11 @@ def connected(
         mode: the listener's.
         type_: SOCK_STREAM or SOCK_DGRAM.
         nodelay: whether the batch's messages are sent at once.
+        settings: of the sockets at both ends, where they are secured.
     """
     with ExitStack() as stack:
-        listener = stack.enter_context(listening(server, kind, mode, type_))
-        batch = stack.enter_context(dial(client, kind, count, type_, nodelay=nodelay))
+        listener = stack.enter_context(listening(server, kind, mode, type_, settings))
+        batch = stack.enter_context(dial(client, kind, count, type_, nodelay=nodelay, settings=settings))
         with pinned(SENDER):
             report = batch.connect(listener.address, timeout=DEADLINE)
         if type_ == socket.SOCK_STREAM:

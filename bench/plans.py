@@ -15,10 +15,12 @@ __all__ = [
     "RESULT_NAME",
     "ConnectPlan",
     "Effort",
+    "KeyPlan",
     "LoopbackPlan",
     "Throughput",
     "TrafficPlan",
     "connect_plan",
+    "key_plan",
     "traffic_plan",
 ]
 
@@ -103,6 +105,25 @@ class TrafficPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyPlan:
+    """Connections whose keys are negotiated.
+
+    Attributes:
+        connections: how many are made at a time.
+        peers: to how many peers, and to one.
+        streams: that send while their keys are renewed.
+        seconds: for how long.
+        repeats: how often each is measured.
+    """
+
+    connections: int
+    peers: int
+    streams: int
+    seconds: float
+    repeats: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoopbackPlan:
     """Plain streams on a loopback device, by the engine and by iperf3.
 
@@ -132,6 +153,7 @@ class Effort:
         loopback: the engine against iperf3.
         connect: on the wire.
         traffic: on the wire.
+        keys: on the wire.
         deadline: seconds for each of the processes that measure.
     """
 
@@ -141,6 +163,7 @@ class Effort:
     loopback: LoopbackPlan
     connect: ConnectPlan
     traffic: TrafficPlan
+    keys: KeyPlan
     deadline: float
 
 
@@ -183,6 +206,7 @@ QUICK: Final = Effort(
         datagram_bytes=1_000,
         repeats=2,
     ),
+    keys=KeyPlan(connections=300, peers=20, streams=8, seconds=3.0, repeats=2),
     deadline=600.0,
 )
 FULL: Final = Effort(
@@ -208,6 +232,7 @@ FULL: Final = Effort(
         datagram_bytes=1_000,
         repeats=3,
     ),
+    keys=KeyPlan(connections=1_000, peers=50, streams=16, seconds=6.0, repeats=5),
     deadline=900.0,
 )
 
@@ -221,3 +246,8 @@ def traffic_plan(fields: Mapping[str, Any]) -> TrafficPlan:
     """Make the plan of what JSON keeps of it."""
     cases = tuple(Throughput(**{**case, "kinds": tuple(case["kinds"])}) for case in fields["throughput"])
     return TrafficPlan(**{**fields, "throughput": cases, "connections": tuple(fields["connections"])})
+
+
+def key_plan(fields: Mapping[str, Any]) -> KeyPlan:
+    """Make the plan of what JSON keeps of it."""
+    return KeyPlan(**fields)

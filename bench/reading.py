@@ -19,6 +19,7 @@ __all__ = [
     "DatagramRow",
     "Figure",
     "FormatError",
+    "KeyRow",
     "Latency",
     "LatencyRow",
     "LoopbackRow",
@@ -214,6 +215,17 @@ class LoopbackRow:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRow:
+    """What something takes where keys are negotiated, or how fast it is."""
+
+    what: str
+    unit: str
+    secured: Figure
+    plain: Figure | None
+    ratio_to_plain: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """A run."""
 
@@ -239,6 +251,7 @@ class Results:
     latency: tuple[LatencyRow, ...] = ()
     datagrams: tuple[DatagramRow, ...] = ()
     loopback: tuple[LoopbackRow, ...] = ()
+    keys: tuple[KeyRow, ...] = ()
     unreadable: int = 0
 
 
@@ -477,6 +490,17 @@ def _loopback(row: Mapping[str, Any]) -> LoopbackRow:
     )
 
 
+def _keys(row: Mapping[str, Any]) -> KeyRow:
+    plain = row.get("plain")
+    return KeyRow(
+        _needed_text(row.get("what")),
+        _text(row.get("unit")),
+        _figure(row.get("secured")),
+        _figure(plain) if plain is not None else None,
+        _number(row.get("ratio_to_plain")),
+    )
+
+
 class _Reader:
     """Reads lists of rows, and counts those that cannot be read."""
 
@@ -528,6 +552,7 @@ def read(results: Mapping[str, Any]) -> Results:
         latency=reader.rows(traffic.get("latency"), _requests),
         datagrams=reader.rows(traffic.get("datagrams"), _datagrams),
         loopback=reader.rows(loopback.get("summary"), _loopback),
+        keys=reader.rows(_map(results.get("keys")).get("summary"), _keys),
         unreadable=reader.unreadable,
     )
 

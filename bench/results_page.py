@@ -20,13 +20,14 @@ from .reading import FormatError, Machine, Results, load, read
 from .tables import (
     Table,
     connect_tables,
+    key_tables,
     loopback_tables,
     memory_tables,
     setup_tables,
     target_table,
     traffic_tables,
 )
-from .wording import LEAK, LOOPBACK, READING, aes_warning, machine_lines, when
+from .wording import KEYS, LEAK, LOOPBACK, READING, aes_warning, machine_lines, when
 
 __all__ = ["main", "make"]
 
@@ -146,6 +147,7 @@ def _markdown(results: Results, command: str, files: dict[str, str]) -> Iterator
         ),
         warning,
     )
+    yield from _section(KEYS, chain(*map(_table, key_tables(results))))
     yield from _section(LOOPBACK, chain(*map(_table, loopback_tables(results))))
     yield from _section(
         "Notes", [*(f"- {_text(note)}" for note in results.notes), ""] if results.notes else ()

@@ -32,7 +32,7 @@ __all__ = ["FORMAT", "PARTS", "CompareError", "Files", "run"]
 
 WIRE_PARTS: Final = ("connect", "traffic")
 """What needs two hosts and ESP."""
-PARTS: Final = ("setup", *WIRE_PARTS)
+PARTS: Final = ("setup", *WIRE_PARTS, "keys")
 _WIDTH: Final = 132
 _GUEST_MEMORY: Final = "1G"
 _BOOT: Final = 120.0
@@ -94,7 +94,11 @@ def _measure_wire(effort: Effort, parts: Sequence[str], monitor: Monitor) -> Fou
     """Measure what needs two hosts and ESP: all in one lab, so that a guest is booted once."""
     monitor.phase("lab", "making two hosts, booting a guest kernel if this one has no ESP")
     plan = {part: asdict(getattr(effort, part)) for part in parts}
-    work = python_command("wsasec.bench.wire_side", json.dumps(plan))
+    return _in_lab(effort, monitor, "wire_side", json.dumps(plan))
+
+
+def _in_lab(effort: Effort, monitor: Monitor, module: str, plan: str) -> Found:
+    work = python_command(f"wsasec.bench.{module}", plan)
     with tempfile.TemporaryDirectory(prefix="wsasec-bench-") as folder:
         limits = ("--results", folder, "--timeout", str(effort.deadline), "--memory", _GUEST_MEMORY)
         command = python_command("wsasec.lab", "run", *limits, "--", *work)
@@ -103,6 +107,12 @@ def _measure_wire(effort: Effort, parts: Sequence[str], monitor: Monitor) -> Fou
             return dict(json.loads(Path(folder, RESULT_NAME).read_text()))
         except FileNotFoundError:
             raise BenchError("the processes on the wire ended without results") from None
+
+
+def _measure_keys(effort: Effort, monitor: Monitor) -> Found:
+    """Measure in a lab of its own, in which the two hosts negotiate their keys."""
+    monitor.phase("keys", "two hosts that negotiate keys, in a guest kernel if this one has no ESP")
+    return _in_lab(effort, monitor, "key_side", json.dumps(asdict(effort.keys)))
 
 
 def _measure(parts: Sequence[str], effort: Effort, monitor: Monitor) -> Found:
@@ -132,6 +142,8 @@ def _measure(parts: Sequence[str], effort: Effort, monitor: Monitor) -> Found:
         found["errors"] |= data.pop("errors", {})
         found["leaks"] += data.pop("leaks", [])
         found |= data
+    if "keys" in parts and (keys := attempt("keys", _measure_keys, effort, monitor)):
+        found["keys"] = keys
     return found
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "Cell",
     "Table",
     "connect_tables",
+    "key_tables",
     "loopback_tables",
     "memory_tables",
     "setup_tables",
@@ -361,6 +362,28 @@ def loopback_tables(results: Results) -> Iterator[Table]:
             "drives the traffic is itself the bottleneck.",
         )
         yield Table("Plain traffic on this kernel's loopback device", columns, rows, notes)
+
+
+def key_tables(results: Results) -> Iterator[Table]:
+    """Return what it costs that keys are negotiated."""
+    if results.keys:
+        rows = [
+            [
+                Cell(row.what),
+                Cell(row.unit),
+                _figure(row.secured),
+                _figure(row.plain),
+                _number(row.ratio_to_plain),
+                Cell(str(row.secured.count)),
+            ]
+            for row in results.keys
+        ]
+        columns = ("", "unit", "secured", "plain", "of plain", "runs")
+        notes = _notes(
+            [figure for row in results.keys for figure in (row.secured, row.plain)],
+            "A first connection waits for the negotiation; in a guest, whose system calls are slow.",
+        )
+        yield Table("Connections whose keys are negotiated", columns, rows, notes)
 
 
 def traffic_tables(results: Results) -> Iterator[Table]:

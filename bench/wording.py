@@ -10,6 +10,7 @@ from .reading import Machine, Results
 __all__ = [
     "AES_SHORT",
     "CLOCKS",
+    "KEYS",
     "LEAK",
     "LOOPBACK",
     "MIDDLE",
@@ -54,6 +55,7 @@ UNSTABLE: Final = "* unstable: the middle half of the samples spans more than 10
 AES_SHORT: Final = (
     "† This kernel has no accelerated AES, TLS has its own in user space: see the warning above."
 )
+KEYS: Final = "Keys"
 LEAK: Final = "NOT PROTECTED, or not proven to be"
 LOOPBACK: Final = "Loopback of this kernel"
 MIDDLE: Final = "Medians, in brackets the middle half of the samples (first to third quartile)."

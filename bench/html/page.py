@@ -11,13 +11,14 @@ from ..reading import Machine, Results, read
 from ..tables import (
     Table,
     connect_tables,
+    key_tables,
     loopback_tables,
     memory_tables,
     setup_tables,
     target_table,
     traffic_tables,
 )
-from ..wording import LEAK, LOOPBACK, READING, aes_warning, machine_lines, when
+from ..wording import KEYS, LEAK, LOOPBACK, READING, aes_warning, machine_lines, when
 from .markup import Element, add, element, to_html
 from .palette import plot_css
 from .plots import latency_plots, ratio_plots, setup_plots, throughput_plots
@@ -175,6 +176,7 @@ def _sections(results: Results) -> Iterator[tuple[str, str, list[Element]]]:
     plots = [*throughput_plots(results), *(plot for plot in latency if plot not in connecting)]
     tables = [_table(table) for table in traffic_tables(results)]
     yield "traffic", "Traffic", _warned([*_figures(plots), *tables], warning)
+    yield "keys", KEYS, [_table(table) for table in key_tables(results)]
     yield "loopback", LOOPBACK, [_table(table) for table in loopback_tables(results)]
     yield (
         "notes",

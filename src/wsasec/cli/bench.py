@@ -33,7 +33,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     verb.add_argument(
         "part",
         nargs="?",
-        choices=("setup", "connect", "traffic", "all"),
+        choices=("setup", "connect", "traffic", "keys", "all"),
         default="all",
         help="what to measure (all)",
     )

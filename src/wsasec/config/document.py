@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import proposals
-from .named import expanded
 from .errors import ConfigError, said
 from .fields import WHOLE
+from .named import expanded
 from .positions import Place, line_of, positions
 
 __all__ = ["Document", "read"]

@@ -7,8 +7,8 @@ from typing import Any, Final
 __all__ = ["KEYS", "NAMES", "expanded"]
 
 _GIGABYTE: Final = 1 << 30
-# What wsasec.policy.WINDOWS_VISTA_DEFAULT comes to; a test compares the two. A socket's SAs are of one protocol,
-# so that its last proposal, of AH, is a policy of its own.
+# What wsasec.policy.WINDOWS_VISTA_DEFAULT comes to; a test compares the two. A socket's SAs are of one
+# protocol, so that its last proposal, of AH, is a policy of its own.
 _VISTA: Final = {
     "ike_proposals": ["aes128-sha1-ecp256", "3des-sha1-modp1024"],
     "ike_rekey_seconds": 7200,

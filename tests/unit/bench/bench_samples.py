@@ -128,6 +128,18 @@ def loopback_data() -> dict[str, Any]:
     return {"notes": [], "samples": samples}
 
 
+def keys_data() -> dict[str, Any]:
+    cases = (("first connection", "µs", 90_000.0, 300.0), ("query", "µs", 150.0, None))
+    samples = [
+        {"what": what, "kind": kind, "unit": unit, "repeat": repeat, "value": value + repeat}
+        for repeat in range(2)
+        for what, unit, secured, plain in cases
+        for kind, value in (("secured", secured), ("plain", plain))
+        if value is not None
+    ]
+    return {"machine": {**describe_machine(), "guest": True}, "samples": samples}
+
+
 def samples(noise: tuple[float, ...] = NOISE) -> dict[str, Any]:
     """What suite._measure() returns for all parts."""
     return {
@@ -135,6 +147,7 @@ def samples(noise: tuple[float, ...] = NOISE) -> dict[str, Any]:
         "loopback": loopback_data(),
         "connect": connect_data(),
         "traffic": traffic_data(),
+        "keys": keys_data(),
         "errors": {},
         "leaks": [],
     }
@@ -143,7 +156,7 @@ def samples(noise: tuple[float, ...] = NOISE) -> dict[str, Any]:
 def parts(noise: tuple[float, ...] = NOISE) -> dict[str, Any]:
     """The same with figures."""
     found = summarized(samples(noise))
-    return {part: found[part] for part in ("setup", "loopback", "connect", "traffic")}
+    return {part: found[part] for part in ("setup", "loopback", "connect", "traffic", "keys")}
 
 
 def results(noise: tuple[float, ...] = NOISE) -> dict[str, Any]:

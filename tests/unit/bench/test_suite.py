@@ -48,6 +48,7 @@ def test_the_tables() -> None:
         "What passed the wire",
         "Requests and their answers",
         "Datagrams",
+        "Connections whose keys are negotiated",
         "Note: [not] markup",
     ):
         assert words in text, words
@@ -61,7 +62,7 @@ def test_the_tables() -> None:
 
 def test_one_part_alone() -> None:
     found = results()
-    for part in ("setup", "loopback", "traffic"):
+    for part in ("setup", "loopback", "traffic", "keys"):
         del found[part]
     text = rendered(found)
     assert "Connecting" in text
@@ -127,6 +128,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(suite, "_measure_memory", lambda _effort, _monitor: give("memory"))
     monkeypatch.setattr(suite, "_measure_loopback", lambda _effort, _monitor: give("loopback"))
     monkeypatch.setattr(suite, "_measure_wire", wire)
+    monkeypatch.setattr(suite, "_measure_keys", lambda _effort, _monitor: give("keys"))
     return found
 
 
@@ -146,7 +148,7 @@ def test_results_are_written(
     assert {"machine", "versions", "started", "finished"} <= written.keys()
     setup = {**measured["setup"], "memory_samples": measured["memory"]}
     found = json.loads(json.dumps(summarized({**measured, "setup": setup})))
-    for part in ("setup", "loopback", "connect", "traffic", "targets"):
+    for part in ("setup", "loopback", "connect", "traffic", "keys", "targets"):
         assert written[part] == found[part]
     assert len(written["targets"]) == 10
     out = capfd.readouterr().out
