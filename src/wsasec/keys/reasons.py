@@ -77,7 +77,9 @@ _ROWS: Final = (
 _PATTERNS: Final = tuple((re.compile(pattern), reason, detail) for pattern, reason, detail in _ROWS)
 
 # Said of every negotiation: no explanation.
-_DULL: Final = re.compile(r"^(initiating|generating|sending|received|parsed|establishing|selected|  )")
+_DULL: Final = re.compile(
+    r"^(initiating|generating|sending|received|parsed|establishing|selected|authentication of|  )"
+)
 
 
 def explain(lines: Sequence[str], said: str = "", asked: str = "%any") -> CharonError:
@@ -103,7 +105,7 @@ def explain(lines: Sequence[str], said: str = "", asked: str = "%any") -> Charon
                 if detail == _NOT_ACCEPTED and "*" not in asked and asked != "%any":
                     detail += f", or is not '{asked}'"
                 return CharonError(reason, detail)
-    telling = [line for line in everything if line and not _DULL.search(line)]
+    telling = [line for line in lines if line and not _DULL.search(line)]
     return CharonError(Reason.NEGOTIATION, telling[-1] if telling else said)
 
 
