@@ -10,7 +10,8 @@ from typing import Final
 
 __all__ = ["for_charon", "is_exact", "is_key", "matches", "of_key"]
 
-_HOST: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
+# With a letter: "10.0.0.0/8" and "10.0.0.1-10.0.0.9" are all the addresses in them.
+_HOST: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _MAIL: Final = re.compile(r"[A-Za-z0-9_.+=/-]+@[A-Za-z0-9_.-]+")
 _DN: Final = re.compile(r"[A-Za-z0-9.]+=[^*%#]*")
 _KEY: Final = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){19}")
