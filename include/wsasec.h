@@ -208,7 +208,9 @@ void wsasec_overlapped_cancel(wsasec_socket socket, void *overlapped);
 /*
  * WSAQuerySocketSecurity: what protects a connection. template_ may be NULL for stream sockets; info NULL
  * asks for the size in *info_len (answered with WSAEMSGSIZE). Errors: WSAENOTSOCK, WSAEFAULT, WSAEMSGSIZE,
- * WSAEINVAL; WSAEOPNOTSUPP where the backend cannot answer (Linux, in this version).
+ * WSAEINVAL; Linux: WSAENOTCONN (not connected, or protected by nothing now), WSAECONNRESET (the connection is gone),
+ * WSAEOPNOTSUPP (tokens, and ABORT_CONNECTION_ON_FIELD_CHANGE), WSAENETDOWN (neither a key daemon nor the
+ * privilege to ask the kernel), WSAETIMEDOUT.
  */
 int32_t wsasec_query_socket_security(wsasec_socket socket, const void *template_, uint32_t template_len,
                                      void *info, uint32_t *info_len, void *overlapped,
@@ -216,8 +218,9 @@ int32_t wsasec_query_socket_security(wsasec_socket socket, const void *template_
 
 /*
  * WSASetSocketPeerTargetName: the principal that must be found at the peer. Errors: WSAENOTSOCK, WSAEFAULT
- * (NULL), WSAEMSGSIZE, WSAEINVAL, WSAEISCONN; WSAEOPNOTSUPP where the backend cannot check names (Linux, in
- * this version): a name is never taken without being enforced.
+ * (NULL), WSAEMSGSIZE, WSAEINVAL (also a socket that may send in clear, or a name of no form), WSAEISCONN; Linux:
+ * WSAENETDOWN (no key daemon), and for datagram sockets what wsasec_negotiate() has. A name is never taken without being
+ * enforced.
  */
 int32_t wsasec_set_socket_peer_target_name(wsasec_socket socket, const void *name, uint32_t name_len,
                                            void *overlapped, void *completion_routine, wsasec_status *status);
@@ -229,14 +232,65 @@ int32_t wsasec_delete_socket_peer_target_name(wsasec_socket socket, const void *
 
 /*
  * WSAImpersonateSocketPeer: the calling thread takes the peer's identity. peer is ignored for stream sockets,
- * required for datagram sockets. Errors: WSAENOTSOCK, WSAEFAULT, WSAEINVAL; WSAEOPNOTSUPP where the backend has
- * no identities (Linux, in this version).
+ * required for datagram sockets. Errors: WSAENOTSOCK, WSAEFAULT, WSAEINVAL (also a non-blocking socket, or a thread that
+ * acts as a peer already); Linux: WSAENOTCONN, WSAECONNRESET, WSAENETDOWN (no key daemon), WSAEACCES (the peer's
+ * identity stands for no account, or no CAP_SETUID and CAP_SETGID). Where the step is WSASEC_STEP_REVERT, the
+ * thread could be made neither the peer nor itself: call wsasec_revert_impersonation() again, or end the process.
+ *
+ * Linux: effective user and group, supplementary groups, and no effective capabilities; files are opened as the
+ * account could. As a process's own identity stays what it was, programs that it starts meanwhile may take that back;
+ * threads that it starts begin as the peer.
  */
 int32_t wsasec_impersonate_socket_peer(wsasec_socket socket, const void *peer, uint32_t peer_len,
                                        wsasec_status *status);
 
 /* WSARevertImpersonation: the calling thread is itself again. */
 int32_t wsasec_revert_impersonation(wsasec_status *status);
+
+/*
+ * Has keys made for a peer now, so that the socket can be connected, or send its first datagram, without waiting for them;
+ * and the names of the socket held against it (WSASetSocketPeerTargetName).
+ *
+ * socket: secured. peer: a sockaddr of peer_len bytes; NULL: that which the socket is connected to. Errors: WSAENOTSOCK,
+ * WSAEFAULT (a datagram socket without its peer), WSAEINVAL (family, type, not secured, an address of another family),
+ * WSAENOTCONN, WSAENETDOWN (no key daemon), WSAETIMEDOUT (not done in so many nanoseconds, or the peer does not
+ * answer), WSAEACCES (authentication failed, another identity, not allowed); WSAEOPNOTSUPP (Windows, which does it by
+ * itself).
+ */
+int32_t wsasec_negotiate(wsasec_socket socket, const void *peer, uint32_t peer_len, uint64_t nanoseconds,
+                         wsasec_status *status);
+
+/* What protects a connection. All names are UTF-8, with a zero at the end; empty where they are not known. */
+typedef struct wsasec_socket_association {
+    uint32_t flags;            /* WSASEC_SOCKET_INFO_CONNECTION_...; without SECURED the rest is empty */
+    uint32_t protocol;         /* 50: ESP, 51: AH */
+    uint64_t mm_sa_id;         /* ids of charon; 0: keys that it did not negotiate */
+    uint64_t qm_sa_id;
+    uint64_t bytes_in, bytes_out, packets_in, packets_out;
+    uint64_t age;              /* seconds since it was installed */
+    uint64_t rekey_in;         /* seconds; 0: not known */
+    uint32_t spi_in, spi_out;
+    uint32_t encryption_bits;  /* of the key; 0: no encryption */
+    uint32_t integrity_bits;   /* of the tag */
+    uint32_t esn;
+    uint32_t reqid;
+    char encryption[64];       /* algorithms, as the kernel names them */
+    char integrity[64];        /* empty for those that do both */
+    char identity[1024];       /* whom the peer has proved to be */
+    char own[1024];            /* whom this host has */
+    char profile[64];
+    uint32_t certificate_len;  /* bytes; 0: none is known */
+    uint8_t certificate[8188]; /* of the peer, DER */
+} wsasec_socket_association;
+
+/*
+ * What protects a connection, more than WSAQuerySocketSecurity tells: peer as for wsasec_negotiate(). Without a key
+ * daemon, and with CAP_NET_ADMIN, it is what the kernel knows: no identities. Errors: WSAENOTSOCK, WSAEFAULT, WSAEINVAL
+ * (family, type, a datagram socket without its peer), WSAENOTCONN (not connected, or protected by nothing now),
+ * WSAECONNRESET (the connection is gone), WSAENETDOWN; WSAEOPNOTSUPP (Windows).
+ */
+int32_t wsasec_association_of(wsasec_socket socket, const void *peer, uint32_t peer_len,
+                              wsasec_socket_association *association, wsasec_status *status);
 
 /*
  * Closes a token of wsasec_query_socket_security(); 0 is none. Errors: the system's; WSAEOPNOTSUPP where there are no
@@ -334,7 +388,8 @@ int32_t wsasec_guard_state(int address_family, const wsasec_guid *guid, wsasec_s
 
 /*
  * Closes the descriptors that are kept for each network namespace sockets were secured in (at most four
- * namespaces, which they keep alive). The next socket opens them anew; nothing in force changes.
+ * namespaces, which they keep alive), and the connections to key daemons. They are opened anew when they are
+ * needed; nothing in force changes.
  */
 void wsasec_release_namespaces(void);
 

@@ -59,6 +59,9 @@ typedef struct wsasec_api {
     int32_t (*overlapped_error)(wsasec_socket, void *);
     void (*overlapped_cancel)(wsasec_socket, void *);
     void (*job_time_out)(wsasec_job *);
+    int32_t (*negotiate)(wsasec_socket, const void *, uint32_t, uint64_t, wsasec_status *);
+    int32_t (*association_of)(wsasec_socket, const void *, uint32_t, wsasec_socket_association *, wsasec_status *);
+    const char *(*detail)(void);
 } wsasec_api;
 
 /* The table of the library that this is linked into. */

@@ -85,6 +85,9 @@ static inline const wsasec_api *wsasec_api_checked(void)
 #define wsasec_overlapped_error (wsasec_api_checked()->overlapped_error)
 #define wsasec_overlapped_cancel (wsasec_api_checked()->overlapped_cancel)
 #define wsasec_job_time_out (wsasec_api_checked()->job_time_out)
+#define wsasec_negotiate (wsasec_api_checked()->negotiate)
+#define wsasec_association_of (wsasec_api_checked()->association_of)
+#define wsasec_detail (wsasec_api_checked()->detail)
 
 #ifdef __cplusplus
 }

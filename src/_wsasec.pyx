@@ -407,7 +407,7 @@ def guard_state(str profile, int family):
 
 
 def release_namespaces():
-    """Close the descriptors that are kept for each network namespace sockets were secured in.
+    """Close the descriptors kept for each network namespace sockets were secured in, and connections to key daemons.
 
     They keep up to four namespaces alive, and are opened again when they are needed. What is in force for
     sockets stays so.

@@ -43,6 +43,7 @@ struct wsasec_request {
     uint8_t required; /* nothing may pass in clear */
     uint8_t skip;     /* install nothing */
     uint8_t unasked;  /* the system's own call, which there will be, checks the sockets */
+    uint8_t notes;    /* WSASEC_NOTE_... (sockets.h) */
     const wsasec_profile *profile;
 };
 
@@ -222,6 +223,15 @@ int32_t wsasec_backend_delete_peer_name(wsasec_socket socket, const void *peer, 
 int32_t wsasec_backend_impersonate(wsasec_socket socket, const void *peer, uint32_t peer_len,
                                    wsasec_status *status);
 int32_t wsasec_backend_revert(wsasec_status *status);
+
+/*
+ * What only this library asks of them. peer: an address of the socket's family, or NULL for that which it is connected
+ * to.
+ */
+int32_t wsasec_backend_negotiate(wsasec_socket socket, const wsasec_sockaddr_storage *peer, uint64_t nanoseconds,
+                                 wsasec_status *status);
+int32_t wsasec_backend_association(wsasec_socket socket, const wsasec_sockaddr_storage *peer,
+                                   wsasec_socket_association *association, wsasec_status *status);
 
 /* Closes a token that a query returned; never 0. */
 int32_t wsasec_backend_close_token(uint64_t handle);

@@ -16,6 +16,27 @@ cdef extern from "wsasec.h" nogil:
     int32_t wsasec_revert_impersonation(wsasec_status *)
     int32_t wsasec_close_token(uint64_t)
 
+    ctypedef struct wsasec_socket_association:
+        uint32_t flags
+        uint32_t protocol
+        uint64_t bytes_in, bytes_out, packets_in, packets_out
+        uint64_t age
+        uint64_t rekey_in
+        uint32_t spi_in, spi_out
+        uint32_t encryption_bits
+        uint32_t integrity_bits
+        uint32_t esn
+        char encryption[64]
+        char integrity[64]
+        char identity[1024]
+        char own[1024]
+        char profile[64]
+        uint32_t certificate_len
+        uint8_t certificate[8188]
+
+    int32_t wsasec_negotiate(wsasec_socket, const void *, uint32_t, uint64_t, wsasec_status *)
+    int32_t wsasec_association_of(wsasec_socket, const void *, uint32_t, wsasec_socket_association *, wsasec_status *)
+
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident() noexcept nogil
@@ -150,6 +171,62 @@ def query_security(socket, bytes template not None, uint32_t room):
     return answer, length, application if application.number else None, machine if machine.number else None
 
 
+cdef object text_or_none(const char *text):
+    return text.decode("utf-8", "replace") if text[0] else None
+
+
+def association_of(socket, bytes peer):
+    """What protects a connection, as the key daemon or the kernel knows it.
+
+    Args:
+        peer: a sockaddr, or None for that which the socket is connected to.
+
+    Returns:
+        (flags, own identity, peer's identity, profile, certificate, what `wsasec.peers.Association` is made of).
+    """
+    cdef wsasec_socket fd = descriptor(socket)
+    cdef wsasec_status status
+    cdef wsasec_socket_association found
+    cdef const char *data = NULL
+    cdef uint32_t size = 0
+    cdef int32_t code
+    if peer is not None:
+        data = peer
+        size = <uint32_t>len(peer)
+    with nogil:
+        code = wsasec_association_of(fd, data, size, &found, &status)
+    if code:
+        raise failure(&status, fd)
+    return (
+        found.flags,
+        text_or_none(found.own),
+        text_or_none(found.identity),
+        text_or_none(found.profile),
+        (<const char *>found.certificate)[:found.certificate_len] if found.certificate_len else None,
+        (
+            found.protocol, found.spi_in, found.spi_out, text_or_none(found.encryption), found.encryption_bits,
+            text_or_none(found.integrity), found.integrity_bits, bool(found.esn), found.bytes_in, found.bytes_out,
+            found.packets_in, found.packets_out, found.age, found.rekey_in or None,
+        ),
+    )
+
+
+def negotiate(socket, bytes peer, uint64_t nanoseconds):
+    """Have keys made for a peer; see association_of()."""
+    cdef wsasec_socket fd = descriptor(socket)
+    cdef wsasec_status status
+    cdef const char *data = NULL
+    cdef uint32_t size = 0
+    cdef int32_t code
+    if peer is not None:
+        data = peer
+        size = <uint32_t>len(peer)
+    with nogil:
+        code = wsasec_negotiate(fd, data, size, nanoseconds, &status)
+    if code:
+        raise failure(&status, fd)
+
+
 def set_peer_name(socket, bytes name not None):
     """WSASetSocketPeerTargetName, with the structure."""
     cdef wsasec_socket fd = descriptor(socket)
@@ -245,6 +322,8 @@ cdef class Impersonation:
         thread_state.entry = self.entry
         with nogil:
             code = wsasec_impersonate_socket_peer(fd, data, <uint32_t>size, &status)
+        if code and status.step == WSASEC_STEP_REVERT:
+            raise still_the_peer(&status)  # neither the peer nor itself; no other can be entered
         if code:
             self.entry = 0
             thread_state.entry = 0
@@ -278,7 +357,7 @@ def revert_impersonation():
 
     Raises:
         ImpersonationError: the system refuses, and the thread still acts as the peer.
-        SecurityError: ``winsock`` is WSAEOPNOTSUPP: no thread can act as a peer here (Linux).
+        SecurityError: ``winsock`` is WSAEOPNOTSUPP: no thread can act as a peer here (no fwpuclnt.dll).
     """
     cdef wsasec_status status
     cdef int32_t code

@@ -37,6 +37,9 @@ static const wsasec_api table = {
     .overlapped_error = wsasec_overlapped_error,
     .overlapped_cancel = wsasec_overlapped_cancel,
     .job_time_out = wsasec_job_time_out,
+    .negotiate = wsasec_negotiate,
+    .association_of = wsasec_association_of,
+    .detail = wsasec_detail,
 };
 
 const wsasec_api *wsasec_api_table(void)

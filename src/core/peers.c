@@ -113,6 +113,57 @@ int32_t wsasec_impersonate_socket_peer(wsasec_socket socket, const void *peer, u
     return wsasec_backend_impersonate(socket, peer, peer_len, status);
 }
 
+/* Reads the peer of a call: *read is NULL for that which the socket is connected to. */
+static int32_t read_peer(wsasec_socket socket, const void *peer, uint32_t peer_len, struct wsasec_facts *facts,
+                         wsasec_sockaddr_storage *address, const wsasec_sockaddr_storage **read,
+                         wsasec_status *status)
+{
+    const int32_t code = inspect_kind(socket, facts, status);
+
+    *read = NULL;
+    if (code)
+        return code;
+    if (!peer) {
+        if (peer_len || facts->type == WSASEC_TYPE_DGRAM)
+            return wsasec_fail(status, WSASEC_STEP_BUFFER, WSASEC_REASON_NULL_POINTER, 0);
+        return 0;
+    }
+    if (peer_len < 16 || peer_len > sizeof *address)
+        return wsasec_fail(status, WSASEC_STEP_BUFFER, WSASEC_REASON_BUFFER_TOO_SHORT, 0);
+    memset(address, 0, sizeof *address);
+    memcpy(address, peer, peer_len);
+    if (!names_a_peer(address))
+        return wsasec_fail(status, WSASEC_STEP_SETTINGS, WSASEC_REASON_PEER_ADDRESS, 0);
+    *read = address;
+    return 0;
+}
+
+int32_t wsasec_negotiate(wsasec_socket socket, const void *peer, uint32_t peer_len, uint64_t nanoseconds,
+                         wsasec_status *status)
+{
+    struct wsasec_facts facts;
+    wsasec_sockaddr_storage address;
+    const wsasec_sockaddr_storage *read;
+    const int32_t code = read_peer(socket, peer, peer_len, &facts, &address, &read, status);
+
+    return code ? code : wsasec_backend_negotiate(socket, read, nanoseconds, status);
+}
+
+int32_t wsasec_association_of(wsasec_socket socket, const void *peer, uint32_t peer_len,
+                              wsasec_socket_association *association, wsasec_status *status)
+{
+    struct wsasec_facts facts;
+    wsasec_sockaddr_storage address;
+    const wsasec_sockaddr_storage *read;
+    const int32_t code = read_peer(socket, peer, peer_len, &facts, &address, &read, status);
+
+    if (code)
+        return code;
+    if (!association)
+        return wsasec_fail(status, WSASEC_STEP_BUFFER, WSASEC_REASON_NULL_POINTER, 0);
+    return wsasec_backend_association(socket, read, association, status);
+}
+
 int32_t wsasec_revert_impersonation(wsasec_status *status)
 {
     return wsasec_backend_revert(status);

@@ -87,13 +87,13 @@ int32_t wsasec_ready(const struct wsasec_request *request, struct wsasec_readine
     return code;
 }
 
-enum wsasec_outcome wsasec_outcome_of(const struct wsasec_request *request, int32_t code)
+unsigned wsasec_outcome_of(const struct wsasec_request *request, int32_t code)
 {
     if (code)
         return WSASEC_OUTCOME_FAILED;
     if (request->skip)
         return WSASEC_OUTCOME_SKIPPED;
-    return request->required ? WSASEC_OUTCOME_REQUIRED : WSASEC_OUTCOME_OPTIONAL;
+    return (unsigned)(request->required ? WSASEC_OUTCOME_REQUIRED : WSASEC_OUTCOME_OPTIONAL) | request->notes;
 }
 
 static atomic_int is_broker;
@@ -208,11 +208,11 @@ enum wsasec_outcome wsasec_failed(const struct wsasec_request *request, wsasec_s
 int32_t wsasec_conclude(const struct wsasec_request *request, const struct wsasec_facts *facts,
                         wsasec_socket socket, int32_t code, wsasec_status *status)
 {
-    enum wsasec_outcome outcome;
+    unsigned outcome;
 
     if (code && status->reason == WSASEC_REASON_PENDING) /* still claimed; see wsasec_overlapped_done() */
         return code;
-    outcome = code ? wsasec_failed(request, socket, status) : wsasec_outcome_of(request, 0);
+    outcome = code ? (unsigned)wsasec_failed(request, socket, status) : wsasec_outcome_of(request, 0);
     if (outcome == WSASEC_OUTCOME_UNKNOWN)
         wsasec_socket_release(socket, facts->identity);
     else

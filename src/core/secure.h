@@ -52,8 +52,8 @@ int32_t wsasec_no_room(wsasec_socket socket, wsasec_status *status);
 enum wsasec_outcome wsasec_failed(const struct wsasec_request *request, wsasec_socket socket,
                                   wsasec_status *status);
 
-/* How a claim is settled after the request was carried out with this code. */
-enum wsasec_outcome wsasec_outcome_of(const struct wsasec_request *request, int32_t code);
+/* How a claim is settled after the request was carried out with this code: enum wsasec_outcome, and notes. */
+unsigned wsasec_outcome_of(const struct wsasec_request *request, int32_t code);
 
 /* See wsasec_secure_one() (unasked.h): for a socket that is asked, or must be claimed until its call is completed. */
 int32_t wsasec_secure_asked(const struct wsasec_request *request, struct wsasec_plan *plan,

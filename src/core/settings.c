@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "profiles.h"
+#include "sockets.h"
 
 enum {
     KNOWN_SECURITY_FLAGS = WSASEC_SOCKET_SETTINGS_GUARANTEE_ENCRYPTION | WSASEC_SOCKET_SETTINGS_ALLOW_INSECURE,
@@ -100,6 +101,10 @@ void wsasec_settings_read(const void *settings, uint32_t settings_len, struct ws
     if ((in.SecurityFlags & KNOWN_SECURITY_FLAGS) == WSASEC_SOCKET_SETTINGS_ALLOW_INSECURE)
         request->required = 0;
     request->skip = (in.IpsecFlags & WSASEC_SOCKET_SETTINGS_IPSEC_SKIP_FILTER_INSTANTIATION) != 0;
+    if (in.IpsecFlags & WSASEC_SOCKET_SETTINGS_IPSEC_PEER_NAME_IS_RAW_FORMAT)
+        request->notes |= WSASEC_NOTE_NAMES_RAW;
+    if (in.IpsecFlags & WSASEC_SOCKET_SETTINGS_IPSEC_OPTIONAL_PEER_NAME_VERIFICATION)
+        request->notes |= WSASEC_NOTE_NAMES_OPTIONAL;
     request->unasked = wsasec_backend_checks_sockets() != 0;
 }
 

@@ -5,7 +5,7 @@
 
 struct wsasec_entry {
     _Atomic uint64_t identity;
-    /* The low half of the identity, the profile, the outcome: so that it is never read for another socket. */
+    /* The low half of the identity, the profile, notes, the outcome: so that it is never read for another socket. */
     _Atomic uint64_t outcome;
 };
 _Static_assert(sizeof(struct wsasec_entry) == 16, "16 bytes a descriptor");
@@ -17,14 +17,14 @@ static struct wsasec_entry *entry_of(wsasec_socket socket, int make)
     return wsasec_table_place(&table, sizeof(struct wsasec_entry), socket, make);
 }
 
-static uint64_t pack(uint64_t identity, uint16_t profile, enum wsasec_outcome outcome)
+static uint64_t pack(uint64_t identity, uint16_t profile, unsigned outcome)
 {
-    return identity << 32 | (uint32_t)profile << 8 | (uint32_t)outcome;
+    return identity << 32 | (uint32_t)profile << 8 | outcome;
 }
 
 static enum wsasec_outcome outcome_of(uint64_t packed, uint64_t identity)
 {
-    return packed >> 32 == (uint32_t)identity ? (enum wsasec_outcome)(packed & 0xff) : WSASEC_OUTCOME_UNKNOWN;
+    return packed >> 32 == (uint32_t)identity ? (enum wsasec_outcome)(packed & 0xf) : WSASEC_OUTCOME_UNKNOWN;
 }
 
 enum wsasec_claim wsasec_socket_claim(wsasec_socket socket, uint64_t identity)
@@ -53,7 +53,7 @@ uint64_t wsasec_socket_next_identity(wsasec_socket socket)
     return wsasec_socket_identity(socket) + 1;
 }
 
-void wsasec_socket_settle(wsasec_socket socket, uint64_t identity, uint16_t profile, enum wsasec_outcome outcome)
+void wsasec_socket_settle(wsasec_socket socket, uint64_t identity, uint16_t profile, unsigned outcome)
 {
     struct wsasec_entry *entry = entry_of(socket, 0);
 
@@ -67,7 +67,7 @@ struct wsasec_entry *wsasec_socket_entry(wsasec_socket socket)
     return entry_of(socket, 1);
 }
 
-void wsasec_entry_settle(struct wsasec_entry *entry, uint16_t profile, enum wsasec_outcome outcome)
+void wsasec_entry_settle(struct wsasec_entry *entry, uint16_t profile, unsigned outcome)
 {
     const uint64_t identity = atomic_load_explicit(&entry->identity, memory_order_relaxed) + 1;
 
@@ -100,6 +100,17 @@ enum wsasec_outcome wsasec_socket_outcome(wsasec_socket socket, uint64_t identit
     packed = atomic_load(&entry->outcome);
     *profile = (uint16_t)(packed >> 8 & 0xffff);
     return outcome_of(packed, identity);
+}
+
+unsigned wsasec_socket_notes(wsasec_socket socket, uint64_t identity)
+{
+    struct wsasec_entry *entry = entry_of(socket, 0);
+    uint64_t packed;
+
+    if (!entry || atomic_load(&entry->identity) != identity)
+        return 0;
+    packed = atomic_load(&entry->outcome);
+    return packed >> 32 == (uint32_t)identity ? (unsigned)(packed & 0xf0) : 0;
 }
 
 int32_t wsasec_socket_profile(wsasec_socket socket, uint64_t identity)

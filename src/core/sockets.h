@@ -25,6 +25,10 @@ enum wsasec_outcome {
     WSASEC_OUTCOME_FAILED
 };
 
+/* What was said of names when the socket was secured, added to the outcome that a claim is settled with. */
+#define WSASEC_NOTE_NAMES_RAW 0x10u      /* a name is the identity itself, of no form */
+#define WSASEC_NOTE_NAMES_OPTIONAL 0x20u /* another identity is no failure */
+
 /* Whose the place of the descriptor is now, or was last; 0: nobody's. */
 uint64_t wsasec_socket_identity(wsasec_socket socket);
 
@@ -32,7 +36,8 @@ uint64_t wsasec_socket_identity(wsasec_socket socket);
 uint64_t wsasec_socket_next_identity(wsasec_socket socket);
 
 enum wsasec_claim wsasec_socket_claim(wsasec_socket socket, uint64_t identity);
-void wsasec_socket_settle(wsasec_socket socket, uint64_t identity, uint16_t profile, enum wsasec_outcome outcome);
+/* outcome: enum wsasec_outcome and WSASEC_NOTE_... */
+void wsasec_socket_settle(wsasec_socket socket, uint64_t identity, uint16_t profile, unsigned outcome);
 void wsasec_socket_release(wsasec_socket socket, uint64_t identity);
 
 /*
@@ -40,10 +45,13 @@ void wsasec_socket_release(wsasec_socket socket, uint64_t identity);
  * first, so that there is one (NULL: as WSASEC_CLAIM_NO_ROOM), and what became of a socket that is new to it.
  */
 struct wsasec_entry *wsasec_socket_entry(wsasec_socket socket);
-void wsasec_entry_settle(struct wsasec_entry *entry, uint16_t profile, enum wsasec_outcome outcome);
+void wsasec_entry_settle(struct wsasec_entry *entry, uint16_t profile, unsigned outcome);
 
 /* What became of the claim, and the profile that it was settled with. */
 enum wsasec_outcome wsasec_socket_outcome(wsasec_socket socket, uint64_t identity, uint16_t *profile);
+
+/* WSASEC_NOTE_... of the socket; 0 where nothing is known of it. */
+unsigned wsasec_socket_notes(wsasec_socket socket, uint64_t identity);
 
 /* The number of the profile that the socket was secured with, or -1. */
 int32_t wsasec_socket_profile(wsasec_socket socket, uint64_t identity);

@@ -38,6 +38,6 @@ int32_t wsasec_secure_unasked(const struct wsasec_request *request, struct wsase
         return wsasec_no_room(socket, status);
     code = wsasec_backend_apply(plan, &unasked, socket, status);
     wsasec_entry_settle(entry, request->profile_number,
-                        code ? wsasec_failed(request, socket, status) : wsasec_outcome_of(request, 0));
+                        code ? (unsigned)wsasec_failed(request, socket, status) : wsasec_outcome_of(request, 0));
     return code;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "daemon_connections.h"
 #include "failure.h"
 #include "guard.h"
 #include "inspect.h"
@@ -183,4 +184,5 @@ int32_t wsasec_backend_guard_state(const wsasec_profile *profile, int family, ws
 void wsasec_backend_release(void)
 {
     wsasec_realms_close();
+    wsasec_daemon_release();
 }

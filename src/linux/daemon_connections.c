@@ -18,6 +18,8 @@ enum { PLACES = 8 };
 
 static struct place {
     struct sockaddr_un address;
+    uid_t user; /* as whom it was made, and so what the daemon allows it */
+    gid_t group;
     uint64_t cookie;
     int fd;
     enum { FREE, IDLE, USED } state;
@@ -83,12 +85,15 @@ int wsasec_daemon_address(struct sockaddr_un *address)
 
 int wsasec_daemon_take(struct wsasec_daemon_connection *connection, const struct sockaddr_un *address)
 {
+    const uid_t user = geteuid();
+    const gid_t group = getegid();
     int found = -1;
 
     pthread_once(&once, set_up);
     pthread_mutex_lock(&lock);
     for (int i = 0; i < PLACES && found < 0; i++) {
-        if (places[i].state != IDLE || strcmp(places[i].address.sun_path, address->sun_path) != 0)
+        if (places[i].state != IDLE || places[i].user != user || places[i].group != group ||
+            strcmp(places[i].address.sun_path, address->sun_path) != 0)
             continue;
         if (!is_alive(places[i].fd, places[i].cookie)) {
             places[i].state = FREE;
@@ -129,6 +134,8 @@ void wsasec_daemon_keep(struct wsasec_daemon_connection *connection, const struc
     if (found >= 0) {
         places[found].state = USED;
         places[found].address = *address;
+        places[found].user = geteuid();
+        places[found].group = getegid();
         places[found].fd = connection->fd;
         places[found].cookie = connection->cookie;
         connection->place = found;
@@ -151,6 +158,19 @@ void wsasec_daemon_give_back(const struct wsasec_daemon_connection *connection, 
         /* So that the daemon hears of it though a child should have the descriptor, too. */
         shutdown(connection->fd, SHUT_RDWR);
         close(connection->fd);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void wsasec_daemon_release(void)
+{
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < PLACES; i++) {
+        if (places[i].state != IDLE)
+            continue;
+        if (is_alive(places[i].fd, places[i].cookie))
+            close(places[i].fd);
+        places[i].state = FREE;
     }
     pthread_mutex_unlock(&lock);
 }

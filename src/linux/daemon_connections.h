@@ -24,4 +24,7 @@ void wsasec_daemon_keep(struct wsasec_daemon_connection *connection, const struc
 /* Ends its use. good: it may be used again; else it is closed. */
 void wsasec_daemon_give_back(const struct wsasec_daemon_connection *connection, int good);
 
+/* Closes those that are idle. */
+void wsasec_daemon_release(void);
+
 #endif

@@ -82,3 +82,22 @@ int32_t wsasec_backend_close_token(uint64_t handle)
 {
     return CloseHandle((HANDLE)(uintptr_t)handle) ? 0 : -(int32_t)GetLastError();
 }
+
+/* Windows negotiates by itself when the first packet needs it; and tells no more than a query does. */
+int32_t wsasec_backend_negotiate(wsasec_socket socket, const wsasec_sockaddr_storage *peer, uint64_t nanoseconds,
+                                 wsasec_status *status)
+{
+    (void)socket;
+    (void)peer;
+    (void)nanoseconds;
+    return wsasec_fail(status, WSASEC_STEP_NONE, WSASEC_REASON_NOT_IMPLEMENTED, 0);
+}
+
+int32_t wsasec_backend_association(wsasec_socket socket, const wsasec_sockaddr_storage *peer,
+                                   wsasec_socket_association *association, wsasec_status *status)
+{
+    (void)socket;
+    (void)peer;
+    (void)association;
+    return wsasec_fail(status, WSASEC_STEP_NONE, WSASEC_REASON_NOT_IMPLEMENTED, 0);
+}

@@ -57,6 +57,26 @@ cdef extern from "wsasec_capi.h" nogil:
         uint64_t PeerApplicationAccessTokenHandle
         uint64_t PeerMachineAccessTokenHandle
 
+    ctypedef struct wsasec_socket_association:
+        uint32_t flags
+        uint32_t protocol
+        uint64_t mm_sa_id, qm_sa_id
+        uint64_t bytes_in, bytes_out, packets_in, packets_out
+        uint64_t age
+        uint64_t rekey_in
+        uint32_t spi_in, spi_out
+        uint32_t encryption_bits
+        uint32_t integrity_bits
+        uint32_t esn
+        uint32_t reqid
+        char encryption[64]
+        char integrity[64]
+        char identity[1024]
+        char own[1024]
+        char profile[64]
+        uint32_t certificate_len
+        uint8_t certificate[8188]
+
     ctypedef struct wsasec_status:
         int32_t code
         int32_t os_error
@@ -267,6 +287,7 @@ cdef extern from "wsasec_capi.h" nogil:
         WSASEC_REASON_IDENTITY_PRIVILEGE
         WSASEC_STATUS_BLOCKED
         WSASEC_STATUS_STILL_OPEN
+        WSASEC_STATUS_DETAIL
         WSASEC_PROFILES_MAX
         WSASEC_OPTIONS_MAX
         WSASEC_GUARD_UP
@@ -327,3 +348,6 @@ cdef extern from "wsasec_capi.h" nogil:
     int32_t wsasec_overlapped_error(wsasec_socket, void *)
     void wsasec_overlapped_cancel(wsasec_socket, void *)
     void wsasec_job_time_out(wsasec_job *)
+    int32_t wsasec_negotiate(wsasec_socket, const void *, uint32_t, uint64_t, wsasec_status *)
+    int32_t wsasec_association_of(wsasec_socket, const void *, uint32_t, wsasec_socket_association *, wsasec_status *)
+    const char *wsasec_detail()

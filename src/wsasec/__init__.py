@@ -41,11 +41,13 @@ from .errors import BatchError, ImpersonationError, SecurityError
 from .first_use import SecurityWarning
 from .listener import Listener, ListenerCounts
 from .peers import (
+    Association,
     Impersonation,
     SocketSecurity,
     Token,
     delete_peer_target_name,
     impersonate,
+    negotiate,
     query,
     revert_impersonation,
     set_peer_target_name,
@@ -80,6 +82,7 @@ __all__ = [
     "SOCKET_SETTINGS_IPSEC_OPTIONAL_PEER_NAME_VERIFICATION",
     "SOCKET_SETTINGS_IPSEC_PEER_NAME_IS_RAW_FORMAT",
     "SOCKET_SETTINGS_IPSEC_SKIP_FILTER_INSTANTIATION",
+    "Association",
     "BatchError",
     "ConfigError",
     "ConnectError",
@@ -119,6 +122,7 @@ __all__ = [
     "get_library_dir",
     "impersonate",
     "method_costs",
+    "negotiate",
     "policy",
     "query",
     "raise_descriptor_limit",

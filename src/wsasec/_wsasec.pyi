@@ -179,6 +179,17 @@ class Token:
 def query_security(
     socket: HasFileno | int, template: bytes, room: int
 ) -> tuple[bytes, int, Token | None, Token | None]: ...
+def association_of(
+    socket: HasFileno | int, peer: bytes | None
+) -> tuple[
+    int,
+    str | None,
+    str | None,
+    str | None,
+    bytes | None,
+    tuple[int, int, int, str | None, int, str | None, int, bool, int, int, int, int, int, int | None],
+]: ...
+def negotiate(socket: HasFileno | int, peer: bytes | None, nanoseconds: int) -> None: ...
 def set_peer_name(socket: HasFileno | int, name: bytes) -> None: ...
 def delete_peer_name(socket: HasFileno | int, peer: bytes) -> None: ...
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import socket as _socket
 import struct
 import sys
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,17 +17,19 @@ from ._wsasec import Impersonation, Token, revert_impersonation
 from .addresses import STORAGE_SIZE, pack_peer
 from .constants import QueryFields, QueryFlags, SecurityProtocol, SocketInfo
 from .ranges import U32, check_range
-from .settings import utf16_size
+from .settings import SettingsBase, utf16_size
 
 if TYPE_CHECKING:
     from _typeshed import HasFileno
 
 __all__ = [
+    "Association",
     "Impersonation",
     "SocketSecurity",
     "Token",
     "delete_peer_target_name",
     "impersonate",
+    "negotiate",
     "query",
     "revert_impersonation",
     "set_peer_target_name",
@@ -37,7 +40,44 @@ _INFO_SIZE: Final = 24
 _INFO_IPSEC2: Final = struct.Struct("=II16xQQI16s4x")
 _NAME_SIZE: Final = 144
 
+# Of a negotiation, in seconds.
+_LONGEST: Final = 86400
+
 _ALL_FIELDS: Final = QueryFields.MM_SA_ID | QueryFields.QM_SA_ID
+
+
+@dataclass(frozen=True)
+class Association:
+    """The pair of security associations that a connection's packets take now.
+
+    Attributes:
+        protocol: 50 for ESP, 51 for AH.
+        spi_in, spi_out: the numbers in the packets of both directions.
+        encryption: the algorithm, as the kernel names it; None without encryption.
+        encryption_bits: of its key.
+        integrity: the algorithm; None where that of the encryption sees to it.
+        integrity_bits: of the tag of each packet.
+        esn: sequence numbers have 64 bits.
+        bytes_in, bytes_out, packets_in, packets_out: of all the connections that take it.
+        age: seconds since it was installed.
+        rekey_in: seconds until it is replaced; None where that is not known.
+
+    """
+
+    protocol: int
+    spi_in: int
+    spi_out: int
+    encryption: str | None
+    encryption_bits: int
+    integrity: str | None
+    integrity_bits: int
+    esn: bool
+    bytes_in: int
+    bytes_out: int
+    packets_in: int
+    packets_out: int
+    age: int
+    rekey_in: int | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +97,12 @@ class SocketSecurity:
         qm_sa_id: id of the quick-mode SA; None where it was not asked for.
         negotiation_error: what the negotiation ended with, 0 or an error of Windows; None without IPSEC2.
         sa_lookup_context: names the SA in the system's own log; None without IPSEC2.
+        peer: whom the peer has proved to be: the identity in its certificate, or of its key. This and what follows is
+            None on Windows, and where it is not known: keys that no key daemon has negotiated tell no identities.
+        own: whom this host has proved to be.
+        profile: name of the profile.
+        association: `Association`; None where nothing protects the connection.
+        certificate: the peer's, DER.
 
     """
 
@@ -70,6 +116,11 @@ class SocketSecurity:
     qm_sa_id: int | None = None
     negotiation_error: int | None = None
     sa_lookup_context: uuid.UUID | None = None
+    peer: str | None = None
+    own: str | None = None
+    profile: str | None = None
+    association: Association | None = None
+    certificate: bytes | None = None
 
     def close(self) -> None:
         """Close the tokens; twice is no error.
@@ -116,7 +167,8 @@ def query(
     """Ask what protects a connection, and who the peer is: WSAQuerySocketSecurity (ws2tcpip.h).
 
     Stream sockets may ask once they are connected, datagram sockets after the first packet to or from the
-    peer; both as often as they like. On Linux nobody knows yet: it raises WSAEOPNOTSUPP.
+    peer; both as often as they like. On Linux it is of the SA that the connection's packets take now: the key daemon
+    is asked, or without one, given CAP_NET_ADMIN, the kernel, which knows no identities.
 
     Args:
         sock: a socket, as for `secure`.
@@ -125,7 +177,7 @@ def query(
         access_mask: of the tokens (TOKEN_QUERY, ...), 32 bits; 0 for no tokens.
         ipsec2: ask for more: the ids of the SAs, the error of the negotiation (Windows 7 and later).
         fields: `QueryFields`, the ids that are asked for; all by default. With ipsec2 only.
-        abort_on_change: end the connection when one of the fields changes. With ipsec2 only.
+        abort_on_change: end the connection when one of the fields changes. With ipsec2 only; Windows.
 
     Returns:
         A `SocketSecurity`, with the tokens that the caller closes.
@@ -133,7 +185,9 @@ def query(
     Raises:
         SecurityError: with ``winsock`` WSAENOTSOCK (no socket, or closed), WSAEINVAL (family, type, not
             connected, a datagram socket without its peer), WSAECONNRESET (the connection is gone),
-            WSAEOPNOTSUPP (Linux; or no fwpuclnt.dll), or what else Windows answers.
+            WSAENOTCONN (Linux: not connected, or nothing protects the connection now), WSAENETDOWN (Linux: neither
+            a key daemon nor CAP_NET_ADMIN), WSAETIMEDOUT (the key daemon does not answer), WSAEOPNOTSUPP
+            (Linux: tokens, abort_on_change; or no fwpuclnt.dll), or what else Windows answers.
         TypeError, ValueError: wrong arguments.
         OSError: the address names a network interface that there is not.
 
@@ -145,11 +199,12 @@ def query(
     check_range("fields", asked, 0, int(_ALL_FIELDS))
     flags = QueryFlags.ABORT_CONNECTION_ON_FIELD_CHANGE if abort_on_change else QueryFlags.NONE
     more = (int(flags), int(asked)) if ipsec2 else None
-    template = query_template(_storage(sock, peer), access_mask, more)
+    storage = _storage(sock, peer)
+    template = query_template(storage, access_mask, more)
     room = _INFO_IPSEC2.size if ipsec2 else _INFO_SIZE
     answer, length, application, machine = _wsasec.query_security(sock, template, room)
     has = SocketInfo(struct.unpack_from("=I", answer, 4)[0])
-    first = (
+    first = SocketSecurity(
         SocketInfo.CONNECTION_SECURED in has,
         SocketInfo.CONNECTION_ENCRYPTED in has,
         SocketInfo.CONNECTION_IMPERSONATED in has,
@@ -157,15 +212,32 @@ def query(
         application,
         machine,
     )
-    if not ipsec2 or length < _INFO_IPSEC2.size:
-        return SocketSecurity(*first)
-    _, _, main, quick, error, context = _INFO_IPSEC2.unpack_from(answer)
-    return SocketSecurity(
-        *first,
-        main if asked & QueryFields.MM_SA_ID else None,
-        quick if asked & QueryFields.QM_SA_ID else None,
-        error,
-        uuid.UUID(bytes_le=context),
+    if ipsec2 and length >= _INFO_IPSEC2.size:
+        _, _, main, quick, error, context = _INFO_IPSEC2.unpack_from(answer)
+        first = replace(
+            first,
+            mm_sa_id=main if asked & QueryFields.MM_SA_ID else None,
+            qm_sa_id=quick if asked & QueryFields.QM_SA_ID else None,
+            negotiation_error=error,
+            sa_lookup_context=uuid.UUID(bytes_le=context),
+        )
+    if sys.platform == "win32" or not first.secured:
+        return first
+    return _with_details(first, sock, None if peer is None else storage)
+
+
+def _with_details(security: SocketSecurity, sock: HasFileno | int, peer: bytes | None) -> SocketSecurity:
+    """Add what only Linux tells."""
+    flags, own, identity, profile, certificate, parts = _wsasec.association_of(sock, peer)
+    if not flags & SocketInfo.CONNECTION_SECURED:
+        return security
+    return replace(
+        security,
+        peer=identity,
+        own=own,
+        profile=profile,
+        association=Association(*parts),
+        certificate=certificate,
     )
 
 
@@ -180,11 +252,67 @@ def target_name(storage: bytes, name: str) -> bytes:
     return (head + name.encode("utf-16-le")).ljust(_NAME_SIZE, b"\0")
 
 
+def negotiate(
+    sock_or_address: _socket.socket | Sequence[Any],
+    peer: Sequence[Any] | None = None,
+    *,
+    timeout: float = 10.0,
+    settings: SettingsBase | None = None,
+) -> None:
+    """Have keys made for a peer now, so that a plain ``connect()`` or ``sendto()`` need not wait for them.
+
+    ::
+
+        wsasec.negotiate(("10.0.0.2", 443))
+        with socket.socket() as s:
+            wsasec.secure(s)
+            s.connect(("10.0.0.2", 443))  # without it: EAGAIN, where there are no keys yet
+
+    The keys serve all sockets of the profile between the two hosts. Linux only: Windows makes them by itself.
+
+    Args:
+        sock_or_address: a secured socket, whose names (`set_peer_target_name`) are held against the peer, too; or
+            only the address, (host, port) or (host, port, flow info, scope id), numbers and no names.
+        peer: with a socket, the peer's address likewise; stream sockets that are connected need not give it.
+        timeout: seconds.
+        settings: with an address: as for `secure`; what the sockets will be secured with.
+
+    Raises:
+        SecurityError: with ``winsock`` WSAENETDOWN (no key daemon), WSAETIMEDOUT (not done in time, or the peer does
+            not answer), WSAEACCES (authentication failed, another identity, no common proposal, not
+            allowed), WSAENETUNREACH, WSAEINVAL (not secured, family, type), WSAENOTCONN, WSAENOTSOCK;
+            WSAEOPNOTSUPP (Windows); with an address also as `secure`.
+        TypeError, ValueError: wrong arguments.
+        OSError: the address names a network interface that there is not.
+
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
+    if not 0 <= timeout <= _LONGEST:
+        raise ValueError(f"timeout is from 0 to {_LONGEST} seconds, not {timeout}")
+    nanoseconds = int(timeout * 1e9)
+    if not isinstance(sock_or_address, Sequence):
+        if settings is not None:
+            raise ValueError("settings are for an address: a socket has its own")
+        _wsasec.negotiate(
+            sock_or_address, None if peer is None else pack_peer(sock_or_address, peer), nanoseconds
+        )
+        return
+    if peer is not None:
+        raise ValueError("a peer is given once: as the address, or beside a socket")
+    packed = pack_peer(None, sock_or_address)
+    family = int.from_bytes(packed[:2], sys.byteorder)
+    with _socket.socket(family, _socket.SOCK_STREAM) as sock:
+        _wsasec.secure(sock, settings)
+        _wsasec.negotiate(sock, packed, nanoseconds)
+
+
 def set_peer_target_name(sock: HasFileno | int, name: str, *, peer: Sequence[Any] | None = None) -> None:
     """Name the principal that must be found at the peer: WSASetSocketPeerTargetName (ws2tcpip.h).
 
-    Call it before the socket is connected. Authentication as anybody else fails then. On Linux no name can be
-    held against the peer yet, and none is taken: it raises WSAEOPNOTSUPP.
+    Call it before the socket is connected. Authentication as anybody else fails then. On Linux the key daemon holds
+    it against the peer: for datagram sockets at once, for others at `connect`; until then the socket cannot send.
+    It must be secured.
 
     Args:
         sock: a socket, as for `secure`.
@@ -194,8 +322,9 @@ def set_peer_target_name(sock: HasFileno | int, name: str, *, peer: Sequence[Any
 
     Raises:
         SecurityError: with ``winsock`` WSAENOTSOCK (no socket, or closed), WSAEINVAL (family, type, a
-            datagram socket without a peer), WSAEISCONN (connected), WSAEOPNOTSUPP (Linux; or no
-            fwpuclnt.dll), or what else Windows answers.
+            datagram socket without a peer; Linux: not secured, or a name that no certificate can have),
+            WSAEISCONN (connected), WSAENETDOWN (Linux: no key daemon), WSAEACCES (Linux: the peer of a datagram
+            socket is somebody else), WSAEOPNOTSUPP (no fwpuclnt.dll), or what else Windows answers.
         TypeError, ValueError: wrong arguments; a name that is empty, has a NUL, or no UTF-16 form.
         OSError: the address names a network interface that there is not.
 
@@ -230,7 +359,11 @@ def impersonate(sock: HasFileno | int, *, peer: Sequence[Any] | None = None) -> 
     The thread has the identity of the peer's user, or else machine, for access checks; in the end it has its
     own again, however the block ends. It is for one thread: not in a coroutine, a generator, a greenlet or a
     thread that runs an asyncio loop, where others' code would run as the peer meanwhile, and not within
-    another such block. On Linux there are no such identities: entering it raises WSAEOPNOTSUPP.
+    another such block.
+
+    On Linux it is the account that the configuration has for the peer's identity: effective user, group and groups,
+    without any effective capability. It needs CAP_SETUID and CAP_SETGID. Threads that the block starts begin as the peer;
+    programs that it starts may take the process's own identity back.
 
     Args:
         sock: a blocking socket, as for `secure`: accepted, or after the first datagram from the peer. By
@@ -243,9 +376,9 @@ def impersonate(sock: HasFileno | int, *, peer: Sequence[Any] | None = None) -> 
 
     Raises:
         SecurityError: (entering) with ``winsock`` WSAENOTSOCK, WSAEINVAL (family, type), WSAEFAULT (a
-            datagram socket without its peer), WSAEOPNOTSUPP (Linux; or no fwpuclnt.dll), or what else Windows
-            answers.
-        ImpersonationError: (leaving) the thread could not go back, and still acts as the peer. No other can
+            datagram socket without its peer), WSAENOTCONN, WSAENETDOWN (Linux: no key daemon), WSAEACCES (Linux:
+            no account for the peer, no privilege), WSAEOPNOTSUPP (no fwpuclnt.dll), or what else Windows answers.
+        ImpersonationError: the thread could not go back, and still acts as the peer. No other can
             be entered in this thread until `revert_impersonation` succeeds.
         RuntimeError: (entering) not in such a place, or the thread acts as a peer already; (leaving) another
             thread than that which entered it, and which still acts as the peer.

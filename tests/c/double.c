@@ -214,6 +214,28 @@ int32_t wsasec_backend_revert(wsasec_status *status)
     return 0;
 }
 
+int32_t wsasec_backend_negotiate(wsasec_socket socket, const wsasec_sockaddr_storage *peer, uint64_t nanoseconds,
+                                 wsasec_status *status)
+{
+    (void)socket;
+    (void)peer;
+    (void)nanoseconds;
+    (void)status;
+    note('N');
+    return 0;
+}
+
+int32_t wsasec_backend_association(wsasec_socket socket, const wsasec_sockaddr_storage *peer,
+                                   wsasec_socket_association *association, wsasec_status *status)
+{
+    (void)socket;
+    (void)peer;
+    (void)association;
+    (void)status;
+    note('s');
+    return 0;
+}
+
 int32_t wsasec_backend_close_token(uint64_t handle)
 {
     note('t');

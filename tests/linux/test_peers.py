@@ -1,4 +1,4 @@
-"""The five functions about peers on Linux: the core's codes for wrong calls, WSAEOPNOTSUPP for good ones."""
+"""The five functions about peers on Linux where no key daemon runs: the codes of wrong calls, and of good ones."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import greenlet
 import pytest
@@ -45,34 +46,65 @@ def answer(result: int) -> int:
     return WSAGetLastError() if result else 0
 
 
+@pytest.fixture(autouse=True)
+def no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WSASEC_RUN", str(tmp_path))
+
+
 @kinds
-@pytest.mark.parametrize("secured", [True, False], ids=["secured", "plain"])
-def test_good_calls(family: int, kind: int, secured: bool) -> None:
+def test_good_calls_on_secured_sockets(family: int, kind: int) -> None:
+    """There is nobody who could know a name; and the kernel, which is asked then, has no SA."""
+    not_connected = Winsock.WSAENOTCONN if kind == STREAM else None
     with socket.socket(family, kind) as sock:
-        if secured:
-            wsasec.secure(sock)
+        wsasec.secure(sock)
         peer = (LOOPBACK[family], 9)
+        six = (*peer, 0, 0) if family == socket.AF_INET6 else peer
+        for call, wanted in (
+            (lambda: wsasec.query(sock, peer=peer), Winsock.WSAENOTCONN),
+            (lambda: wsasec.query(sock, peer=peer, access_mask=8, ipsec2=True), Winsock.WSAEOPNOTSUPP),
+            (lambda: wsasec.query(sock, peer=peer, ipsec2=True, abort_on_change=True), Winsock.WSAEOPNOTSUPP),
+            (lambda: wsasec.query(sock.fileno(), peer=six), Winsock.WSAENOTCONN),
+            (lambda: wsasec.set_peer_target_name(sock, "host/b", peer=peer), Winsock.WSAENETDOWN),
+            (lambda: wsasec.delete_peer_target_name(sock, peer), Winsock.WSAENETDOWN),
+            (lambda: wsasec.negotiate(sock, peer), Winsock.WSAENETDOWN),
+            (
+                lambda: wsasec.impersonate(sock, peer=peer).__enter__(),
+                not_connected or Winsock.WSAENETDOWN,
+            ),
+        ):
+            assert code(call) is wanted
+    wsasec.revert_impersonation()
+
+
+@kinds
+def test_good_calls_on_plain_sockets(family: int, kind: int) -> None:
+    with socket.socket(family, kind) as sock:
+        peer = (LOOPBACK[family], 9)
+        if kind == DGRAM:
+            assert not wsasec.query(sock, peer=peer).flags
+        else:
+            assert code(lambda: wsasec.query(sock)) is Winsock.WSAENOTCONN
         for call in (
-            lambda: wsasec.query(sock, peer=peer),
-            lambda: wsasec.query(sock, peer=peer, access_mask=8, ipsec2=True, abort_on_change=True),
-            lambda: wsasec.query(sock.fileno(), peer=(*peer, 0, 0) if family == socket.AF_INET6 else peer),
             lambda: wsasec.set_peer_target_name(sock, "host/b", peer=peer),
             lambda: wsasec.delete_peer_target_name(sock, peer),
+            lambda: wsasec.negotiate(sock, peer),
             lambda: wsasec.impersonate(sock, peer=peer).__enter__(),
-            wsasec.revert_impersonation,
         ):
-            assert code(call) is Winsock.WSAEOPNOTSUPP
+            assert code(call) is Winsock.WSAEINVAL
 
 
 @kinds
 def test_who_needs_the_peers_address(family: int, kind: int) -> None:
-    wanted = Winsock.WSAEINVAL if kind == DGRAM else Winsock.WSAEOPNOTSUPP
     with socket.socket(family, kind) as sock:
+        wsasec.secure(sock)
+        wanted = Winsock.WSAEINVAL if kind == DGRAM else Winsock.WSAENOTCONN
         assert code(lambda: wsasec.query(sock)) is wanted
         assert code(lambda: wsasec.query(sock, ipsec2=True)) is wanted
+        wanted = Winsock.WSAEINVAL if kind == DGRAM else Winsock.WSAENETDOWN
         assert code(lambda: wsasec.set_peer_target_name(sock, "host/b")) is wanted
-        wanted = Winsock.WSAEFAULT if kind == DGRAM else Winsock.WSAEOPNOTSUPP
+        wanted = Winsock.WSAEFAULT if kind == DGRAM else Winsock.WSAENOTCONN
         assert code(lambda: wsasec.impersonate(sock).__enter__()) is wanted
+        assert code(lambda: wsasec.negotiate(sock)) is wanted
 
 
 def test_wrong_sockets() -> None:
@@ -134,7 +166,7 @@ def test_querying_as_in_c() -> None:
             assert bytes(short) == struct.pack("=I", 64)
         for info in bytearray(64), (ctypes.c_uint8 * 64)(), array.array("Q", bytes(64)):
             length.value = 64
-            assert answer(query(fd, more, 152, info, length)) == Winsock.WSAEOPNOTSUPP
+            assert answer(query(fd, more, 152, info, length)) == Winsock.WSAENOTCONN
         assert answer(query(fd, None, 0, None, None)) == Winsock.WSAEFAULT
         assert answer(query(fd, None, 8, None, length)) == Winsock.WSAEFAULT
         assert answer(query(fd, plain, 143, None, length)) == Winsock.WSAEMSGSIZE
@@ -149,27 +181,32 @@ def test_querying_as_in_c() -> None:
 def test_naming_as_in_c() -> None:
     name = target_name(NOWHERE, "host/b.example")
     with socket.socket() as sock, socket.socket(type=DGRAM) as datagram:
+        wsasec.secure(sock)
+        wsasec.secure(datagram)
         fd = sock.fileno()
         call = wsasec.WSASetSocketPeerTargetName
-        assert answer(call(fd, name, len(name))) == Winsock.WSAEOPNOTSUPP
+        assert answer(call(fd, name, len(name))) == Winsock.WSAENETDOWN
         assert answer(call(fd, None, 0)) == Winsock.WSAEFAULT
         assert answer(call(fd, name, 143)) == Winsock.WSAEMSGSIZE
         assert answer(call(fd, name, 150)) == Winsock.WSAEMSGSIZE
         assert answer(call(datagram.fileno(), name, len(name))) == Winsock.WSAEINVAL
         there = target_name(SOMEWHERE, "host/b.example")
-        assert answer(call(datagram.fileno(), there, len(there))) == Winsock.WSAEOPNOTSUPP
+        assert answer(call(datagram.fileno(), there, len(there))) == Winsock.WSAENETDOWN
         delete = wsasec.WSADeleteSocketPeerTargetName
-        assert answer(delete(datagram.fileno(), SOMEWHERE, 16)) == Winsock.WSAEOPNOTSUPP
+        assert answer(delete(datagram.fileno(), SOMEWHERE, 16)) == Winsock.WSAENETDOWN
+        assert answer(delete(datagram.fileno(), SOMEWHERE, 15)) == Winsock.WSAEMSGSIZE
         assert answer(delete(datagram.fileno(), None, 16)) == Winsock.WSAEFAULT
 
 
 def test_impersonating_as_in_c() -> None:
     with socket.socket() as sock, socket.socket(type=DGRAM) as datagram:
+        wsasec.secure(sock)
+        wsasec.secure(datagram)
         call = wsasec.WSAImpersonateSocketPeer
-        assert answer(call(sock.fileno(), None, 0)) == Winsock.WSAEOPNOTSUPP
+        assert answer(call(sock.fileno(), None, 0)) == Winsock.WSAENOTCONN
         assert answer(call(datagram.fileno(), None, 0)) == Winsock.WSAEFAULT
-        assert answer(call(datagram.fileno(), SOMEWHERE, 16)) == Winsock.WSAEOPNOTSUPP
-        assert answer(wsasec.WSARevertImpersonation()) == Winsock.WSAEOPNOTSUPP
+        assert answer(call(datagram.fileno(), SOMEWHERE, 16)) == Winsock.WSAENETDOWN
+        assert answer(wsasec.WSARevertImpersonation()) == 0
 
 
 class Structure(ctypes.Structure):
@@ -192,16 +229,16 @@ def test_overlapped_is_ignored() -> None:
             length = array.array("I", [24])
             assert (
                 answer(wsasec.WSAQuerySocketSecurity(sock, None, 0, bytearray(24), length, *given))
-                == Winsock.WSAEOPNOTSUPP
+                == Winsock.WSAENOTCONN
             )
             name = target_name(NOWHERE, "a")
             assert (
                 answer(wsasec.WSASetSocketPeerTargetName(sock, name, len(name), *given))
-                == Winsock.WSAEOPNOTSUPP
+                == Winsock.WSAENETDOWN
             )
             assert (
                 answer(wsasec.WSADeleteSocketPeerTargetName(sock, SOMEWHERE, 16, *given))
-                == Winsock.WSAEOPNOTSUPP
+                == Winsock.WSAENETDOWN
             )
     assert overlapped.raw == bytes(32)
 
@@ -257,14 +294,15 @@ def test_the_last_error_is_the_threads() -> None:
 
     def other() -> None:
         seen.append(WSAGetLastError())
-        wsasec.WSARevertImpersonation()
+        with socket.socket() as sock:
+            wsasec.WSASetSocketPeerTargetName(sock, None, 0)
         seen.append(WSAGetLastError())
 
     wsasec.WSAImpersonateSocketPeer(-1, None, 0)
     thread = threading.Thread(target=other)
     thread.start()
     thread.join()
-    assert seen == [0, Winsock.WSAEOPNOTSUPP]
+    assert seen == [0, Winsock.WSAEFAULT]
     assert WSAGetLastError() == Winsock.WSAENOTSOCK
 
 
@@ -282,6 +320,7 @@ def test_where_there_is_no_such_thing() -> None:
     """Each try is refused by the system, in each place that is none of those above."""
 
     stream = socket.socket()
+    wsasec.secure(stream)
 
     async def main() -> None:
         await asyncio.to_thread(enter, stream)
@@ -293,7 +332,7 @@ def test_where_there_is_no_such_thing() -> None:
     for call in (lambda: enter(stream), lambda: asyncio.run(main()), in_stack) * 2:
         with pytest.raises(wsasec.SecurityError) as caught:
             call()
-        assert caught.value.winsock is wsasec.Winsock.WSAEOPNOTSUPP
+        assert caught.value.winsock is wsasec.Winsock.WSAENOTCONN
     errors: list[BaseException] = []
 
     def other() -> None:

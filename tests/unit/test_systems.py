@@ -23,22 +23,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::wsasec.SecurityWarning")
 MODULES = ("wsasec", "wsasec.aio", "wsasec.traffic", "wsasec.policy", "wsasec.doctor")
 
 # What is not the same on both systems, and how it says so where it is not. The others are on both.
-RAISES, RETURNS, IMPORT = "WSAEOPNOTSUPP", "SOCKET_ERROR", "ImportError"
+RAISES, IMPORT = "WSAEOPNOTSUPP", "ImportError"
 WINDOWS_ONLY = {
-    "wsasec.query": RAISES,
-    "wsasec.set_peer_target_name": RAISES,
-    "wsasec.delete_peer_target_name": RAISES,
-    "wsasec.impersonate": RAISES,
-    "wsasec.revert_impersonation": RAISES,
-    "wsasec.WSAQuerySocketSecurity": RETURNS,
-    "wsasec.WSASetSocketPeerTargetName": RETURNS,
-    "wsasec.WSADeleteSocketPeerTargetName": RETURNS,
-    "wsasec.WSAImpersonateSocketPeer": RETURNS,
-    "wsasec.WSARevertImpersonation": RETURNS,
     "wsasec.policy.Session": RAISES,
 }
 LINUX_ONLY = {
     "wsasec.socket_options": RAISES,
+    "wsasec.negotiate": RAISES,
     "wsasec.fleet": IMPORT,
     "wsasec.lab": IMPORT,
 }
@@ -59,7 +50,11 @@ BOTH = {
         SOCKET_SETTINGS_IPSEC_ALLOW_FIRST_INBOUND_PKT_UNENCRYPTED
         SOCKET_SETTINGS_IPSEC_OPTIONAL_PEER_NAME_VERIFICATION SOCKET_SETTINGS_IPSEC_PEER_NAME_IS_RAW_FORMAT
         SOCKET_SETTINGS_IPSEC_SKIP_FILTER_INSTANTIATION
-        BatchError ConfigError ConnectError ConnectReport Histogram Impersonation ImpersonationError
+        query set_peer_target_name delete_peer_target_name impersonate revert_impersonation
+        WSAQuerySocketSecurity WSASetSocketPeerTargetName WSADeleteSocketPeerTargetName
+        WSAImpersonateSocketPeer WSARevertImpersonation
+        Association BatchError ConfigError
+        ConnectError ConnectReport Histogram Impersonation ImpersonationError
         IpsecFlags IpsecSettings Listener ListenerCounts Profile QueryFields QueryFlags SecurityError
         SecurityFlags SecurityProtocol SecurityWarning Settings SocketBatch SocketInfo SocketSecurity Token
         WSAGetLastError WSASetSocketSecurity Winsock accept aio connect get_include get_library_dir
@@ -106,31 +101,12 @@ def found(name: str) -> object:
 def calls(sock: socket.socket) -> dict[str, Callable[[], object]]:
     """How that is called which is on one system only."""
 
-    def impersonate() -> None:
-        with wsasec.impersonate(sock):
-            pass
-
     def session() -> None:
         found("wsasec.policy.Session")().close()
 
     return {
-        "wsasec.query": lambda: wsasec.query(sock),
-        "wsasec.set_peer_target_name": lambda: wsasec.set_peer_target_name(sock, "host/b"),
-        "wsasec.delete_peer_target_name": lambda: wsasec.delete_peer_target_name(sock, ("127.0.0.1", 9)),
-        "wsasec.impersonate": impersonate,
-        "wsasec.revert_impersonation": wsasec.revert_impersonation,
-        "wsasec.WSAQuerySocketSecurity": lambda: wsasec.WSAQuerySocketSecurity(
-            sock, (1).to_bytes(4, sys.byteorder) + bytes(140), 144, bytearray(24), bytearray(b"\x18\0\0\0")
-        ),
-        "wsasec.WSASetSocketPeerTargetName": lambda: wsasec.WSASetSocketPeerTargetName(
-            sock, (1).to_bytes(4, sys.byteorder) + bytes(140), 144
-        ),
-        "wsasec.WSADeleteSocketPeerTargetName": lambda: wsasec.WSADeleteSocketPeerTargetName(
-            sock, socket.AF_INET.to_bytes(2, sys.byteorder) + bytes(14), 16
-        ),
-        "wsasec.WSAImpersonateSocketPeer": lambda: wsasec.WSAImpersonateSocketPeer(sock, None, 0),
-        "wsasec.WSARevertImpersonation": wsasec.WSARevertImpersonation,
         "wsasec.policy.Session": session,
+        "wsasec.negotiate": lambda: wsasec.negotiate(sock, ("127.0.0.1", 9)),
         "wsasec.socket_options": lambda: wsasec.socket_options(family=socket.AF_INET),
     }
 
@@ -142,11 +118,8 @@ def refused(name: str, how: str) -> bool:
             importlib.import_module(name)
         return True
     with socket.socket() as sock:
-        call = calls(sock)[name]
-        if how == RETURNS:
-            return call() == wsasec.SOCKET_ERROR and wsasec.WSAGetLastError() == Winsock.WSAEOPNOTSUPP
         with pytest.raises(SecurityError) as caught:
-            call()
+            calls(sock)[name]()
         return caught.value.winsock is Winsock.WSAEOPNOTSUPP
 
 
