@@ -13,12 +13,14 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from . import _wsasec
-from .config.document import Document, read
 from .config.errors import ConfigError
 from .profile import AH, ESP, Profile
+
+if TYPE_CHECKING:
+    from .config.document import Document
 
 __all__ = ["DEFAULT", "ConfigError", "Profile", "Profiles", "active", "load", "of", "use"]
 
@@ -155,7 +157,13 @@ def load(files: Iterable[str | os.PathLike[str]] | None = None) -> Profiles:
         OSError: a file cannot be read.
 
     """
-    return of([read(Path(file)) for file in (files if files is not None else _config_files())])
+    paths = [Path(file) for file in files] if files is not None else _config_files()
+    if not paths:
+        return of([])
+    # Imported here: all that is known of the file takes a while to import, and most programs have none.
+    from .config.document import read
+
+    return of([read(path) for path in paths])
 
 
 _lock = threading.Lock()
