@@ -97,8 +97,9 @@ class SocketSecurity:
         qm_sa_id: id of the quick-mode SA; None where it was not asked for.
         negotiation_error: what the negotiation ended with, 0 or an error of Windows; None without IPSEC2.
         sa_lookup_context: names the SA in the system's own log; None without IPSEC2.
-        peer: whom the peer has proved to be: the identity in its certificate, or of its key. This and what follows is
-            None on Windows, and where it is not known: keys that no key daemon has negotiated tell no identities.
+        peer: whom the peer has proved to be: the identity in its certificate, or of its key. This and what
+            follows is None on Windows, and where it is not known: keys that no key daemon has negotiated tell
+            no identities.
         own: whom this host has proved to be.
         profile: name of the profile.
         association: `Association`; None where nothing protects the connection.
@@ -167,8 +168,8 @@ def query(
     """Ask what protects a connection, and who the peer is: WSAQuerySocketSecurity (ws2tcpip.h).
 
     Stream sockets may ask once they are connected, datagram sockets after the first packet to or from the
-    peer; both as often as they like. On Linux it is of the SA that the connection's packets take now: the key daemon
-    is asked, or without one, given CAP_NET_ADMIN, the kernel, which knows no identities.
+    peer; both as often as they like. On Linux it is of the SA that the connection's packets take now: the
+    key daemon is asked, or without one, given CAP_NET_ADMIN, the kernel, which knows no identities.
 
     Args:
         sock: a socket, as for `secure`.
@@ -185,9 +186,9 @@ def query(
     Raises:
         SecurityError: with ``winsock`` WSAENOTSOCK (no socket, or closed), WSAEINVAL (family, type, not
             connected, a datagram socket without its peer), WSAECONNRESET (the connection is gone),
-            WSAENOTCONN (Linux: not connected, or nothing protects the connection now), WSAENETDOWN (Linux: neither
-            a key daemon nor CAP_NET_ADMIN), WSAETIMEDOUT (the key daemon does not answer), WSAEOPNOTSUPP
-            (Linux: tokens, abort_on_change; or no fwpuclnt.dll), or what else Windows answers.
+            WSAENOTCONN (Linux: not connected, or nothing protects the connection now), WSAENETDOWN (Linux:
+            neither a key daemon nor CAP_NET_ADMIN), WSAETIMEDOUT (the key daemon does not answer),
+            WSAEOPNOTSUPP (Linux: tokens, abort_on_change; or no fwpuclnt.dll), or what else Windows answers.
         TypeError, ValueError: wrong arguments.
         OSError: the address names a network interface that there is not.
 
@@ -259,7 +260,7 @@ def negotiate(
     timeout: float = 10.0,
     settings: SettingsBase | None = None,
 ) -> None:
-    """Have keys made for a peer now, so that a plain ``connect()`` or ``sendto()`` need not wait for them.
+    """Have keys made for a peer now, so that ``connect()`` or ``sendto()`` need not wait for them.
 
     ::
 
@@ -268,18 +269,20 @@ def negotiate(
             wsasec.secure(s)
             s.connect(("10.0.0.2", 443))  # without it: EAGAIN, where there are no keys yet
 
-    The keys serve all sockets of the profile between the two hosts. Linux only: Windows makes them by itself.
+    The keys serve all sockets of the profile between the two hosts. Linux only: Windows makes them by
+    itself.
 
     Args:
-        sock_or_address: a secured socket, whose names (`set_peer_target_name`) are held against the peer, too; or
-            only the address, (host, port) or (host, port, flow info, scope id), numbers and no names.
-        peer: with a socket, the peer's address likewise; stream sockets that are connected need not give it.
+        sock_or_address: a secured socket, whose names (`set_peer_target_name`) are held against the peer,
+            too; or only the address, (host, port) or (host, port, flow info, scope id), numbers and no names.
+        peer: with a socket, the peer's address likewise; stream sockets that are connected need not give
+            it.
         timeout: seconds.
         settings: with an address: as for `secure`; what the sockets will be secured with.
 
     Raises:
-        SecurityError: with ``winsock`` WSAENETDOWN (no key daemon), WSAETIMEDOUT (not done in time, or the peer does
-            not answer), WSAEACCES (authentication failed, another identity, no common proposal, not
+        SecurityError: with ``winsock`` WSAENETDOWN (no key daemon), WSAETIMEDOUT (not done in time, or the
+            peer does not answer), WSAEACCES (authentication failed, another identity, no common proposal, not
             allowed), WSAENETUNREACH, WSAEINVAL (not secured, family, type), WSAENOTCONN, WSAENOTSOCK;
             WSAEOPNOTSUPP (Windows); with an address also as `secure`.
         TypeError, ValueError: wrong arguments.
@@ -310,9 +313,9 @@ def negotiate(
 def set_peer_target_name(sock: HasFileno | int, name: str, *, peer: Sequence[Any] | None = None) -> None:
     """Name the principal that must be found at the peer: WSASetSocketPeerTargetName (ws2tcpip.h).
 
-    Call it before the socket is connected. Authentication as anybody else fails then. On Linux the key daemon holds
-    it against the peer: for datagram sockets at once, for others at `connect`; until then the socket cannot send.
-    It must be secured.
+    Call it before the socket is connected. Authentication as anybody else fails then. On Linux the socket
+    must be secured, and the key daemon holds the name against the peer: for datagram sockets at once, for
+    others at `connect`; until then the socket cannot send.
 
     Args:
         sock: a socket, as for `secure`.
@@ -323,8 +326,8 @@ def set_peer_target_name(sock: HasFileno | int, name: str, *, peer: Sequence[Any
     Raises:
         SecurityError: with ``winsock`` WSAENOTSOCK (no socket, or closed), WSAEINVAL (family, type, a
             datagram socket without a peer; Linux: not secured, or a name that no certificate can have),
-            WSAEISCONN (connected), WSAENETDOWN (Linux: no key daemon), WSAEACCES (Linux: the peer of a datagram
-            socket is somebody else), WSAEOPNOTSUPP (no fwpuclnt.dll), or what else Windows answers.
+            WSAEISCONN (connected), WSAENETDOWN (Linux: no key daemon), WSAEACCES (Linux: the peer of a
+            datagram socket is somebody else), WSAEOPNOTSUPP (no fwpuclnt.dll), or what else Windows answers.
         TypeError, ValueError: wrong arguments; a name that is empty, has a NUL, or no UTF-16 form.
         OSError: the address names a network interface that there is not.
 
@@ -361,9 +364,9 @@ def impersonate(sock: HasFileno | int, *, peer: Sequence[Any] | None = None) -> 
     thread that runs an asyncio loop, where others' code would run as the peer meanwhile, and not within
     another such block.
 
-    On Linux it is the account that the configuration has for the peer's identity: effective user, group and groups,
-    without any effective capability. It needs CAP_SETUID and CAP_SETGID. Threads that the block starts begin as the peer;
-    programs that it starts may take the process's own identity back.
+    On Linux it is the account that the configuration has for the peer's identity: effective user, group and
+    groups, without any effective capability. It needs CAP_SETUID and CAP_SETGID. Threads that the block
+    starts begin as the peer; programs that it starts may take the process's own identity back.
 
     Args:
         sock: a blocking socket, as for `secure`: accepted, or after the first datagram from the peer. By
@@ -376,8 +379,9 @@ def impersonate(sock: HasFileno | int, *, peer: Sequence[Any] | None = None) -> 
 
     Raises:
         SecurityError: (entering) with ``winsock`` WSAENOTSOCK, WSAEINVAL (family, type), WSAEFAULT (a
-            datagram socket without its peer), WSAENOTCONN, WSAENETDOWN (Linux: no key daemon), WSAEACCES (Linux:
-            no account for the peer, no privilege), WSAEOPNOTSUPP (no fwpuclnt.dll), or what else Windows answers.
+            datagram socket without its peer), WSAENOTCONN, WSAENETDOWN (Linux: no key daemon), WSAEACCES
+            (Linux: no account for the peer, no privilege), WSAEOPNOTSUPP (no fwpuclnt.dll), or what else
+            Windows answers.
         ImpersonationError: the thread could not go back, and still acts as the peer. No other can
             be entered in this thread until `revert_impersonation` succeeds.
         RuntimeError: (entering) not in such a place, or the thread acts as a peer already; (leaving) another

@@ -10,6 +10,8 @@
 #include "wsasec_histogram.h"
 
 #include "../../src/core/accept.h"
+#include "../../src/core/errors.h"
+#include "../../src/core/sockets.h"
 
 static int failures;
 
@@ -371,6 +373,79 @@ static void test_peer_names(void)
     CALLS("IIId");
 }
 
+static void test_what_only_this_library_asks(void)
+{
+    static wsasec_socket_association association;
+    wsasec_sockaddr_storage peer;
+    wsasec_status status;
+
+    memset(&peer, 0, sizeof peer);
+    fresh(WSASEC_TYPE_DGRAM);
+    CHECK(wsasec_negotiate(5, NULL, 0, 1, &status) == -WSASEC_WSAEFAULT);
+    CHECK(wsasec_negotiate(5, &peer, 15, 1, &status) == -WSASEC_WSAEMSGSIZE);
+    CHECK(wsasec_negotiate(5, &peer, 129, 1, &status) == -WSASEC_WSAEMSGSIZE);
+    CHECK(wsasec_negotiate(5, &peer, 16, 1, &status) == -WSASEC_WSAEINVAL);
+    CHECK(status.reason == WSASEC_REASON_PEER_ADDRESS);
+    peer.family = 2;
+    peer.data[1] = 53;
+    CHECK(wsasec_negotiate(5, &peer, 16, 1, &status) == 0);
+    CHECK(wsasec_association_of(5, &peer, 16, NULL, &status) == -WSASEC_WSAEFAULT);
+    CHECK(wsasec_association_of(5, &peer, sizeof peer, &association, &status) == 0);
+    CHECK(wsasec_association_of(5, NULL, 0, &association, NULL) == -WSASEC_WSAEFAULT);
+    fresh(WSASEC_TYPE_STREAM);
+    CHECK(wsasec_negotiate(5, NULL, 16, 1, &status) == -WSASEC_WSAEFAULT);
+    CHECK(wsasec_negotiate(5, NULL, 0, 1, &status) == 0);
+    CHECK(wsasec_association_of(5, NULL, 0, &association, &status) == 0);
+    CALLS("IINIs");
+    fresh(WSASEC_TYPE_OTHER);
+    CHECK(wsasec_negotiate(5, NULL, 0, 1, &status) == -WSASEC_WSAEINVAL);
+    the_double.inspect_fails = WSASEC_REASON_NOT_A_SOCKET;
+    CHECK(wsasec_association_of(5, NULL, 0, &association, &status) == -WSASEC_WSAENOTSOCK);
+}
+
+static void test_details(void)
+{
+    wsasec_status status;
+    char longest[600];
+
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = 0;
+    CHECK(wsasec_fail_detail(&status, WSASEC_STEP_DAEMON, WSASEC_REASON_NO_DAEMON, 5, "so it is") ==
+          -WSASEC_WSAENETDOWN);
+    CHECK(status.flags == WSASEC_STATUS_DETAIL && status.os_error == 5);
+    CHECK(strcmp(wsasec_detail(), "so it is") == 0);
+    wsasec_fail_detail(NULL, WSASEC_STEP_DAEMON, WSASEC_REASON_NO_DAEMON, 0, longest);
+    CHECK(strlen(wsasec_detail()) == 255);
+    wsasec_fail_detail(&status, WSASEC_STEP_DAEMON, WSASEC_REASON_NO_DAEMON, 0, "");
+    CHECK(status.flags == 0 && !*wsasec_detail());
+    wsasec_fail_detail(&status, WSASEC_STEP_DAEMON, WSASEC_REASON_NO_DAEMON, 0, "said");
+    wsasec_fail(&status, WSASEC_STEP_DAEMON, WSASEC_REASON_NO_DAEMON, 0);
+    CHECK(status.flags == 0 && !*wsasec_detail());
+}
+
+/* What was said of names is the socket's, beside the profile and the outcome. */
+static void test_notes(void)
+{
+    wsasec_socket_security_settings_ipsec settings;
+    wsasec_status status;
+
+    memset(&settings, 0, sizeof settings);
+    settings.SecurityProtocol = WSASEC_SOCKET_SECURITY_PROTOCOL_IPSEC;
+    settings.IpsecFlags = WSASEC_SOCKET_SETTINGS_IPSEC_PEER_NAME_IS_RAW_FORMAT;
+    fresh(WSASEC_TYPE_STREAM);
+    CHECK(wsasec_set_socket_security(5, &settings, sizeof settings, NULL, NULL, &status) == 0);
+    CHECK(wsasec_socket_notes(5, the_double.facts.identity) == WSASEC_NOTE_NAMES_RAW);
+    CHECK(wsasec_socket_notes(5, the_double.facts.identity + 1) == 0);
+    CHECK(wsasec_socket_notes(500, the_double.facts.identity) == 0);
+    CHECK(wsasec_socket_profile(5, the_double.facts.identity) == 0);
+    fresh(WSASEC_TYPE_STREAM);
+    settings.IpsecFlags = WSASEC_SOCKET_SETTINGS_IPSEC_OPTIONAL_PEER_NAME_VERIFICATION;
+    settings.SecurityFlags = WSASEC_SOCKET_SETTINGS_ALLOW_INSECURE;
+    CHECK(wsasec_set_socket_security(5, &settings, sizeof settings, NULL, NULL, &status) == 0);
+    CHECK(wsasec_socket_notes(5, the_double.facts.identity) == WSASEC_NOTE_NAMES_OPTIONAL);
+    CHECK(wsasec_socket_profile(5, the_double.facts.identity) == 0);
+}
+
 static void test_impersonation(void)
 {
     wsasec_status status;
@@ -686,6 +761,9 @@ int main(void)
     test_histogram();
     test_query();
     test_peer_names();
+    test_what_only_this_library_asks();
+    test_details();
+    test_notes();
     test_impersonation();
     test_tokens();
     test_wipe();

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import threading
@@ -103,7 +102,7 @@ class FakeDaemon:
     connections: int = 0
 
     def __enter__(self) -> FakeDaemon:
-        place = self.folder / f"net-{os.stat('/proc/thread-self/ns/net').st_ino}"
+        place = self.folder / f"net-{Path('/proc/thread-self/ns/net').stat().st_ino}"
         place.mkdir(exist_ok=True)
         self.path = place / "control"
         self.path.unlink(missing_ok=True)

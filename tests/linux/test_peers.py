@@ -1,4 +1,4 @@
-"""The five functions about peers on Linux where no key daemon runs: the codes of wrong calls, and of good ones."""
+"""The five functions about peers on Linux where no key daemon runs."""
 
 from __future__ import annotations
 

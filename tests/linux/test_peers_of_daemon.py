@@ -345,7 +345,7 @@ def test_what_the_peer_may_read(
         (STRANGER, STRANGERS, [FRIENDS], {"stranger", "strangers", "friends"}),
         (STRANGER, STRANGERS, [], {"stranger", "strangers"}),
         (NOBODY, NOBODY, [], {"nobody"}),
-        (NOBODY, NOBODY, list(range(60000, 64000)) + [FRIENDS], {"nobody", "friends"}),
+        (NOBODY, NOBODY, [*range(60000, 64000), FRIENDS], {"nobody", "friends"}),
     ):
         daemon.handler = as_account(uid, gid, groups)
         with wsasec.impersonate(connection):
@@ -407,9 +407,9 @@ def test_many_threads_each_as_another(daemon: FakeDaemon, connection: socket.soc
         for _ in range(20):
             with wsasec.impersonate(connection):
                 uid = os.geteuid()
-                for _ in range(10):
-                    if not 10000 <= uid < 11000 or os.geteuid() != uid:
-                        wrong.append(uid)
+                seen = {os.geteuid() for _ in range(10)}
+                if not 10000 <= uid < 11000 or seen != {uid}:
+                    wrong.append(uid)
             if os.geteuid():
                 wrong.append(-1)
 
@@ -510,7 +510,7 @@ def test_the_flag_of_a_query(daemon: FakeDaemon, connection: socket.socket) -> N
 
 
 def test_it_asks_as_itself_again(daemon: FakeDaemon, connection: socket.socket) -> None:
-    """Connections made by the process itself are not used by a thread that acts as a peer, nor the other way."""
+    """A thread that acts as a peer uses no connection of the process itself, nor the reverse."""
     daemon.handler = as_association
     wsasec.query(connection)
     assert daemon.connections == 1
@@ -525,10 +525,11 @@ def in_a_child(work: Callable[[], bool]) -> bool:
     """For what takes privileges away for good."""
     child = os.fork()
     if not child:
+        status = 2
         try:
-            os._exit(0 if work() else 1)
-        except BaseException:
-            os._exit(2)
+            status = 0 if work() else 1
+        finally:
+            os._exit(status)
     return os.waitpid(child, 0)[1] == 0
 
 
