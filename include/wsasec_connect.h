@@ -68,6 +68,13 @@ int wsasec_connect_run(wsasec_connector *connector, uint64_t nanoseconds);
 
 void wsasec_connect_look(const wsasec_connector *connector, wsasec_connect_counts *counts);
 
+/*
+ * What the key daemon (Linux) said of the address of a number, where it said that there will be no association, or that
+ * it belongs to another than a socket's name: NULL, or the status, with what else there is to say. Valid to the end. Such
+ * sockets are done at once, with EAGAIN, or with EPERM where they have names.
+ */
+const wsasec_status *wsasec_connect_verdict(const wsasec_connector *connector, size_t address, const char **detail);
+
 /* Ends it, also one that is not done; errnos is then good for nothing. NULL is none. */
 void wsasec_connect_end(wsasec_connector *connector);
 

@@ -110,13 +110,20 @@ cdef int get_ready() except -1:
 
 cdef object failure(wsasec_status *status, object socket):
     """Turn a status into the exception that stands for it."""
+    detail = ""
+    if status.flags & WSASEC_STATUS_DETAIL:
+        detail = wsasec_detail().decode("utf-8", "replace")
+    return failure_with(status, socket, detail)
+
+
+cdef object failure_with(const wsasec_status *status, object socket, str detail):
+    """The same, with what else there is to say."""
     cdef const wsasec_profile *profile = wsasec_profile_at(status.profile)
     text = wsasec_reason_text(status.reason).decode()
     hint = wsasec_reason_hint(status.reason).decode()
     step = wsasec_step_text(status.step).decode()
-    if status.flags & WSASEC_STATUS_DETAIL:
-        detail = wsasec_detail().decode("utf-8", "replace")
-        text = f"{text}: {detail}" if detail else text
+    if detail:
+        text = f"{text}: {detail}"
     if status.flags & WSASEC_STATUS_BLOCKED:
         hint += "; the socket can send nothing any more: close it"
     elif status.flags & WSASEC_STATUS_STILL_OPEN:

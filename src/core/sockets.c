@@ -113,6 +113,14 @@ unsigned wsasec_socket_notes(wsasec_socket socket, uint64_t identity)
     return packed >> 32 == (uint32_t)identity ? (unsigned)(packed & 0xf0) : 0;
 }
 
+enum wsasec_outcome wsasec_socket_last_outcome(wsasec_socket socket)
+{
+    const struct wsasec_entry *entry = entry_of(socket, 0);
+
+    return entry ? (enum wsasec_outcome)(atomic_load_explicit(&entry->outcome, memory_order_relaxed) & 0xf)
+                 : WSASEC_OUTCOME_UNKNOWN;
+}
+
 int32_t wsasec_socket_profile(wsasec_socket socket, uint64_t identity)
 {
     uint16_t profile = 0;

@@ -53,6 +53,9 @@ enum wsasec_outcome wsasec_socket_outcome(wsasec_socket socket, uint64_t identit
 /* WSASEC_NOTE_... of the socket; 0 where nothing is known of it. */
 unsigned wsasec_socket_notes(wsasec_socket socket, uint64_t identity);
 
+/* What became of the last claim on the place of a descriptor, which may be of a socket that is gone. */
+enum wsasec_outcome wsasec_socket_last_outcome(wsasec_socket socket);
+
 /* The number of the profile that the socket was secured with, or -1. */
 int32_t wsasec_socket_profile(wsasec_socket socket, uint64_t identity);
 

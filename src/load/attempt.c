@@ -12,7 +12,7 @@ static struct wsasec_destination *destination_of(struct wsasec_connector *connec
     return &connector->destinations.all[index % connector->destinations.stride];
 }
 
-static const void *address_of(const struct wsasec_connector *connector, uint32_t index)
+const void *wsasec_address_of(const struct wsasec_connector *connector, uint32_t index)
 {
     const wsasec_connect_spec *spec = &connector->spec;
 
@@ -21,7 +21,7 @@ static const void *address_of(const struct wsasec_connector *connector, uint32_t
 
 static int ask(const struct wsasec_connector *connector, uint32_t index, uint32_t events)
 {
-    return wsasec_dial_ask(connector->sockets[index], address_of(connector, index), connector->spec.address_size,
+    return wsasec_dial_ask(connector->sockets[index], wsasec_address_of(connector, index), connector->spec.address_size,
                            events);
 }
 
@@ -37,6 +37,9 @@ void wsasec_attempt_settle(struct wsasec_connector *connector, uint32_t index, i
     }
     connector->errnos[index] = error;
     connector->done++;
+    if (error && connector->let && connector->let[index])
+        wsasec_question_hold(connector->sockets[index], wsasec_address_of(connector, index),
+                             connector->spec.address_size);
     if (error)
         return;
     connector->connected++;
@@ -82,6 +85,34 @@ static void record_wait(struct wsasec_connector *connector, const struct wsasec_
     wsasec_histogram_record(connector->spec.wait, (destination->waited + current) / 1000);
 }
 
+/* Sockets that may go on in clear do so only after the daemon was asked. Returns whether it is to be waited for. */
+static int waits_for_keys(struct wsasec_connector *connector, struct wsasec_destination *destination, uint32_t index)
+{
+    if (destination->settled || !wsasec_question_is_optional(connector->sockets[index]))
+        return 0;
+    if (!destination->asked &&
+        wsasec_ask_for_host(connector, destination, index, 1) == WSASEC_ASKED_NOBODY)
+        destination->settled = 1;
+    return !destination->settled;
+}
+
+/* One that was refused as it has names: it is asked for once. Returns as wsasec_attempt(), or -1: it is not so. */
+static int ask_for_names(struct wsasec_connector *connector, struct wsasec_destination *destination, uint32_t index,
+                         int error)
+{
+    if (connector->errnos[index] == WSASEC_ASKED || !wsasec_question_is_for(connector->sockets[index], error))
+        return -1;
+    switch (wsasec_ask_for_socket(connector, destination, index)) {
+    case WSASEC_ASKED_NOW:
+        connector->errnos[index] = WSASEC_ASKED;
+        return 1;
+    case WSASEC_ASKED_LATER:
+        return 0;
+    default:
+        return -1;
+    }
+}
+
 int wsasec_attempt(struct wsasec_connector *connector, struct wsasec_destination *destination, uint32_t index)
 {
     const int32_t socket = connector->sockets[index];
@@ -91,10 +122,23 @@ int wsasec_attempt(struct wsasec_connector *connector, struct wsasec_destination
         wsasec_attempt_settle(connector, index, error);
         return 1;
     }
-    connector->began[index] = connector->latest = wsasec_backend_clock();
-    error = wsasec_dial(socket, address_of(connector, index), connector->spec.address_size);
-    if (error && wsasec_dial_is_refused(socket, &error))
+    if (waits_for_keys(connector, destination, index))
         return 0;
+    connector->began[index] = connector->latest = wsasec_backend_clock();
+    error = wsasec_dial(socket, wsasec_address_of(connector, index), connector->spec.address_size);
+    if (error && wsasec_dial_is_refused(socket, &error)) {
+        if (!destination->failed)
+            return 0;
+        record_wait(connector, destination, connector->began[index]);
+        wsasec_attempt_settle(connector, index, wsasec_own_errors.no_association);
+        return 1;
+    }
+    if (error && !wsasec_dial_is_open(error)) {
+        const int asked = ask_for_names(connector, destination, index, error);
+
+        if (asked >= 0)
+            return asked;
+    }
     record_wait(connector, destination, connector->began[index]);
     if (wsasec_dial_is_open(error))
         error = ask_at_once(connector, index, error);

@@ -86,14 +86,29 @@ wsasec_connector *wsasec_connect_begin(const int32_t *sockets, size_t count, con
     return connector;
 }
 
+/* In vain where there is no daemon: then somebody else may bring the association. */
+static void ask_daemon(struct wsasec_connector *connector, struct wsasec_destination *destination)
+{
+    if (!destination->asked && destination->last != WSASEC_NOBODY)
+        (void)wsasec_ask_for_host(connector, destination, destination->last, 0);
+}
+
 static void wait_for_association(struct wsasec_connector *connector, struct wsasec_destination *destination)
 {
+    ask_daemon(connector, destination);
     destination->since = wsasec_backend_clock();
     destination->pause = MILLISECOND;
     destination->due = destination->since + destination->pause;
     if (!connector->destinations.waiting.length || destination->due < connector->round)
         connector->round = destination->due;
     wsasec_queue_push(&connector->destinations, WSASEC_WAITING, destination);
+}
+
+void wsasec_put_back(struct wsasec_connector *connector, struct wsasec_destination *destination, uint32_t index)
+{
+    wsasec_pending_return(&connector->destinations, destination, index);
+    if (destination->standing == WSASEC_IDLE)
+        wait_for_association(connector, destination);
 }
 
 static void go_on(struct wsasec_connector *connector, struct wsasec_destination *destination)
@@ -156,6 +171,7 @@ static void ask_again(struct wsasec_connector *connector, struct wsasec_destinat
         go_on(connector, destination);
         return;
     }
+    ask_daemon(connector, destination);
     destination->pause = destination->pause * 2 < LONGEST_PAUSE ? destination->pause * 2 : LONGEST_PAUSE;
     destination->due = wsasec_backend_clock() + destination->pause;
     wsasec_queue_push(&connector->destinations, WSASEC_WAITING, destination);
@@ -202,6 +218,8 @@ static uint64_t patience(const struct wsasec_connector *connector, uint64_t now,
         return 0;
     if (connector->destinations.waiting.length && connector->round < until)
         until = connector->round;
+    if (connector->give_up < until)
+        until = connector->give_up;
     if (until > now + LONGEST_WAIT)
         until = now + LONGEST_WAIT;
     return until <= now ? 0 : (until - now + MILLISECOND - 1) / MILLISECOND * MILLISECOND;
@@ -213,11 +231,15 @@ static int collect(struct wsasec_connector *connector, uint64_t nanoseconds)
     struct wsasec_event events[EVENTS_A_LOOK];
     int count;
 
-    if (!nanoseconds && !connector->in_progress)
+    if (!nanoseconds && !connector->in_progress && !connector->questions)
         return 0;
     count = wsasec_poll_wait(connector->poll, events, EVENTS_A_LOOK, nanoseconds);
-    for (int i = 0; i < count; i++)
-        wsasec_attempt_look(connector, &events[i]);
+    for (int i = 0; i < count; i++) {
+        if (wsasec_is_of_question(events[i].key))
+            wsasec_hear(connector, events[i].key);
+        else
+            wsasec_attempt_look(connector, &events[i]);
+    }
     return count < 0 ? -1 : 0;
 }
 
@@ -231,6 +253,8 @@ static void give_up(struct wsasec_connector *connector)
 
         if (connector->errnos[i] >= 0)
             continue;
+        if (connector->errnos[i] == WSASEC_ASKED && is_waiting)
+            connector->errnos[i] = WSASEC_PENDING;
         if (connector->errnos[i] == WSASEC_PENDING && (is_waiting || destination->waited))
             connector->waited++;
         connector->errnos[i] = connector->errnos[i] == WSASEC_PENDING && is_waiting ? wsasec_own_errors.no_association
@@ -254,6 +278,7 @@ int wsasec_connect_run(wsasec_connector *connector, uint64_t nanoseconds)
         }
         if (now >= slice_end)
             return 0;
+        connector->give_up = connector->questions ? wsasec_give_up_questions(connector, now) : UINT64_MAX;
         start_some(connector, now);
         probe_some(connector, now);
         if (connector->done < connector->count &&
@@ -280,10 +305,23 @@ void wsasec_connect_look(const wsasec_connector *connector, wsasec_connect_count
     }
 }
 
+const wsasec_status *wsasec_connect_verdict(const wsasec_connector *connector, size_t address, const char **detail)
+{
+    const struct wsasec_verdict *verdict =
+        address < connector->destinations.count ? connector->destinations.all[address].verdict : NULL;
+
+    if (!verdict)
+        return NULL;
+    *detail = verdict->detail;
+    return &verdict->status;
+}
+
 void wsasec_connect_end(wsasec_connector *connector)
 {
     if (!connector)
         return;
+    wsasec_end_questions(connector);
+    free(connector->let);
     wsasec_polls_close(connector->polls);
     wsasec_destinations_free(&connector->destinations);
     free(connector->began);

@@ -30,6 +30,8 @@ int wsasec_destinations_make(struct wsasec_destinations *destinations, uint32_t 
 
 void wsasec_destinations_free(struct wsasec_destinations *destinations)
 {
+    for (uint32_t i = 0; destinations->all && i < destinations->count; i++)
+        free(destinations->all[i].verdict);
     free(destinations->all);
     free(destinations->after);
     destinations->all = NULL;

@@ -16,6 +16,8 @@ enum wsasec_standing {
     WSASEC_WAITING, /* in the queue of those without a security association */
 };
 
+struct wsasec_verdict;
+
 struct wsasec_destination {
     uint64_t since;  /* of WAITING: since when, and when it is asked again */
     uint64_t due;
@@ -30,6 +32,10 @@ struct wsasec_destination {
     uint32_t tries; /* of those pending since an association was last found, how many did not have their turn */
     uint32_t next;  /* in its queue */
     uint32_t standing;
+    uint8_t asked;   /* the key daemon is asked for an association, for this or another port of the host */
+    uint8_t settled; /* it has answered once, or there is none: sockets that may be in clear need not wait */
+    uint8_t failed;  /* it said that there will be none */
+    struct wsasec_verdict *verdict; /* the last failure, or NULL */
 };
 
 struct wsasec_queue {

@@ -79,8 +79,9 @@ class ConnectReport:
 
     Attributes:
         errnos: array('i') of one errno a socket, by index: 0 for connected; EAGAIN: no security association
-            until the deadline; ETIMEDOUT: no answer, or not its turn, until the deadline; EBADF: there is no
-            socket; else what connect() ended with (ECONNREFUSED, EADDRNOTAVAIL: no port left, EISCONN, ...).
+            until the deadline, or the key daemon said that there will be none; EPERM: also a peer that is
+            another than the socket's name; ETIMEDOUT: no answer, or not its turn, until the deadline; EBADF:
+            there is no socket; else what connect() ended with (ECONNREFUSED, EADDRNOTAVAIL: no port left, EISCONN, ...).
             On Windows ENOTSOCK where there is no socket, and no EAGAIN: the system waits for an association.
         connected: how many are connected.
         failed: how many are not.
@@ -197,14 +198,18 @@ def _pack(family: int, address: tuple[Any, ...]) -> bytes:
 
 
 def _first_failure(
-    batch: SocketBatch, report: ConnectReport, addresses: list[tuple[Any, ...]]
+    batch: SocketBatch,
+    report: ConnectReport,
+    addresses: list[tuple[Any, ...]],
+    verdicts: dict[int, SecurityError],
 ) -> ConnectError:
     index = next(i for i, error in enumerate(report.errnos) if error)
     error = report.errnos[index]
     address = addresses[index % len(addresses)]
     number = batch[index]
-    if error == NO_ASSOCIATION:
-        return ConnectError(no_association(number, address), report, index)
+    verdict = verdicts.get(index % len(addresses))
+    if error == NO_ASSOCIATION or (error == _errno.EPERM and verdict is not None):
+        return ConnectError(no_association(number, address, verdict), report, index)
     first = SecurityError(
         f"cannot connect to {address[0]}:{address[1]}: {text_of(error)}",
         winsock=_winsock(error),
@@ -234,11 +239,11 @@ def connect_batch(
     check_range("concurrency", concurrency, 0, U32)
     single = unfold(addresses)
     packed = b"".join(_pack(batch.family, address) for address in single)
-    errnos, connected, waited, seconds, latency, wait = _wsasec.connect_many(
+    errnos, connected, waited, seconds, latency, wait, verdicts = _wsasec.connect_many(
         batch, packed, len(single), timeout, concurrency, progress
     )
     report = ConnectReport(errnos, connected, len(errnos) - connected, seconds, latency, waited, wait)
     batch.results = report
     if errors == "raise" and report.failed:
-        raise _first_failure(batch, report, single)
+        raise _first_failure(batch, report, single, verdicts)
     return report

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import _wsasec, profiles
+from .asking import Names, ask, pack, time_to_try
 from .constants import Winsock
 from .errors import SecurityError, text_of
 from .first_use import kernel_without_esp
@@ -61,17 +62,30 @@ def end_connect(sock: _socket.socket) -> None:
         raise system_error(error)
 
 
-def no_association(sock: _socket.socket | int, address: Any) -> SecurityError:
-    """Make the error of a socket that found no SA until its deadline."""
+def no_association(
+    sock: _socket.socket | int, address: Any, verdict: SecurityError | None = None
+) -> SecurityError:
+    """Make the error of a socket that found no SA until its deadline, or that gets none: the verdict says why."""
     number = sock if isinstance(sock, int) else sock.fileno()
     name = _wsasec.profile_of(number)
     host = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
+    if verdict is not None:
+        return SecurityError(
+            f"no security association with {host} in profile {name or '(unknown)'}: {verdict.strerror}",
+            winsock=verdict.winsock,
+            hint=verdict.hint,
+            socket=number,
+            step=verdict.step,
+            profile=name,
+        )
     if kernel_without_esp():
         hint = "this kernel has no ESP; `wsasec doctor` says what to do"
     else:
         profile = profiles.active().get(name or "")
         reqid = f" with reqid {profile.reqid}" if profile else ""
         hint = f"install SAs{reqid} between the two hosts, or look at the key daemon's log"
+        if sys.platform != "win32" and not _wsasec.has_key_daemon():
+            hint = f"no key daemon runs: start it (wsasec up), or install SAs{reqid} between the two hosts"
     return SecurityError(
         f"no security association with {host} in profile {name or '(unknown)'}",
         winsock=Winsock.WSAETIMEDOUT,
@@ -119,11 +133,61 @@ def _resolve(sock: _socket.socket, address: Any) -> Any:
     return (found[0], rest[0], *(rest[1:] or found[2:]))
 
 
+def _let_send(sock: _socket.socket, address: Any, names: Names, error: OSError, deadline: float) -> int:
+    """Have the names of a socket held against its peer, and connect again."""
+    answer = ask(sock, pack(sock, address), deadline)
+    if answer is None:
+        raise error
+    refusal, is_final = answer
+    if refusal is not None:
+        raise no_association(sock, address, refusal) if is_final else error
+    names.let = True
+    return begin_connect(sock, address)
+
+
+def _begin(sock: _socket.socket, address: Any, names: Names, deadline: float) -> int:
+    try:
+        return begin_connect(sock, address)
+    except PermissionError as error:
+        if not names.are_to_be_asked_for(error):
+            raise
+        return _let_send(sock, address, names, error, deadline)
+
+
+def _with_keys(sock: _socket.socket, address: Any, names: Names, deadline: float) -> int:
+    """Start connecting, and go on until there is an association."""
+    peer = pack(sock, address)
+    if _wsasec.may_be_clear(sock):
+        ask(sock, peer, time_to_try(deadline))
+    state = _begin(sock, address, names, deadline)
+    for pause in pauses(deadline):
+        if state != errno.EAGAIN:
+            break
+        answer = ask(sock, peer, deadline)
+        if answer is not None:
+            refusal, is_final = answer
+            if refusal is None:
+                state = _begin(sock, address, names, deadline)
+                if state != errno.EAGAIN:
+                    break
+            elif is_final:
+                state = _begin(sock, address, names, deadline)
+                if state == errno.EAGAIN:
+                    raise no_association(sock, address, refusal)
+                break
+        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+        state = _begin(sock, address, names, deadline)
+    return state
+
+
 def connect(sock: _socket.socket, address: Any, timeout: float = 30.0) -> None:
     """Connect a secured socket, waiting for its security association.
 
     On Linux connect() and sendto() on a secured socket without an SA fail with EAGAIN at once, and poll()
-    does not tell when there is one. This tries again until the deadline. The socket's own time-out is kept.
+    does not tell when there is one. This asks the key daemon to negotiate with the peer, where one runs, and
+    tries again until the deadline. A socket that may go on in clear (ALLOW_INSECURE) does so after the
+    negotiation has failed, or after half of the time, at most 10 s; socket.connect() goes at once. The
+    socket's own time-out is kept.
 
     Args:
         sock: a socket; a plain one is simply connected.
@@ -132,7 +196,9 @@ def connect(sock: _socket.socket, address: Any, timeout: float = 30.0) -> None:
             a name, which blocks as long as it takes.
 
     Raises:
-        SecurityError: no security association until the deadline; ``winsock`` is WSAETIMEDOUT.
+        SecurityError: no security association until the deadline; ``winsock`` is WSAETIMEDOUT. Or there will
+            be none, and the daemon says why: no proposal chosen, authentication failed, the peer is another
+            than the socket's name, it does not answer, ...; ``winsock`` is WSAEACCES, WSAETIMEDOUT, ...
         TimeoutError: there was an SA, but no answer until the deadline.
         OSError: what connect() raises otherwise (ECONNREFUSED, ...).
         TypeError, ValueError: a wrong time-out.
@@ -141,19 +207,21 @@ def connect(sock: _socket.socket, address: Any, timeout: float = 30.0) -> None:
     deadline = check_timeout(timeout)
     before = sock.gettimeout()
     resolved = _resolve(sock, address)
+    names = Names(sock)
     sock.setblocking(False)
     try:
-        state = begin_connect(sock, resolved)
-        for pause in pauses(deadline):
-            if state != errno.EAGAIN:
-                break
-            time.sleep(pause)
+        if sys.platform == "win32":  # there the system negotiates while it connects
             state = begin_connect(sock, resolved)
+        else:
+            state = _with_keys(sock, resolved, names, deadline)
         if state == errno.EAGAIN:
             raise no_association(sock, address)
         if state == errno.EINPROGRESS:
             if not wait_for(sock, "write", deadline):
                 raise TimeoutError(errno.ETIMEDOUT, f"no answer from {address}")
             end_connect(sock)
+    except BaseException:
+        names.hold(pack(sock, resolved))
+        raise
     finally:
         sock.settimeout(before)

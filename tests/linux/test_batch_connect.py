@@ -382,7 +382,7 @@ def test_of_one_address_some_have_an_association() -> None:
     """As with several source addresses: those that can be connected are, also behind those that cannot."""
     with listening() as listener, plain(100) as clear, SocketBatch(100) as secured:
         numbers = array.array("i", [each for pair in zip(secured, clear, strict=True) for each in pair])
-        errnos, connected, waited, _, latency, wait = _wsasec.connect_many(
+        errnos, connected, waited, _, latency, wait, _ = _wsasec.connect_many(
             numbers, _packed(*listener.getsockname()), 1, 1.0, 0, None
         )
         assert list(errnos) == [errno.EAGAIN, 0] * 100

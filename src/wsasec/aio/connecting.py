@@ -11,8 +11,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from .. import _wsasec
+from ..asking import Names, pack, time_to_try
 from ..sockets import begin_connect, check_timeout, end_connect, is_number, no_association
-from .waiting import wait_for_association
+from .asking import ask_for_names
+from .waiting import wait_for_association, wait_for_keys
 
 __all__ = ["connect", "connect_resolved", "in_time"]
 
@@ -64,15 +67,44 @@ async def connect_resolved(sock: socket.socket, address: Any, deadline: float) -
         async with in_time(deadline, address):
             await asyncio.get_running_loop().sock_connect(sock, address)
         return
+    names = Names(sock)
+    try:
+        if _wsasec.may_be_clear(sock):
+            await wait_for_keys(sock, address, time_to_try(deadline))
+        state = await _begin(sock, address, names, deadline)
+        if state == errno.EAGAIN:
+            raise no_association(sock, address)
+        if state == errno.EINPROGRESS:
+            async with in_time(deadline, address):
+                await _writable(sock)
+            end_connect(sock)
+    except BaseException:
+        names.hold(pack(sock, address))
+        raise
+
+
+async def _try(sock: socket.socket, address: Any, deadline: float) -> int:
     state = begin_connect(sock, address)
-    if state == errno.EAGAIN:
-        state = await wait_for_association(sock, address, deadline)
-    if state == errno.EAGAIN:
-        raise no_association(sock, address)
-    if state == errno.EINPROGRESS:
-        async with in_time(deadline, address):
-            await _writable(sock)
-        end_connect(sock)
+    return await wait_for_association(sock, address, deadline) if state == errno.EAGAIN else state
+
+
+async def _begin(sock: socket.socket, address: Any, names: Names, deadline: float) -> int:
+    """Start connecting, and wait for an association; have the socket's names held against its peer if need be."""
+    try:
+        return await _try(sock, address, deadline)
+    except PermissionError as error:
+        if not names.are_to_be_asked_for(error):
+            raise
+        answer = await ask_for_names(sock, address, deadline)
+        if answer is None:
+            raise
+        refusal, is_final = answer
+        if refusal is not None:
+            if is_final:
+                raise no_association(sock, address, refusal) from None
+            raise
+        names.let = True
+        return await _try(sock, address, deadline)
 
 
 async def connect(sock: socket.socket, address: Any, timeout: float = 30.0) -> None:

@@ -3,6 +3,7 @@
 Nothing tells when there is an association: connect() must be tried again. Thousands of sockets that each did
 so would keep the loop busy with nothing else. So sockets that wait for the same association wait in a group;
 a few of them try, in turn, and when one gets through, the others follow, a batch in each round of the loop.
+The key daemon, where one runs, is asked once for all of them; what it says is tried out, or told, at once.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from .. import _wsasec
-from ..sockets import begin_connect
+from ..asking import Answer
+from ..errors import SecurityError
+from ..sockets import begin_connect, no_association
+from .asking import ask
 
-__all__ = ["wait_for_association"]
+__all__ = ["wait_for_association", "wait_for_keys"]
 
 _FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.05
@@ -50,21 +54,27 @@ def _key(sock: socket.socket, address: Any) -> _Key:
 class _Waiter:
     """A socket that waits."""
 
-    __slots__ = ("address", "answer", "sock")
+    __slots__ = ("address", "answer", "deadline", "sock")
 
-    def __init__(self, sock: socket.socket, address: Any, answer: asyncio.Future[int]) -> None:
+    def __init__(
+        self, sock: socket.socket, address: Any, deadline: float, answer: asyncio.Future[int]
+    ) -> None:
         self.sock = sock
         self.address = address
+        self.deadline = deadline
         self.answer = answer
 
-    def attempt(self, *, last: bool = False) -> bool:
-        """Try to connect; return whether the wait is over."""
+    def attempt(self, *, last: bool = False, refusal: SecurityError | None = None) -> bool:
+        """Try to connect; return whether the wait is over. refusal: why there will be no association."""
         if self.answer.done():
             return True
         try:
             state = begin_connect(self.sock, self.address)
         except BaseException as error:  # noqa: BLE001  # it goes to who waits
             self.answer.set_exception(error)
+            return True
+        if state == errno.EAGAIN and refusal is not None:
+            self.answer.set_exception(no_association(self.sock, self.address, refusal))
             return True
         if state == errno.EAGAIN and not last:
             return False
@@ -83,6 +93,25 @@ class _Group:
         self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
         self._pause = 0.0
         self._next: asyncio.Handle | None = None
+        self._question: asyncio.Task[Answer | None] | None = None
+        self._refusal: SecurityError | None = None
+
+    def _ask(self) -> None:
+        """Have the daemon asked, unless it is."""
+        if self._question is None and self._refusal is None:
+            waiter = next(iter(self._waiters))
+            self._question = self._room.ask(self._key, waiter.sock, waiter.address, waiter.deadline)
+            self._question.add_done_callback(self._hear)
+
+    def _hear(self, question: asyncio.Task[Answer | None]) -> None:
+        self._question = None
+        answer = None if question.cancelled() or question.exception() else question.result()
+        if answer is None or not answer[1] or not self._waiters:
+            return
+        self._refusal = answer[0]
+        if self._next is not None:
+            self._next.cancel()
+        self._next = self._loop.call_soon(self._try, _BATCH if self._refusal else _PROBES)
 
     def add(self, waiter: _Waiter) -> None:
         self._waiters[waiter] = None
@@ -99,9 +128,12 @@ class _Group:
             if self._next is not None:
                 self._next.cancel()
                 self._next = None
+            if self._question is not None:
+                self._question.cancel()
             del self._room.groups[self._key]
 
     def _schedule(self) -> None:
+        self._ask()
         self._pause = max(min(self._pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE), self._room.shortest_pause())
         self._next = self._loop.call_later(self._pause, self._try, _PROBES)
 
@@ -113,7 +145,7 @@ class _Group:
             for _ in range(min(count, len(self._waiters))):
                 waiter = next(iter(self._waiters))
                 self._waiters.move_to_end(waiter)
-                if waiter.attempt():
+                if waiter.attempt(refusal=self._refusal):
                     through += 1
                     self.remove(waiter)
         finally:
@@ -135,6 +167,18 @@ class _Room:
     def __init__(self) -> None:
         self.groups: dict[_Key, _Group] = {}
         self.waiting = 0
+        self._questions: dict[_Key, asyncio.Task[Answer | None]] = {}
+
+    def ask(
+        self, key: _Key, sock: socket.socket, address: Any, deadline: float
+    ) -> asyncio.Task[Answer | None]:
+        """Ask the key daemon, or join those who are at it."""
+        question = self._questions.get(key)
+        if question is None:
+            # It has a descriptor of its own: the socket that it is asked for may be closed before the answer.
+            question = self._questions[key] = asyncio.ensure_future(ask(sock, address, deadline))
+            question.add_done_callback(lambda _: self._questions.pop(key, None))
+        return question
 
     def shortest_pause(self) -> float:
         """Return the seconds between two tries of a group that keep all groups together to the rate."""
@@ -142,6 +186,13 @@ class _Room:
 
 
 _rooms: WeakKeyDictionary[asyncio.AbstractEventLoop, _Room] = WeakKeyDictionary()
+
+
+async def wait_for_keys(sock: socket.socket, address: Any, deadline: float) -> None:
+    """Have the key daemon asked, and wait for what it says, until a deadline (of time.monotonic())."""
+    room = _rooms.setdefault(asyncio.get_running_loop(), _Room())
+    question = room.ask(_key(sock, address), sock, address, deadline)
+    await asyncio.wait([question], timeout=max(0.0, deadline - time.monotonic()))
 
 
 async def wait_for_association(sock: socket.socket, address: Any, deadline: float) -> int:
@@ -156,11 +207,12 @@ async def wait_for_association(sock: socket.socket, address: Any, deadline: floa
         0 (connected), EINPROGRESS, or EAGAIN: still no association at the deadline.
 
     Raises:
+        SecurityError: the key daemon says that there will be none, and why.
         OSError: any other error of connect().
 
     """
     loop = asyncio.get_running_loop()
-    waiter = _Waiter(sock, address, loop.create_future())
+    waiter = _Waiter(sock, address, deadline, loop.create_future())
     room = _rooms.setdefault(loop, _Room())
     key = _key(sock, address)
     group = room.groups.get(key)

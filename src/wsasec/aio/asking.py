@@ -1,0 +1,60 @@
+"""Asking the key daemon without blocking the loop; once for all sockets that use the same association."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from .. import _wsasec
+from ..asking import Answer, pack, time_to_answer
+
+__all__ = ["ask", "ask_for_names"]
+
+_AT_A_TIME: Final = 16
+"""Questions about single sockets."""
+
+
+async def _readable(question: _wsasec.Question) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    number = question.fileno()
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(number, wake)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(number)
+
+
+async def ask(sock: socket.socket, address: Any, deadline: float) -> Answer | None:
+    """Have keys made for a socket and an address, until a deadline (of time.monotonic()); see `asking.ask`."""
+    peer = pack(sock, address)
+    question = None if peer is None else _wsasec.question(sock, peer, time_to_answer(deadline))
+    if question is None:
+        return None
+    try:
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            while (answer := question.answer()) is None:
+                await _readable(question)
+            return answer
+    except TimeoutError:
+        return None
+    finally:
+        question.close()
+
+
+_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+async def ask_for_names(sock: socket.socket, address: Any, deadline: float) -> Answer | None:
+    """Have the names of one socket held against its peer: a few sockets at a time."""
+    gate = _gates.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_AT_A_TIME))
+    async with gate:
+        return await ask(sock, address, deadline)
