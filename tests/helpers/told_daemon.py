@@ -27,6 +27,14 @@ IP_XFRM_POLICY = 17
 XFRM_POLICY_OUT = 1
 
 
+def number_of(text: str, enum: str) -> int:
+    """Take the number of a name from the header."""
+    header = (Path(__file__).parents[2] / "include/wsasec.h").read_text()
+    inside = header[header.index(f"enum {enum} {{") :].split("};")[0].splitlines()[1:]
+    names = [line.split(",")[0].split("=")[0].split("/*")[0].strip() for line in inside]
+    return [name for name in names if name].index(text)
+
+
 def block(sock: socket.socket) -> None:
     """Close the gate of an IPv4 socket: an outbound policy that lets nothing pass."""
     policy = bytearray(168)
@@ -158,9 +166,7 @@ class _Server:
                 if not verdict and told.get("open"):
                     with socket.socket(fileno=os.dup(fds[0])) as sock:
                         sock.setsockopt(socket.IPPROTO_IP, IP_XFRM_POLICY, None, 0)
-        header = protocol.HEADER.pack(
-            protocol.MAGIC, kind | protocol.Kind.ANSWER, 0, number, len(answer)
-        )
+        header = protocol.HEADER.pack(protocol.MAGIC, kind | protocol.Kind.ANSWER, 0, number, len(answer))
         self.later.append((time.monotonic() + delay, client, header + answer))
 
     def secure(self, body: bytes, fds: list[int]) -> bytes:

@@ -6,42 +6,26 @@ import array
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from told_daemon import FakeDaemon
+from told_daemon import FakeDaemon, number_of
 
 import wsasec
-from wsasec import BatchError, IpsecSettings, SecurityError, SecurityFlags, Settings, SocketBatch, Winsock, _wsasec
+from wsasec import (
+    BatchError,
+    IpsecSettings,
+    SecurityError,
+    SecurityFlags,
+    Settings,
+    SocketBatch,
+    Winsock,
+    _wsasec,
+)
 
 Without = Callable[[], AbstractContextManager[None]]
-
-
-@pytest.fixture(autouse=True)
-def forget() -> Iterator[None]:
-    """Connections to a daemon that is gone are kept until the next question."""
-    before = set(os.listdir("/proc/self/fd"))
-    yield
-    for name in set(os.listdir("/proc/self/fd")) - before:
-        try:
-            target = os.readlink(f"/proc/self/fd/{name}")
-        except OSError:
-            continue
-        if target.startswith("socket:"):
-            with socket.socket(fileno=os.dup(int(name))) as sock:
-                is_unix = sock.family == socket.AF_UNIX
-            if is_unix:
-                os.close(int(name))
-
-
-def number_of(text: str, enum: str) -> int:
-    """Take the number of a name from the header."""
-    header = (Path(__file__).parents[2] / "include/wsasec.h").read_text()
-    names = header[header.index(f"enum {enum} {{") :].split("};")[0]
-    names = [line.split(",")[0].split("=")[0].split("/*")[0].strip() for line in names.splitlines()[1:]]
-    return [name for name in names if name].index(text)
 
 
 DAEMON = number_of("WSASEC_STEP_DAEMON", "wsasec_step")
@@ -128,7 +112,9 @@ def test_settings(tmp_path: Path, without_net_admin: Without) -> None:
     """Strings stay here: the daemon asserts that."""
     with FakeDaemon(tmp_path, secure="real"), without_net_admin():
         with socket.socket() as sock:
-            wsasec.secure(sock, IpsecSettings(user="someone", domain="somewhere", password="secret"))
+            wsasec.secure(
+                sock, IpsecSettings(user_name="someone", domain_name="somewhere", password="secret")
+            )
             assert is_protected(sock)
         with socket.socket() as sock, socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
@@ -144,7 +130,7 @@ def test_refused(tmp_path: Path, without_net_admin: Without) -> None:
                 wsasec.secure(sock)
             assert caught.value.winsock is Winsock.WSAEACCES
             assert "can send nothing" in caught.value.hint
-            with pytest.raises(OSError, match="unreachable|No such device"):
+            with pytest.raises(OSError, match=r"unreachable|No such device"):
                 sock.connect(("127.0.0.1", 9))
             with pytest.raises(SecurityError, match="failed before"):
                 wsasec.secure(sock)
@@ -175,6 +161,5 @@ def test_without_a_daemon(tmp_path: Path, without_net_admin: Without) -> None:
 
 
 def test_nobody_is_asked_who_has_the_privilege(tmp_path: Path) -> None:
-    with FakeDaemon(tmp_path, secure="refuse", refusal=[DAEMON, REFUSED]) as daemon:
-        with SocketBatch(100):
-            assert not daemon.questions()
+    with FakeDaemon(tmp_path, secure="refuse", refusal=[DAEMON, REFUSED]) as daemon, SocketBatch(100):
+        assert not daemon.questions()
