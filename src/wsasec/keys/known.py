@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Final, TypeAlias
 
+from ..kernel.xfrm import SA
 from .associations import Address, ChildSa, Event, IkeSa
 from .layer import IkeLayer
-from .pairs import Pair
+from .pairs import Pair, unscoped
 
-__all__ = ["PROVEN", "Known", "Maker"]
+__all__ = ["PROVEN", "Known", "Maker", "made_by"]
 
 Maker: TypeAlias = tuple[IkeSa, ChildSa]
 
+# While an IKE SA is renewed, its associations may be listed with neither the old nor the new.
+_LISTINGS: Final = 2
+
 PROVEN: Final = ("ESTABLISHED", "REKEYING", "REKEYED")
 """States of IKE SAs whose remote_id has been proven."""
+
+
+def made_by(ikes: Iterable[IkeSa]) -> set[int]:
+    """Return the SPIs of all SAs that IKE SAs have made."""
+    return {spi for ike in ikes for child in ike.children for spi in (child.spi_in, child.spi_out)}
 
 
 class Known:
@@ -72,9 +82,9 @@ class Known:
         with self._lock:
             return self._makers.get((pair.inward.spi, pair.outward.spi))
 
-    def ask(self, peer: Address, deadline: float) -> list[IkeSa]:
-        """Ask charon for all IKE SAs with a peer, and remember what they made. Raises CharonError."""
-        found = self._ike.associations(deadline, peer)
+    def ask(self, peer: Address | None, deadline: float) -> list[IkeSa]:
+        """Ask charon for IKE SAs, of all peers or of one, and remember what they made. Raises CharonError."""
+        found = self._ike.associations(deadline, None if peer is None else unscoped(peer))
         with self._lock:
             for ike in found:
                 self._add(ike)
@@ -83,10 +93,27 @@ class Known:
     def maker(self, pair: Pair, peer: Address, deadline: float) -> Maker | None:
         """Return who made a pair; None: not this charon. Raises CharonError."""
         found = self.cached(pair)
-        if found is None:
-            self.ask(peer, deadline)
-            found = self.cached(pair)
+        for _ in range(_LISTINGS):
+            if found is None:
+                self.ask(peer, deadline)
+                found = self.cached(pair)
         return found
+
+    def unmade(
+        self, sas: Collection[SA], peer: Address | None, deadline: float
+    ) -> tuple[list[IkeSa], list[SA]]:
+        """Ask charon for all IKE SAs, or those with a peer; return them, and the SAs that none of them made.
+
+        The SAs are to be listed before: charon, which waits until it is done with what it is working on, then
+        knows all that it has installed. Raises CharonError.
+        """
+        ikes = self.ask(peer, deadline)
+        unknown = [sa for sa in sas if sa.spi not in made_by(ikes)]
+        for _ in range(_LISTINGS - 1):
+            if unknown:
+                ikes = self.ask(peer, deadline)
+                unknown = [sa for sa in unknown if sa.spi not in made_by(ikes)]
+        return ikes, unknown
 
     def certificates(self, ike: IkeSa, deadline: float) -> tuple[bytes, ...]:
         """Return all certificates (DER) of the identity of an IKE SA's peer, no CA's. Raises CharonError."""

@@ -109,7 +109,7 @@ class Negotiator:
         self._negotiations.forget_failures()
         try:
             reqids = {p.profile.reqid for p in self._config.profiles.values()}
-            remove_stale(self._ike, self._sas, reqids, deadline)
+            remove_stale(self._known, self._sas, reqids, deadline)
             self._pins.try_again()
         except CharonError as error:
             return failed(error.reason, error.detail)

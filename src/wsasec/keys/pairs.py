@@ -12,7 +12,7 @@ from ..kernel.route import source_of
 from ..kernel.xfrm import SA, XfrmTable
 from .associations import Address
 
-__all__ = ["Pair", "Sas", "chosen", "plain"]
+__all__ = ["Pair", "Sas", "chosen", "unscoped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class Pair:
     inward: SA
 
 
-def plain(address: Address) -> str:
-    """Return an address as the kernel's SAs have it: they know no scopes."""
+def unscoped(address: Address) -> Address:
+    """Return an address as the kernel's SAs and charon's lists have it: they know no scopes."""
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
-        address = ipaddress.IPv6Address(int(address))
-    return str(address)
+        return ipaddress.IPv6Address(int(address))
+    return address
 
 
 def chosen(sas: Iterable[SA], reqid: int, now: float) -> SA | None:
@@ -66,7 +66,7 @@ class Sas:
 
     def find(self, reqid: int, own: Address, peer: Address) -> Pair | None:
         """Return the pair between two addresses; None if a direction lacks."""
-        here, there = plain(own), plain(peer)
+        here, there = str(unscoped(own)), str(unscoped(peer))
         now = time.time()
         with XfrmTable() as table:
             outward = chosen(table.between(here, there), reqid, now)
@@ -77,7 +77,7 @@ class Sas:
 
     def every(self, reqids: Collection[int], peer: Address) -> list[SA]:
         """Return all SAs of some reqids with a peer, both directions, of any address here."""
-        there = plain(peer)
+        there = str(unscoped(peer))
         with XfrmTable() as table:
             found = table.between(None, there) + table.between(there, None)
         return [sa for sa in found if sa.usable and sa.reqid in reqids]

@@ -8,7 +8,7 @@ from typing import Final
 from ..config.model import KeyProfile
 from ..kernel.xfrm import SA
 from .associations import Address
-from .known import Known, Maker
+from .known import Known, Maker, made_by
 from .layer import IkeLayer
 from .pairs import Pair, Sas
 from .reason import CharonError, Reason
@@ -46,7 +46,9 @@ class Query:
             maker = self._known.maker(pair, peer, deadline)
             if maker is None:
                 return None, b""
-            return maker, next(iter(self._known.certificates(maker[0], deadline)), b"")
+            certificates = self._known.certificates(maker[0], deadline)
+            # Of several with this identity it is not known which the peer has shown.
+            return maker, certificates[0] if len(certificates) == 1 else b""
         except CharonError:
             return None, b""
 
@@ -56,17 +58,11 @@ class Query:
             return failed(Reason.NO_IDENTITY)
         sas = self._sas.every([found.reqid], peer)
         try:
-            ikes = self._known.ask(peer, deadline)
+            ikes, unknown = self._known.unmade(sas, peer, deadline)
         except CharonError as error:
             return failed(error.reason, error.detail)
-        spis = {
-            spi
-            for ike in ikes
-            if ike.remote_id == found.identity
-            for child in ike.children
-            for spi in (child.spi_in, child.spi_out)
-        }
-        if all(sa.spi in spis for sa in sas):
+        others = made_by(ike for ike in ikes if ike.remote_id != found.identity)
+        if not unknown and not any(sa.spi in others for sa in sas):
             return Verdict()
         return failed(
             Reason.NO_IDENTITY, f"others than '{found.identity}' have associations with {peer}, too"

@@ -6,6 +6,7 @@ import socket
 import threading
 from contextlib import suppress
 
+from ..kernel.route import scope_index
 from .associations import Address
 from .ports import IKE_PORTS
 from .reason import CharonError, Reason
@@ -40,6 +41,13 @@ class Routes:
             if probe is None:
                 raise CharonError(Reason.UNREACHABLE, f"there is no IPv{peer.version} here")
             try:
-                probe.connect((str(peer), IKE_PORTS[0]))
+                probe.connect(_name(peer))
             except OSError as error:
                 raise CharonError(Reason.UNREACHABLE, f"{peer}: {error.strerror}") from error
+
+
+def _name(peer: Address) -> tuple[str, int] | tuple[str, int, int, int]:
+    """Return what connect() takes; it forgets the scope in an address's text."""
+    if peer.version == 4:
+        return str(peer), IKE_PORTS[0]
+    return str(peer).partition("%")[0], IKE_PORTS[0], 0, scope_index(peer)

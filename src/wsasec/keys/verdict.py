@@ -61,7 +61,7 @@ class Association:
         identity: the peer's; "" where nobody authenticated it.
         own_identity: this host's.
         profile: its name.
-        certificate: the peer's, DER; b"" if there is none.
+        certificate: the peer's, DER; b"" if there is none, or if several have this identity.
     """
 
     verdict: Verdict = field(default_factory=Verdict)

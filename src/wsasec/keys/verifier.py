@@ -54,6 +54,9 @@ class Verifier:
 
         Its socket's lock must be held.
         """
+        if peer.is_link_local:
+            # charon's connections and lists know no scopes: the pin might be for a host on another link.
+            return failed(Reason.NO_IDENTITY, f"nobody can be pinned at the link-local address {peer}")
         try:
             for _ in range(_ROUNDS):
                 verdict = self._negotiations.run(profile, own, peer, deadline)
@@ -96,7 +99,7 @@ class Verifier:
     ) -> Verdict | None:
         peer = key[1]
         self._known.ask(peer, deadline)
-        maker = self._known.cached(pair)
+        maker = self._known.maker(pair, peer, deadline)
         if maker is None:
             self._remove_unknown(key, deadline)
             return None
@@ -148,14 +151,8 @@ class Verifier:
         self._sas.remove(unknown)
 
     def _others(self, principal: str | None, key: PinKey, deadline: float) -> tuple[list[IkeSa], list[SA]]:
-        """Return IKE SAs with others than the principal, and SAs that charon does not know.
-
-        The kernel is asked first: charon, which waits until it is done with what it is working on, then knows
-        all that it has installed.
-        """
+        """Return IKE SAs with others than the principal, and SAs that charon does not know."""
         group, peer = key
-        sas = self._sas.every(self._reqids(group), peer)
-        ikes = [ike for ike in self._known.ask(peer, deadline) if ike.group == group]
-        spis = {spi for ike in ikes for child in ike.children for spi in (child.spi_in, child.spi_out)}
-        foreign = [ike for ike in ikes if ike.state in PROVEN and ike.remote_id != principal]
-        return foreign, [sa for sa in sas if sa.spi not in spis]
+        ikes, unknown = self._known.unmade(self._sas.every(self._reqids(group), peer), peer, deadline)
+        others = [ike for ike in ikes if ike.group == group and ike.remote_id != principal]
+        return [ike for ike in others if ike.state in PROVEN], unknown

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -58,6 +58,12 @@ class Hosts:
     def profile(self, name: str, *names: str, **rest: object) -> KeyProfile:
         identity = certified(name, self.authority.issue(name, names or None))
         return key_profile(identity, Trust(ca=(self.authority.certificate,)), **rest)  # type: ignore[arg-type]
+
+    def renew(self, **seconds: int) -> None:
+        """Have a's keys renewed after so many seconds."""
+        profile = replace(self.negotiator._config.profiles["default"], **seconds)  # type: ignore[arg-type]
+        self.a.load(config(profile), soon())
+        self.negotiator.configure(config(profile))
 
     @contextmanager
     def b(self, name: str, *names: str) -> Iterator[Ike]:
@@ -348,3 +354,48 @@ def test_charon_dies_and_comes_again(hosts: Hosts) -> None:
             assert hosts.negotiator.identity_of(sock.fileno(), None, soon()) == (
                 hosts.negotiator.identity_of(other.fileno(), None, soon())
             )
+
+
+def test_names_while_everything_is_renewed(hosts: Hosts) -> None:
+    """Who is known to be there stays known, and nothing of his is taken for anybody else's."""
+    renewed = {"rekey_seconds": 2, "ike_rekey_seconds": 3}
+    hosts.renew(**renewed)
+    with hosts.b("b.example"), hosts.listener(), hosts.socket() as sock, hosts.lab.capture() as wire:
+        assert hosts.set_name(sock, "b.example") is Reason.NONE
+        assert hosts.verify(sock) is Reason.NONE
+        assert hosts.connect(sock) == 0
+        spis: set[int] = set()
+        numbers: set[int] = set()
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with hosts.socket() as other:
+                assert hosts.set_name(other, "b.example") is Reason.NONE
+                assert hosts.verify(other) is Reason.NONE
+                assert hosts.connect(other) == 0
+            with hosts.lab.a.entered():
+                found = hosts.negotiator.association_of(sock.fileno(), None, soon())
+                assert found.identity == "b.example"
+                verdict, identity = hosts.negotiator.identity_of(sock.fileno(), None, soon())
+                assert (verdict.reason, identity) == (Reason.NONE, "b.example")
+            spis.add(found.spi_out)
+            numbers.add(found.mm_sa_id)
+            sock.sendall(b"hello")
+            assert sock.recv(5, socket.MSG_WAITALL) == b"hello"
+        assert len(spis) >= 3
+        assert len(numbers) >= 2
+        assert wire.counts.clear == 0
+
+
+def test_link_local_addresses(hosts: Hosts) -> None:
+    if hosts.family == socket.AF_INET:
+        return
+    listed = hosts.lab.b.run(["ip", "-6", "address", "show", "dev", "b0", "scope", "link"]).stdout
+    with hosts.lab.a.entered():
+        peer = ip_address(f"{listed.split('inet6 ')[1].split('/')[0]}%{socket.if_nametoindex('a0')}")
+        with hosts.b("b.example"), hosts.socket(socket.SOCK_DGRAM) as sock:
+            profile = hosts.negotiator._config.profiles["default"]
+            assert hosts.negotiator.negotiate(profile, None, peer, soon()).good
+            found = hosts.negotiator.association_of(sock.fileno(), peer, soon())
+            assert found.identity == "b.example"
+            verdict = hosts.negotiator.set_name(sock.fileno(), peer, "b.example", NONE, hosts.program, soon())
+            assert verdict.reason is Reason.NO_IDENTITY

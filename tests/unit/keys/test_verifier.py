@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from fake_ike import OWN, PEER, FakeIke, FakeSas
 
 from wsasec.config.model import Authentication, Identity, KeyProfile, Trust
-from wsasec.keys.associations import Event
+from wsasec.keys.associations import Certificate, Event
 from wsasec.keys.known import Known
 from wsasec.keys.named import Named, PeerName, TooManyNamesError
 from wsasec.keys.names import parse
@@ -222,6 +223,14 @@ def test_without_charon_no_name_is_verified(world: World) -> None:
     assert world.verify(named("b.example")).good
 
 
+def test_nobody_is_pinned_at_a_link_local_address(world: World) -> None:
+    peer = ip_address("fe80::1%2")
+    world.ike.identities[peer] = "b.example"
+    verdict = world.verifier.verify(named("b.example"), PROFILE, OWN, peer, soon())
+    assert verdict.reason is Reason.NO_IDENTITY
+    assert world.ike.pins == {}
+
+
 def test_many_names_at_once(world: World) -> None:
     found: list[Reason] = []
 
@@ -304,13 +313,45 @@ def test_without_sas_there_is_no_association(world: World) -> None:
     assert not found.secured
 
 
+def test_of_several_certificates_none_is_the_peers(world: World) -> None:
+    world.ike.establish("default", PEER, "b.example")
+    world.ike.shown = [
+        Certificate(der=b"ca", ca=True, own=False),
+        Certificate(der=b"one", ca=False, own=False),
+    ]
+    assert world.query.association(PROFILE, OWN, PEER, soon()).certificate == b"one"
+    world.known.happened(Event("gone"))
+    world.ike.shown.append(Certificate(der=b"two", ca=False, own=False))
+    assert world.query.association(PROFILE, OWN, PEER, soon()).certificate == b""
+
+
 def test_stale_sas_are_removed(world: World) -> None:
     world.ike.establish("default", PEER, "b.example")
     world.sas.add(DEFAULT.reqid, OWN, PEER, 1, 2)
     world.sas.add(DEFAULT.reqid + 1, OWN, PEER, 3, 4)
-    assert remove_stale(world.ike, world.sas, {DEFAULT.reqid}, soon()) == 2
+    assert remove_stale(world.known, world.sas, {DEFAULT.reqid}, soon()) == 2
     assert {sa.spi for sa in world.sas.table} == {1001, 2001, 3, 4}
-    assert remove_stale(world.ike, world.sas, {DEFAULT.reqid}, soon()) == 0
+    assert remove_stale(world.known, world.sas, {DEFAULT.reqid}, soon()) == 0
+
+
+def test_a_listing_may_lack_what_is_being_renewed(world: World, monkeypatch) -> None:
+    """charon moves associations from the old IKE SA to the new, and may list neither of them."""
+    world.ike.establish("default", PEER, "b.example")
+    listing = world.ike.associations
+    listed: list[int] = []
+
+    def associations(deadline: float, peer=None):
+        listed.append(1)
+        return listing(deadline, peer) if len(listed) % 2 == 0 else []
+
+    monkeypatch.setattr(world.ike, "associations", associations)
+    found = world.query.association(PROFILE, OWN, PEER, soon())
+    assert found.identity == "b.example"
+    assert world.query.one_identity(found, PEER, soon()).good
+    assert remove_stale(world.known, world.sas, {DEFAULT.reqid}, soon()) == 0
+    world.known.happened(Event("gone"))
+    assert world.verify(named("b.example")).good
+    assert {sa.spi for sa in world.sas.table} == {1001, 2001}
 
 
 # Names of sockets
