@@ -415,6 +415,9 @@ void wsasec_wipe(void *memory, size_t length);
  */
 const char *wsasec_detail(void);
 
+/* What a call returns for a reason: a Winsock code made negative; 0 for none. */
+int32_t wsasec_reason_code(unsigned reason);
+
 /* English, without a final full stop; never NULL. */
 const char *wsasec_reason_text(unsigned reason);
 const char *wsasec_reason_hint(unsigned reason);

@@ -5,6 +5,7 @@ cdef extern from "wsasec.h" nogil:
     size_t wsasec_secure_received(wsasec_socket, const int32_t *, size_t, const void *, uint32_t, int32_t *,
                                   wsasec_status *)
     const wsasec_profile *wsasec_settings_profile(const void *, uint32_t)
+    int32_t wsasec_reason_code(unsigned)
 
 
 def secure_raw(const int32_t[::1] sockets, const uint8_t[::1] settings, here):
@@ -47,3 +48,8 @@ def settings_profile(const uint8_t[::1] settings):
     with nogil:
         profile = wsasec_settings_profile(&settings[0] if length else NULL, <uint32_t>length)
     return (<const char *>profile.name).decode() if profile is not NULL else None
+
+
+def reason_code(unsigned reason):
+    """The Winsock code of a reason (enum wsasec_reason), made negative; 0 for none."""
+    return wsasec_reason_code(reason)

@@ -266,6 +266,11 @@ const char *wsasec_detail(void)
     return last_detail;
 }
 
+int32_t wsasec_reason_code(unsigned reason)
+{
+    return reason < WSASEC_REASON_COUNT ? -(int32_t)reasons[reason].code : -WSASEC_WSAEINVAL;
+}
+
 const char *wsasec_reason_text(unsigned reason)
 {
     return reason < WSASEC_REASON_COUNT ? reasons[reason].text : "unknown reason";
