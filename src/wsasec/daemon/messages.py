@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+from .._wsasec import reason_code
 from ..keys.associations import Address
 from ..keys.verdict import Association, Verdict
-from .codes import STEP_DAEMON, STEP_NEGOTIATE, code_of
+from .codes import STEP_DAEMON, STEP_NEGOTIATE
 from .protocol import (
     ACCOUNT,
     ASSOCIATION,
@@ -144,7 +145,7 @@ def encode_verdict(verdict: Verdict, step: int = STEP_NEGOTIATE) -> bytes:
     """Make the body of an answer that is a verdict only."""
     reason = int(verdict.reason)
     detail = verdict.detail.encode("utf-8", "replace")[:_DETAIL].decode("utf-8", "ignore").encode()
-    return VERDICT.pack(code_of(reason), reason, step if reason else 0, detail)
+    return VERDICT.pack(reason_code(reason), reason, step if reason else 0, detail)
 
 
 def encode_association(found: Association) -> bytes:
@@ -197,6 +198,6 @@ def encode_secured(codes: bytes, first: bytes) -> bytes:
 
 def refuse_all(count: int, reason: int) -> bytes:
     """Make the body of an answer to SECURE by which no socket was touched."""
-    code = code_of(reason)
+    code = reason_code(reason)
     first = _STATUS.pack(code, 0, STEP_DAEMON, reason, 0, 0)
     return encode_secured(array.array("i", [code] * count).tobytes(), first)

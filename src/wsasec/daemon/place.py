@@ -34,12 +34,12 @@ class AlreadyUpError(Exception):
 
 
 def folder() -> Path:
-    """Return the folder of the daemon of the calling thread's network namespace; whether it is there is not asked."""
+    """Return where the daemon of the calling thread's network namespace is, if there is one."""
     return Path(os.environ.get(VARIABLE) or FOLDER, f"net-{Path(_NAMESPACE).stat().st_ino}")
 
 
 def _own_folder(path: Path, mode: int) -> None:
-    """Make a folder, or see that it is ours: in one that others may write to they would answer in our name."""
+    """Make a folder, or see that it is ours: in one of another's he would answer in our name."""
     path.mkdir(mode=mode, exist_ok=True)
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():

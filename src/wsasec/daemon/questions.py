@@ -9,12 +9,15 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from .. import _wsasec
+from ..config.access import may_use
+from ..config.accounts import account_of
 from ..config.model import Config
 from ..keys.associations import Address
 from ..keys.programs import Program
 from ..keys.reason import Reason
 from ..keys.verdict import Association, Verdict, failed
 from .codes import NOT_A_SOCKET, STEP_DAEMON
+from .local_accounts import local_account
 from .messages import (
     MalformedError,
     encode_account,
@@ -25,7 +28,6 @@ from .messages import (
     refuse_all,
 )
 from .protocol import VERDICT, Kind, NameFlag
-from .rules import account_for, allowed, local_account
 from .server import Asked, Later
 
 __all__ = ["Brain", "Questions", "netns_cookie"]
@@ -61,9 +63,6 @@ class Brain(Protocol):
     def identity_of(self, fd: int, peer: Address | None, deadline: float) -> tuple[Verdict, str]:
         """ACCOUNT."""
 
-    def close(self) -> None:
-        """End what waits."""
-
 
 def netns_cookie(sock: socket.socket) -> bytes:
     """Return the kernel's number of a socket's network namespace. Raises OSError."""
@@ -78,13 +77,20 @@ class Questions:
         swap: held while sockets are secured: whoever changes the profiles in use holds it, too.
     """
 
-    def __init__(self, config: Config, brain: Brain, control: Callable[[Asked], bytes | Later]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        brain: Brain,
+        control: Callable[[Asked], bytes | Later],
+        closing: Callable[[], None],
+    ) -> None:
         """Describe it; in the network namespace of the calling thread.
 
         Args:
             config: see above.
             brain: who negotiates and knows names.
             control: answers CONTROL.
+            closing: has the brain end what waits for it.
 
         Raises:
             OSError: the kernel has no IPv4 and no IPv6.
@@ -92,6 +98,7 @@ class Questions:
         self.config = config
         self.swap = threading.Lock()
         self._brain = brain
+        self._closing = closing
         self._here = _a_socket()
         self._cookie = netns_cookie(self._here)
         self._kinds: dict[Kind, Callable[[Asked], bytes | Later]] = {
@@ -115,7 +122,7 @@ class Questions:
 
     def closing(self) -> None:
         """See `server.Handler`."""
-        self._brain.close()
+        self._closing()
         self._here.close()
 
     def _secure(self, asked: Asked) -> bytes:
@@ -127,7 +134,7 @@ class Questions:
             profile = _wsasec.settings_profile(asked.body)
             caller = asked.caller
             # Of wrong settings the core says what is wrong, and nothing is done.
-            if profile is not None and not allowed(self.config.access, profile, caller.uid, caller.gids):
+            if profile is not None and not may_use(self.config.access, caller.uid, caller.gids, profile):
                 return refuse_all(count, Reason.NOT_ALLOWED)
             codes, first = _wsasec.secure_raw(asked.descriptors.numbers, asked.body, self._here)
         return encode_secured(codes.tobytes(), first)
@@ -223,7 +230,13 @@ class Questions:
         verdict, identity = self._brain.identity_of(fd, peer, deadline)
         if not verdict.good:
             return encode_account(verdict)
-        name = account_for(self.config.accounts, identity)
+        rules = self.config.accounts
+        names: list[str] = []
+        if any(rule.domain is not None for rule in rules):
+            found = self._brain.association_of(fd, peer, deadline)
+            if found.certificate and found.identity == identity:
+                names = _dns_names(found.certificate)
+        name = account_of(rules, identity, names)
         if name is None:
             return encode_account(failed(Reason.NO_ACCOUNT, f"identity '{identity}'"), identity=identity)
         try:
@@ -238,3 +251,15 @@ def _a_socket() -> socket.socket:
         return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     except OSError:
         return socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+
+
+def _dns_names(certificate: bytes) -> list[str]:
+    """Return the DNS names of a certificate, DER; what cannot be read has none."""
+    from cryptography import x509
+
+    try:
+        found = x509.load_der_x509_certificate(certificate).extensions
+        names = found.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return []
+    return names.get_values_for_type(x509.DNSName)

@@ -258,7 +258,7 @@ class Server:
         except MalformedError as error:
             _log.warning("process %d sent what is no question: %s", connection.caller.pid, error)
             self._end(connection)
-        except Exception:  # a program must not end the service of all others
+        except Exception:  # noqa: BLE001 - a program must not end the service of all others
             _log.exception("a question of process %d failed", connection.caller.pid)
             self._end(connection)
         finally:
@@ -302,7 +302,7 @@ class Server:
         try:
             with descriptors:
                 body = work()
-        except Exception:  # as above
+        except Exception:  # noqa: BLE001 - as above
             _log.exception("a question of process %d failed", connection.caller.pid)
         if self._wake >= 0:
             self.post(lambda: self._worked(connection, header, body))
@@ -393,7 +393,7 @@ class Server:
             # The descriptor stands for it until then: no other program may get its number before.
             try:
                 self._handler.ended(program)
-            except Exception:
+            except Exception:  # noqa: BLE001 - as above
                 _log.exception("the end of process %d was not heard", program.pid)
             finally:
                 os.close(program.pidfd)

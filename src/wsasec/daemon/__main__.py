@@ -1,0 +1,7 @@
+"""`python -m wsasec.daemon`."""
+
+import sys
+
+from .main import main
+
+sys.exit(main())

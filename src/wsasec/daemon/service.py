@@ -1,0 +1,254 @@
+"""The running daemon: configuration, guard, charon, negotiator and socket, and their order."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from .. import __version__, profiles
+from ..config.files import check_files
+from ..config.load import load
+from ..config.model import Config
+from ..keys.associations import Event
+from ..keys.negotiator import Negotiator
+from ..keys.reason import CharonError
+from ..profiles import ConfigError, Profiles
+from .guard import put_up
+from .messages import MalformedError
+from .place import Place
+from .questions import Questions
+from .recorded import RecordedIke
+from .server import Asked, Later, Server
+from .status import describe
+
+__all__ = ["FAILURES", "Service", "read_config"]
+
+_log = logging.getLogger(__name__)
+
+FAILURES: Final = (CharonError, ConfigError, OSError, ValueError)
+"""What starting and reloading raise for the administrator to read; SecurityError is an OSError."""
+
+_START_SECONDS: Final = 30.0
+_STATUS_SECONDS: Final = 5.0
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+_STEADY_SECONDS: Final = 30.0
+
+
+def read_config(path: Path) -> Config:
+    """Read the configuration and check all files that it names. Raises ConfigError, OSError."""
+    config = load(path)
+    check_files(config)
+    return config
+
+
+def _use(config: Config) -> None:
+    found = {name: each.profile for name, each in config.profiles.items()}
+    profiles.use(Profiles(found, found[config.default]))
+    put_up(found.values())
+
+
+class Service:
+    """A daemon that has a place, and a configuration that was checked."""
+
+    def __init__(self, place: Place, config: Config) -> None:
+        """Describe it.
+
+        Args:
+            place: where it listens; it stays the caller's.
+            config: as read_config() returns it.
+        """
+        self._place = place
+        self._config = config
+        self._begun = time.time()
+        self._restarts = 0
+        self._trouble = ""
+        self._ike = RecordedIke(place.folder, config)
+        self._changing = threading.Lock()  # held while the configuration changes, or charon is started
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="wsasec-watch", daemon=True)
+        self._negotiator: Negotiator | None = None
+        self._questions: Questions | None = None
+        self._server: Server | None = None
+
+    def start(self) -> None:
+        """Put the guard up, start charon and listen.
+
+        Raises:
+            SecurityError: the guard cannot be complete.
+            CharonError, ConfigError, OSError, ValueError: as Ike.start(). Nothing runs then.
+        """
+        _use(self._config)
+        self._ike.watch(self._happened)
+        self._ike.start(time.monotonic() + _START_SECONDS)
+        try:
+            self._negotiator = Negotiator(self._ike, self._config)
+            self._negotiator.start()
+            self._questions = Questions(self._config, self._negotiator, self._control, self._close)
+            self._server = Server(self._place.listen(), self._questions)
+        except BaseException:
+            if self._questions is not None:
+                self._questions.closing()
+            else:
+                self._close()
+            raise
+        self._watcher.start()
+
+    def run(self) -> None:
+        """Serve until stop(); then charon has ended, and with it all associations."""
+        assert self._server is not None  # noqa: S101
+        try:
+            self._server.run()
+        finally:
+            self._watcher.join()
+
+    def stop(self) -> None:
+        """Have run() return soon; for any thread, and for signal handlers."""
+        if self._server is not None:
+            self._server.stop()
+
+    def reload_soon(self) -> None:
+        """Read the configuration again, in a thread of its own; for signal handlers."""
+        threading.Thread(target=self._reload_and_say, name="wsasec-reload", daemon=True).start()
+
+    def _close(self) -> None:
+        self._stopping.set()
+        self._wake.set()
+        with self._changing:
+            # charon first: who waits for a negotiation is then told.
+            self._ike.stop()
+            if self._negotiator is not None:
+                self._negotiator.close()
+
+    # charon's end
+
+    def _happened(self, event: Event) -> None:
+        if event.kind == "gone":
+            self._wake.set()
+
+    def _watch(self) -> None:
+        pause = _FIRST_PAUSE
+        started = time.monotonic()
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            if self._stopping.is_set():
+                return
+            if self._ike.alive:
+                continue
+            _log.error("charon has ended")
+            if time.monotonic() - started > _STEADY_SECONDS:
+                pause = _FIRST_PAUSE
+            while not self._stopping.wait(pause):
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                if self._start_again():
+                    started = time.monotonic()
+                    break
+
+    def _start_again(self) -> bool:
+        with self._changing:
+            if self._stopping.is_set():
+                return False
+            try:
+                self._ike.start(time.monotonic() + _START_SECONDS)
+            except FAILURES as error:
+                self._trouble = str(error)
+                _log.error("charon cannot be started: %s", error)
+                return False
+            if self._negotiator is not None:
+                verdict = self._negotiator.take_over(time.monotonic() + _START_SECONDS)
+                if not verdict.good:
+                    _log.warning("what was there before is not taken over: %s", verdict.detail)
+        self._restarts += 1
+        self._trouble = ""
+        _log.warning("charon runs again, process %s", self._ike.pid)
+        return True
+
+    # What the administrator asks for
+
+    def _control(self, asked: Asked) -> bytes | Later:
+        if asked.caller.uid != 0:
+            return _said({"error": "that is root's to ask: sudo wsasec ..."})
+        try:
+            verb = json.loads(bytes(asked.body))["verb"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise MalformedError("no verb") from error
+        if verb == "stop":
+            self.stop()
+            return _said({"pid": os.getpid()})
+        work: dict[str, Callable[[], dict[str, Any]]] = {"status": self._status, "reload": self._reload}
+        if verb not in work:
+            return _said({"error": f"unknown verb {verb!r}: the daemon is of another version"[:200]})
+        return lambda: _said(work[verb]())
+
+    def _status(self) -> dict[str, Any]:
+        trouble = self._trouble
+        try:
+            found = self._ike.associations(time.monotonic() + _STATUS_SECONDS, wait=False)
+        except CharonError as error:
+            found = []
+            trouble = trouble or str(error)
+        server = self._server
+        return {
+            **describe(self._config, found, self._ike.failures()),
+            "version": __version__,
+            "pid": os.getpid(),
+            "folder": str(self._place.folder),
+            "since": self._begun,
+            "charon": {
+                "pid": self._ike.pid,
+                "alive": self._ike.alive,
+                "shared": self._config.vici,
+                "restarts": self._restarts,
+                "trouble": trouble,
+            },
+            "connections": server.connections if server is not None else 0,
+            "programs_with_names": server.programs if server is not None else 0,
+        }
+
+    def _reload_and_say(self) -> None:
+        said = self._reload()
+        if "error" in said:
+            _log.error("the configuration stays as it was: %s", said["error"])
+
+    def _reload(self) -> dict[str, Any]:
+        try:
+            new = read_config(self._config.path)
+            with self._changing:
+                self._change(new)
+        except FAILURES as error:
+            return {"error": str(error)}
+        _log.info("the configuration was read again")
+        return {"config": str(new.path), "profiles": sorted(new.profiles)}
+
+    def _change(self, new: Config) -> None:
+        """Have another configuration in force, or the old one if that fails."""
+        assert self._questions is not None  # noqa: S101
+        assert self._negotiator is not None  # noqa: S101
+        old = self._config
+        try:
+            with self._questions.swap:
+                _use(new)
+            self._ike.load(new, time.monotonic() + _START_SECONDS)
+        except BaseException:
+            with self._questions.swap:
+                _use(old)
+            try:
+                self._ike.load(old, time.monotonic() + _START_SECONDS)
+            except FAILURES as error:
+                _log.error("charon does not take the old configuration either: %s", error)
+            raise
+        self._config = new
+        self._negotiator.configure(new)
+        self._questions.config = new
+
+
+def _said(what: dict[str, Any]) -> bytes:
+    return json.dumps(what).encode()
