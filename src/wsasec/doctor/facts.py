@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import re
@@ -29,6 +30,7 @@ __all__ = [
     "Guest",
     "Ike",
     "Kernel",
+    "KeyDaemon",
     "Limit",
     "Privileges",
     "ProfileFiles",
@@ -56,6 +58,7 @@ _NAMESPACE_SYSCTLS: Final = {
 }
 _CHARONS: Final = ("usr/sbin/charon-systemd", "usr/lib/ipsec/charon", "usr/libexec/ipsec/charon")
 _VICI: Final = ("run/charon.vici", "var/run/charon.vici")
+_KEY_PACKAGES: Final = ("vici", "cryptography")
 _TOOLS: Final = {"linux.uml": "user-mode-linux", "modprobe": "kmod", "ip": "iproute2"}
 _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -147,6 +150,19 @@ class Ike:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyDaemon:
+    """What `wsasec up` needs of Python, and whether it is up in this network namespace.
+
+    Attributes:
+        packages: Python packages that are missing.
+        process: the daemon; None if there is none.
+    """
+
+    packages: tuple[str, ...]
+    process: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Guest:
     """The parts of a guest kernel: its program and modules, and the Debian packages that are missing."""
 
@@ -166,6 +182,7 @@ class Facts:
     sysctls: Mapping[str, Sysctl]
     limit: Limit
     ike: Ike
+    keys: KeyDaemon
     guest: Guest
     build: Build
 
@@ -187,6 +204,7 @@ def collect(root: Path = _ROOT) -> Facts:
         sysctls=find_sysctls(root),
         limit=find_limit(),
         ike=find_ike(root),
+        keys=find_keys(),
         guest=find_guest(root),
         build=find_build(),
     )
@@ -291,6 +309,19 @@ def find_ike(root: Path) -> Ike:
         None,
     )
     return Ike(f"/{program}" if program else None, process, f"/{vici}" if vici else None)
+
+
+def find_keys() -> KeyDaemon:
+    """Look for the key daemon and the packages that it needs."""
+    # Imported here: it is Linux' alone, and this module is not.
+    from ..daemon.client import Client, DaemonError
+
+    missing = tuple(name for name in _KEY_PACKAGES if importlib.util.find_spec(name) is None)
+    try:
+        with Client(seconds=_DEADLINE) as client:
+            return KeyDaemon(missing, client.pid)
+    except (DaemonError, OSError):
+        return KeyDaemon(missing, None)
 
 
 def find_guest(root: Path) -> Guest:

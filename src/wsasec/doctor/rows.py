@@ -39,6 +39,7 @@ def judge(facts: Facts, program: str = "wsasec") -> Report:
         *_sysctls(facts),
         _limit(facts),
         _ike(facts),
+        *_keys(facts, program),
         _guest(facts),
         python_row(facts.build),
     )
@@ -213,20 +214,38 @@ def _limit(facts: Facts) -> Row:
 
 def _ike(facts: Facts) -> Row:
     ike = facts.ike
-    if ike.process is not None:
-        runs = f"charon runs (process {ike.process})"
-        if ike.vici:
-            return Row("ike", State.OK, f"{runs}, VICI at {ike.vici}")
-        return Row("ike", State.WARN, f"{runs}, without a VICI socket in /run")
-    if ike.program is not None:
-        start = "systemctl start strongswan" if ike.program.endswith("charon-systemd") else ike.program
-        return Row("ike", State.WARN, f"{ike.program} does not run", _as_administrator(facts, start))
-    return Row(
-        "ike",
-        State.WARN,
-        "no strongSwan: SAs must come from elsewhere; the lab makes its own",
-        _install(facts, "charon-systemd", "strongswan-swanctl"),
-    )
+    if ike.program is None:
+        return Row(
+            "ike",
+            State.WARN,
+            "no strongSwan: SAs must come from elsewhere; the lab makes its own",
+            _install(facts, "strongswan-charon", "strongswan-swanctl", "libstrongswan-standard-plugins"),
+        )
+    if ike.vici is not None:
+        return Row(
+            "ike",
+            State.OK,
+            f"charon runs, VICI at {ike.vici}: to share it, [daemon] vici is to be unix://{ike.vici}",
+        )
+    return Row("ike", State.OK, f"{ike.program}, which wsasec up starts")
+
+
+def _keys(facts: Facts, program: str) -> Iterator[Row]:
+    missing = facts.keys.packages
+    if missing:
+        yield Row(
+            "vici",
+            State.WARN,
+            f"wsasec up needs Python's {' and '.join(missing)}",
+            "pip install 'wsasec[keys]'",
+        )
+    else:
+        yield Row("vici", State.OK, "what wsasec up needs of Python is there")
+    if facts.keys.process is not None:
+        yield Row("daemon", State.OK, f"up, process {facts.keys.process}")
+    else:
+        command = _as_administrator(facts, f"{program} up")
+        yield Row("daemon", State.WARN, "not up: no keys are negotiated in this network namespace", command)
 
 
 def _guest(facts: Facts) -> Row:

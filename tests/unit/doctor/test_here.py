@@ -18,7 +18,17 @@ if sys.platform == "win32":
     HERE = {"system.release", "library", "socket.ipv4", "socket.ipv6", "python"}
     HERE |= {f"service.{name}" for name in ("BFE", "IKEEXT", "PolicyAgent")}
 else:
-    HERE = {"kernel.release", "privileges", "profiles", "limit.nofile", "ike", "guest", "python"}
+    HERE = {
+        "kernel.release",
+        "privileges",
+        "profiles",
+        "limit.nofile",
+        "ike",
+        "vici",
+        "daemon",
+        "guest",
+        "python",
+    }
     HERE |= {f"kernel.{name}" for name in ("socket-policy", "esp4", "esp6", "ah4", "ah6", "aes-gcm")}
 
 

@@ -38,6 +38,7 @@ def good() -> Facts:
         },
         limit=Limit(1024, 1 << 20),
         ike=finder.Ike("/usr/sbin/charon-systemd", 7, "/run/charon.vici"),
+        keys=finder.KeyDaemon((), 8),
         guest=finder.Guest("/usr/bin/linux.uml", "/usr/lib/uml/modules/6.1", ()),
         build=Build("0.1.0", "CPython", "3.11.2", False, "_wsasec.abi3.so"),
     )
@@ -153,18 +154,27 @@ def test_limit(limit: Limit, state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ike", "state", "command"),
+    ("ike", "state", "said"),
     [
-        (finder.Ike(None, None, None), "warn", "apt-get install charon-systemd strongswan-swanctl"),
-        (finder.Ike("/usr/lib/ipsec/charon", None, None), "warn", "/usr/lib/ipsec/charon"),
-        (finder.Ike("/usr/sbin/charon-systemd", None, None), "warn", "systemctl start strongswan"),
-        (finder.Ike("/usr/lib/ipsec/charon", 12, None), "warn", None),
-        (finder.Ike("/usr/lib/ipsec/charon", 12, "/run/charon.vici"), "ok", None),
+        (finder.Ike(None, None, None), "warn", "no strongSwan"),
+        (finder.Ike("/usr/lib/ipsec/charon", None, None), "ok", "wsasec up starts"),
+        (finder.Ike("/usr/lib/ipsec/charon", 12, None), "ok", "wsasec up starts"),
+        (finder.Ike("/usr/lib/ipsec/charon", 12, "/run/charon.vici"), "ok", "unix:///run/charon.vici"),
     ],
 )
-def test_ike(ike: finder.Ike, state: str, command: str | None) -> None:
+def test_ike(ike: finder.Ike, state: str, said: str) -> None:
     found = row(judged(ike=ike), "ike")
-    assert (found.state, found.command) == (state, command)
+    assert found.state == state
+    assert said in found.detail
+    assert (found.command is None) is (state == "ok")
+
+
+def test_the_key_daemon() -> None:
+    report = judged(keys=finder.KeyDaemon(("vici",), None))
+    assert report.ready
+    assert row(report, "vici").command == "pip install 'wsasec[keys]'"
+    assert row(report, "daemon").command == "wsasec up"
+    assert row(judged(), "daemon").detail == "up, process 8"
 
 
 def test_a_guest_is_not_needed_where_the_kernel_has_esp() -> None:
