@@ -51,7 +51,8 @@ NOT_HERE = (
         "unit/config/test_init.py": _CERTIFICATES,
         "unit/config/test_schema.py": "of packages that are there on Linux only",
         "unit/doctor/test_linux_facts.py": "what the doctor finds on Linux, in folders as Linux has them",
-        "unit/keys": "of wsasec.keys, which drives strongSwan on Linux",
+        "unit/daemon": "of wsasec.daemon, which is for Linux",
+        "unit/keys": "of wsasec.keys, which drives strongSwan",
         "unit/lab": _LAB,
     }
     if sys.platform == "win32"
