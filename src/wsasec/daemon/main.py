@@ -82,6 +82,17 @@ def _fail(tell: Tell, text: str) -> int:
     return 1
 
 
+def _why(error: Exception) -> str:
+    """Return what an administrator reads; errors of the system without their number."""
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        return (
+            f"{error.filename}: there is no such file; `wsasec init` makes a configuration and certificates"
+        )
+    if type(error) is OSError or isinstance(error, PermissionError):
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+    return str(error)
+
+
 def run(config: Path, log: str, tell: Tell) -> int:
     """Be the daemon, until SIGTERM, SIGINT or `wsasec down`. SIGHUP: the configuration is read again.
 
@@ -101,7 +112,7 @@ def run(config: Path, log: str, tell: Tell) -> int:
     except CharonError as error:
         return _fail(tell, error.detail or str(error))
     except (StartError, *FAILURES) as error:
-        return _fail(tell, str(error))
+        return _fail(tell, _why(error))
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:

@@ -26,7 +26,7 @@ def require_rights() -> None:
     have = effective()
     lack = [name for name, number in KEPT.items() if not have >> number & 1]
     if lack:
-        raise StartError(f"it needs {', '.join(lack)}: run it as root, sudo wsasec up")
+        raise StartError(f"run it as root, sudo wsasec up; it lacks {', '.join(lack)}")
 
 
 def require_here(config: Config) -> None:
