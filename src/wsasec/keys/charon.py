@@ -143,17 +143,18 @@ class Charon:
             unshare = shutil.which("unshare") or "/usr/bin/unshare"
             words = [unshare, "--mount", "--propagation", "private", "--", "/bin/sh", str(_SCRIPT)]
             words += [str(self._folder), _USER, str(program), str(os.getpid())]
-            self._process = subprocess.Popen(
-                words,
-                env={
-                    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-                    "STRONGSWAN_CONF": f"{_INSIDE}/strongswan.conf",
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            with self.log.open("ab") as log:  # what goes wrong before charon is there
+                self._process = subprocess.Popen(
+                    words,
+                    env={
+                        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                        "STRONGSWAN_CONF": f"{_INSIDE}/strongswan.conf",
+                    },
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=log,
+                    start_new_session=True,
+                )
         except OSError as error:
             failure.append(error)
             return

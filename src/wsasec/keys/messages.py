@@ -7,13 +7,13 @@ not know.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from vici.protocol import Message  # type: ignore[import-untyped]
 
 __all__ = ["MessageError", "Section", "Value", "decode", "encode", "section", "text", "texts"]
 
-Value: TypeAlias = "bytes | list[bytes] | Section"
+Value: TypeAlias = bytes | list[bytes] | dict[str, Any]
 Section: TypeAlias = dict[str, Value]
 
 _DEEPEST: Final = 16

@@ -18,7 +18,8 @@ ACQUIRE_SECONDS: Final = 5
 """How long the kernel waits for an association it asked for, and holds an SPI for one that is being made.
 A silent peer is given up after 3.6 s: see the retransmissions."""
 
-# Log level 1 says what happens; 4 and more would say keys.
+# Log level 1 says what happens; 3 and more would say keys. Of packets and of the kernel, which is asked for
+# policies that it never has, nothing is said: with many peers nobody could read the rest.
 _CONF: Final = """\
 charon {{
   load = {plugins}
@@ -28,7 +29,8 @@ charon {{
   retransmit_tries = 3
   retransmit_timeout = 0.5
   retransmit_base = 1.4
-  delete_rekeyed_delay = 2
+  ikesa_table_size = 256
+  ikesa_table_segments = 16
   processor {{
     priority_threads {{
       critical = 4
@@ -52,6 +54,9 @@ charon {{
       ike_name = yes
       time_format = %Y-%m-%dT%H:%M:%S
       default = 1
+      enc = 0
+      knl = 0
+      net = 0
     }}
   }}
   syslog {{

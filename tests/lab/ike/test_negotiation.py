@@ -36,7 +36,7 @@ def profiles_of(papers: Any) -> Callable[..., tuple[KeyProfile, KeyProfile]]:
 
 
 def spis(host: Any) -> set[int]:
-    return {sa.spi for sa in host.sas() if sa.algorithm}
+    return {sa.spi for sa in host.sas() if sa.algorithm or sa.integrity}
 
 
 def test_nothing_in_common(pair: MakePair, profiles_of: Any) -> None:
@@ -100,6 +100,28 @@ def test_authentication_header(pair: MakePair, profiles_of: Any) -> None:
         outcome = two.a.initiate("default", two.v4[1], soon())
         assert (outcome.reason, outcome.child.protocol) == (Reason.NONE, "AH")
         assert {sa.proto for sa in two.lab.a.sas()} == {"ah"}
+
+
+@pytest.mark.parametrize(
+    ("esp", "ah", "protocol"),
+    [("null-sha1", "", "ESP"), ("aes128-sha1", "", "ESP"), ("3des-sha1", "", "ESP"), ("", "sha1", "AH")],
+)
+def test_what_windows_does(pair: MakePair, profiles_of: Any, esp: str, ah: str, protocol: str) -> None:
+    old = {
+        "ike_version": 1,
+        "ike_proposals": ("aes128-sha1-ecp256",),
+        "esp_proposals": (esp,) if esp else (),
+        "ah_proposals": (ah,) if ah else (),
+    }
+    with pair(*profiles_of(**old)) as two:
+        outcome = two.a.initiate("default", two.v4[1], soon())
+        assert (outcome.reason, outcome.child and outcome.child.protocol) == (Reason.NONE, protocol)
+        assert (outcome.ike.version, outcome.ike.remote_id) == (1, "b.example")
+        two.b.stop()
+        end = soon(10)
+        while spis(two.lab.a):
+            assert time.monotonic() < end
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(10.0, 3.6), (1.0, 1.0)])
