@@ -34,7 +34,7 @@ def pack(sock: _socket.socket, address: Any) -> bytes | None:
 
 
 def time_to_try(deadline: float) -> float:
-    """Return until when a socket that may go on in clear waits for keys: then there is time left to connect."""
+    """Return until when a socket that may go on in clear waits for keys, so that time is left."""
     now = time.monotonic()
     return now + min(max(0.0, deadline - now) / 2, _LONGEST_TRY)
 

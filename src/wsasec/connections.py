@@ -81,7 +81,8 @@ class ConnectReport:
         errnos: array('i') of one errno a socket, by index: 0 for connected; EAGAIN: no security association
             until the deadline, or the key daemon said that there will be none; EPERM: also a peer that is
             another than the socket's name; ETIMEDOUT: no answer, or not its turn, until the deadline; EBADF:
-            there is no socket; else what connect() ended with (ECONNREFUSED, EADDRNOTAVAIL: no port left, EISCONN, ...).
+            there is no socket; else what connect() ended with (ECONNREFUSED, EADDRNOTAVAIL: no port left,
+            EISCONN, ...).
             On Windows ENOTSOCK where there is no socket, and no EAGAIN: the system waits for an association.
         connected: how many are connected.
         failed: how many are not.

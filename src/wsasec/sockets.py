@@ -65,7 +65,7 @@ def end_connect(sock: _socket.socket) -> None:
 def no_association(
     sock: _socket.socket | int, address: Any, verdict: SecurityError | None = None
 ) -> SecurityError:
-    """Make the error of a socket that found no SA until its deadline, or that gets none: the verdict says why."""
+    """Make the error of a socket that found no SA until its deadline, or gets none as a verdict says."""
     number = sock if isinstance(sock, int) else sock.fileno()
     name = _wsasec.profile_of(number)
     host = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)

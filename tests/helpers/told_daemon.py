@@ -1,9 +1,10 @@
 """A key daemon that does as it is told: a process of its own, on a real socket.
 
-It is told by a JSON object: "secure": "real", "refuse" or "die"; "after": so many messages before it dies; "verdict": [code,
-reason, step, detail] for NEGOTIATE, null for success; "open": on success it takes the policies off the socket, so
-that connect() finds its way without an association; "delay": seconds until it answers NEGOTIATE, while it goes on; "by_host":
-those three by host. It writes down each question as a line of JSON: [kind, descriptors, host, body's length].
+It is told by a JSON object: "secure": "real", "refuse" or "die"; "after": so many messages before it dies;
+"verdict": [code, reason, step, detail] for NEGOTIATE, null for success; "open": on success it takes the
+policies off the socket, so that connect() finds its way without an association; "delay": seconds until it
+answers NEGOTIATE, while it goes on; "by_host": those three by host. It writes down each question as a line of
+JSON: [kind, descriptors, host, body's length].
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class FakeDaemon:
         self._told = told
 
     def __enter__(self) -> FakeDaemon:
-        inode = os.stat("/proc/thread-self/ns/net").st_ino
+        inode = Path("/proc/thread-self/ns/net").stat().st_ino
         place = self._folder / f"net-{inode}"
         place.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._log = place / "log"
@@ -101,7 +102,8 @@ class _Server:
         self.messages = 0
 
     def run(self) -> None:
-        print("ready", flush=True)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         poll = select.poll()
         poll.register(self.listener, select.POLLIN)
         clients: dict[int, socket.socket] = {}

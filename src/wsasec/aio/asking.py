@@ -34,7 +34,7 @@ async def _readable(question: _wsasec.Question) -> None:
 
 
 async def ask(sock: socket.socket, address: Any, deadline: float) -> Answer | None:
-    """Have keys made for a socket and an address, until a deadline (of time.monotonic()); see `asking.ask`."""
+    """Have keys made for a socket and an address, until a deadline; see `asking.ask`."""
     peer = pack(sock, address)
     question = None if peer is None else _wsasec.question(sock, peer, time_to_answer(deadline))
     if question is None:

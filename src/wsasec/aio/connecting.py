@@ -89,7 +89,7 @@ async def _try(sock: socket.socket, address: Any, deadline: float) -> int:
 
 
 async def _begin(sock: socket.socket, address: Any, names: Names, deadline: float) -> int:
-    """Start connecting, and wait for an association; have the socket's names held against its peer if need be."""
+    """Start connecting, wait for an association, and have names held against the peer if need be."""
     try:
         return await _try(sock, address, deadline)
     except PermissionError as error:
