@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from .._wsasec import be_broker
 from ..keys.ports import require_free
 from ..keys.reason import CharonError
 from .capabilities import drop
@@ -69,6 +70,8 @@ def _begin(config_path: Path, log: str) -> tuple[Place, Service]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         # Threads that are started from here on have no more than that either.
         drop()
+        # Whatever the kernel refuses it, it has nobody to ask.
+        be_broker()
         service = Service(place, config)
         service.start()
     except BaseException:

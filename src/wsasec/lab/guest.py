@@ -24,7 +24,7 @@ from .native import run_native
 
 __all__ = ["HERE", "main"]
 
-HERE: Final = Path("/run/wsasec")
+HERE: Final = Path("/run/wsasec-lab")
 """Where the folder that host and guest share is mounted."""
 
 _HOST_ROOT: Final = Path("/run/host")
