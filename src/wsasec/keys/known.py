@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Final, TypeAlias
 
 from ..kernel.xfrm import SA
@@ -29,19 +30,24 @@ def made_by(ikes: Iterable[IkeSa]) -> set[int]:
 
 
 class Known:
-    """Makers by the SPIs of both directions; ours is drawn at random here, not soon again. Thread-safe."""
+    """Makers by SPIs: that of what comes in, and that of what goes out with the peer's address. Thread-safe.
+
+    One by one: while an association is renewed, the new comes in already, and the old still goes out.
+    """
 
     def __init__(self, ike: IkeLayer) -> None:
         self._ike = ike
         self._lock = threading.Lock()
-        self._makers: dict[tuple[int, int], Maker] = {}
+        self._inward: dict[int, Maker] = {}
+        self._outward: dict[tuple[Address, int], Maker] = {}
         self._certificates: dict[int, tuple[bytes, ...]] = {}
 
     def happened(self, event: Event) -> None:
         """Take note of an event of charon's."""
         with self._lock:
             if event.kind == "gone":
-                self._makers.clear()
+                self._inward.clear()
+                self._outward.clear()
                 self._certificates.clear()
             elif event.ike is None:
                 return
@@ -50,37 +56,41 @@ class Known:
             elif event.kind == "ike-rekey":
                 self._renumber(event.old_ike, event.ike)
             elif event.kind == "child-rekey" or (event.kind == "child-updown" and event.up):
-                self._drop(event.replaced)
+                self._drop(event.ike, event.replaced)
                 self._add(event.ike)
             elif event.kind == "child-updown":
-                self._drop(event.ike.children)
+                self._drop(event.ike, event.ike.children)
 
     def _add(self, ike: IkeSa) -> None:
         if ike.state in PROVEN:
             for child in ike.children:
-                self._makers[child.spi_in, child.spi_out] = ike, child
+                self._inward[child.spi_in] = self._outward[ike.remote, child.spi_out] = ike, child
 
-    def _drop(self, children: tuple[ChildSa, ...]) -> None:
+    def _drop(self, ike: IkeSa, children: tuple[ChildSa, ...]) -> None:
         for child in children:
-            self._makers.pop((child.spi_in, child.spi_out), None)
+            self._inward.pop(child.spi_in, None)
+            self._outward.pop((ike.remote, child.spi_out), None)
 
     def _forget(self, unique_id: int) -> None:
-        self._makers = {
-            spis: maker for spis, maker in self._makers.items() if maker[0].unique_id != unique_id
-        }
+        for ike, child in [maker for maker in self._inward.values() if maker[0].unique_id == unique_id]:
+            self._drop(ike, (child,))
         self._certificates.pop(unique_id, None)
 
     def _renumber(self, old: int, new: IkeSa) -> None:
-        for spis, (ike, child) in list(self._makers.items()):
+        for ike, child in list(self._inward.values()):
             if ike.unique_id == old:
-                self._makers[spis] = replace(new, children=ike.children), child
+                self._add(replace(new, children=(child,)))
         if old in self._certificates:
             self._certificates[new.unique_id] = self._certificates.pop(old)
 
     def cached(self, pair: Pair) -> Maker | None:
-        """Return who made a pair, without asking anybody."""
+        """Return who made what goes out; None unless it is known, and what comes in is the same peer's."""
         with self._lock:
-            return self._makers.get((pair.inward.spi, pair.outward.spi))
+            inward = self._inward.get(pair.inward.spi)
+            outward = self._outward.get((ip_address(pair.outward.dst), pair.outward.spi))
+        if inward is None or outward is None or inward[0].remote_id != outward[0].remote_id:
+            return None
+        return outward
 
     def ask(self, peer: Address | None, deadline: float) -> list[IkeSa]:
         """Ask charon for IKE SAs, of all peers or of one, and remember what they made. Raises CharonError."""

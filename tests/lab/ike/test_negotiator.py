@@ -366,8 +366,9 @@ def test_names_while_everything_is_renewed(hosts: Hosts) -> None:
         assert hosts.connect(sock) == 0
         spis: set[int] = set()
         numbers: set[int] = set()
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
+        deadline = time.monotonic() + 60
+        while len(spis) < 4 or len(numbers) < 3:
+            assert time.monotonic() < deadline
             with hosts.socket() as other:
                 assert hosts.set_name(other, "b.example") is Reason.NONE
                 assert hosts.verify(other) is Reason.NONE
@@ -381,8 +382,6 @@ def test_names_while_everything_is_renewed(hosts: Hosts) -> None:
             numbers.add(found.mm_sa_id)
             sock.sendall(b"hello")
             assert sock.recv(5, socket.MSG_WAITALL) == b"hello"
-        assert len(spis) >= 3
-        assert len(numbers) >= 2
         assert wire.counts.clear == 0
 
 

@@ -289,6 +289,20 @@ def test_rekeyed_ike_sas_have_another_number(world: World) -> None:
     assert world.known.cached(pair) is not None
 
 
+def test_in_the_middle_of_a_renewal(world: World) -> None:
+    """What comes in is the new one already, what goes out still the old."""
+    ike = world.ike.establish("default", PEER, "b.example")
+    world.ike.establish("default", PEER, "b.example")
+    world.sas.table = [sa for sa in world.sas.table if sa.spi not in (1001, 2002)]
+    assert ike.children[0].spi_out == 2001
+    found = world.query.association(PROFILE, OWN, PEER, soon())
+    assert (found.identity, found.spi_in, found.spi_out) == ("b.example", 1002, 2001)
+    world.ike.establish("default", PEER, "m.example")
+    world.sas.table = [sa for sa in world.sas.table if sa.spi != 2003]
+    found = world.query.association(PROFILE, OWN, PEER, soon())
+    assert (found.identity, found.spi_in, found.spi_out) == ("", 1003, 2001)
+
+
 def test_who_has_not_been_proven_is_not_known(world: World) -> None:
     ike = world.ike.establish("default", PEER, "b.example")
     world.ike.ikes = [replace(ike, state="CONNECTING")]
