@@ -59,7 +59,7 @@ def show(address: Any) -> str:
 
 
 def is_missing(error: wsasec.SecurityError) -> bool:
-    """Tell whether this system has no such function, as Linux has not."""
+    """Tell whether this system has no such function: Windows without its DLL, for one."""
     return error.winsock == wsasec.Winsock.WSAEOPNOTSUPP
 
 

@@ -4,8 +4,8 @@
 
 The same on Linux and on Windows: after the secure socket sample of the Windows documentation. Each step is
 one call more than a plain server has: `secure` before bind(), `accept` for accept(), `query` for what
-protects the client, and with --impersonate `impersonate` for what is done in the client's name (Windows
-only: elsewhere it is done in the server's own, and said so).
+protects the client, and with --impersonate `impersonate` for what is done in the client's name. On Linux
+the last takes the key daemon, and an [[account]] for the client.
 
 It takes one client at a time, and ends by Ctrl-C. Other programs find the port in its first line.
 """

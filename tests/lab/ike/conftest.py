@@ -7,9 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from certificates import Authority, Files
+from daemon_hosts import Host, two_hosts
 from ike_hosts import host
 
 from wsasec.config.model import KeyProfile
@@ -69,3 +71,21 @@ def pair(no_namespaces: None, deadline: None, tmp_path: Path) -> Callable[..., A
             yield Pair(lab, on_a, on_b, v4, v6)
 
     return make
+
+
+@pytest.fixture
+def passable() -> Iterator[Path]:
+    """A folder that other users can go through, as they cannot through pytest's own."""
+    with TemporaryDirectory(prefix="wsasec-test-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+@pytest.fixture
+def hosts(
+    no_namespaces: None, deadline: None, passable: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Lab, Host, Host]]:
+    """Two hosts with a configuration each; `wsasec up` is the test's."""
+    monkeypatch.setenv("WSASEC_RUN", str(passable / "run"))
+    with two_hosts(passable) as made:
+        yield made

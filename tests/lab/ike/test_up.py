@@ -2,79 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import struct
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from certificates import Authority
+from daemon_hosts import Host
 
 import wsasec
-from wsasec.lab import Counts, Lab, Namespace
+from wsasec.lab import Counts, Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("no_namespaces", "deadline")]
 
 PORT = 5000
-CONFIG = """\
-[identity]
-certificate = "{name}.crt"
-key = "{name}.key"
-
-[trust]
-ca = ["ca.crt"]
-"""
-
-
-class Host:
-    """A network namespace with a configuration."""
-
-    def __init__(self, namespace: Namespace, folder: Path, name: str) -> None:
-        self.namespace = namespace
-        self.name = name
-        self.config = folder / f"{name}.toml"
-        self.config.write_text(CONFIG.format(name=name))
-        self.config.chmod(0o600)
-
-    def wsasec(self, *words: str, code: int = 0) -> str:
-        done = self.namespace.run([sys.executable, "-m", "wsasec", *words], check=False, timeout=60)
-        assert done.returncode == code, (words, done.stdout, done.stderr)
-        return done.stdout + done.stderr
-
-    def up(self, code: int = 0) -> str:
-        return self.wsasec("up", "--config", str(self.config), code=code)
-
-    def status(self) -> dict[str, Any]:
-        status: dict[str, Any] = json.loads(self.wsasec("status", "--json"))
-        return status
 
 
 @pytest.fixture
 def test_seconds() -> int:
     return 150
-
-
-@pytest.fixture
-def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Lab, Host, Host]]:
-    monkeypatch.setenv("WSASEC_RUN", str(tmp_path / "run"))
-    # charon, which is nobody, goes through it.
-    tmp_path.chmod(0o711)
-    authority = Authority(tmp_path, "ca")
-    for name in ("a.example", "b.example"):
-        authority.issue(name)
-    with Lab(keys=False) as lab:
-        a, b = Host(lab.a, tmp_path, "a.example"), Host(lab.b, tmp_path, "b.example")
-        try:
-            yield lab, a, b
-        finally:
-            for host in (a, b):
-                host.wsasec("down")
 
 
 def exchange(lab: Lab, address: str, count: int = 20) -> float:

@@ -1,0 +1,69 @@
+"""Hosts with a key daemon, as `wsasec up` starts it, in the lab's namespaces."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from certificates import Authority
+
+from wsasec.lab import Lab, Namespace
+
+CONFIG = """\
+[identity]
+certificate = "{name}.crt"
+key = "{name}.key"
+
+[trust]
+ca = ["ca.crt"]
+"""
+
+
+class Host:
+    """A network namespace with a configuration."""
+
+    def __init__(self, namespace: Namespace, folder: Path, name: str) -> None:
+        self.namespace = namespace
+        self.name = name
+        self.config = folder / f"{name}.toml"
+        self.config.write_text(CONFIG.format(name=name))
+        self.config.chmod(0o600)
+
+    def wsasec(self, *words: str, code: int = 0) -> str:
+        done = self.namespace.run([sys.executable, "-m", "wsasec", *words], check=False, timeout=60)
+        assert done.returncode == code, (words, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    def configure(self, more: str) -> None:
+        """Add lines to the configuration."""
+        self.config.write_text(self.config.read_text() + more)
+
+    def up(self, code: int = 0) -> str:
+        return self.wsasec("up", "--config", str(self.config), code=code)
+
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = json.loads(self.wsasec("status", "--json"))
+        return status
+
+
+@contextmanager
+def two_hosts(folder: Path) -> Iterator[tuple[Lab, Host, Host]]:
+    """Make a.example and b.example, which trust each other; what is up in the end is taken down.
+
+    The environment's WSASEC_RUN names a folder that is theirs alone. Other users, of whom charon is one, go
+    through the folder.
+    """
+    authority = Authority(folder, "ca")
+    for name in ("a.example", "b.example"):
+        authority.issue(name)
+    with Lab(keys=False) as lab:
+        a, b = Host(lab.a, folder, "a.example"), Host(lab.b, folder, "b.example")
+        try:
+            yield lab, a, b
+        finally:
+            for host in (a, b):
+                host.wsasec("down")
