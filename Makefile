@@ -22,7 +22,7 @@ UNBUILD := if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -path $(WI
 .DELETE_ON_ERROR:
 # Two runs of apt-get, or of pip, cannot be at once.
 .NOTPARALLEL:
-.PHONY: help bench test test-c test-windows lint types wheel wheel-windows windows packages packages-test clean
+.PHONY: help bench test test-c test-windows lint types man wheel wheel-windows windows packages packages-test clean
 
 help:
 	@echo 'make bench   measure; ARGS="--help" for its options'
@@ -31,6 +31,7 @@ help:
 	@echo 'make lint    ruff'
 	@echo 'make types   mypy, and the stub against the extension'
 	@echo 'make wheel   source distribution and wheel, in dist'
+	@echo 'make man     manual page of the command line, in dist/man'
 	@echo 'make wheel-windows  wheel for Windows, in $(WINDOWS_WHEELS)'
 	@echo 'make test-windows   that, and its tests under Wine'
 	@echo 'make clean   remove what was built'
@@ -54,6 +55,12 @@ types: $(VENV)/.dev
 	$(BIN)/mypy bench
 	$(BIN)/mypy tests/typing
 	$(BIN)/python -m mypy.stubtest --allowlist .ci/stubtest-allowlist wsasec
+
+man: $(VENV)/.dev
+	mkdir -p dist/man
+	$(BIN)/argparse-manpage --module wsasec.cli --function _parser --project-name wsasec --prog wsasec \
+		--description 'IPsec for single sockets' --manual-title wsasec \
+		--version "$$($(BIN)/wsasec --version | sed 's/^wsasec //')" --output dist/man/wsasec.1
 
 # The wheel is built from the source distribution, so that nothing is missing in that.
 wheel: $(VENV)/.dev

@@ -183,6 +183,9 @@ cdef class Question:
             return None, True
         return failure_with(&status, None, (<const char *>detail).decode("utf-8", "replace")), not wsasec_question_is_open(&status)
 
+    def __reduce__(self):
+        raise TypeError("a question cannot be pickled: it is its process's own")
+
 
 def question(socket, bytes peer not None, double seconds):
     """Ask the key daemon without waiting; None where there is nobody to ask.
