@@ -172,8 +172,8 @@ class _Loader:
             key = "identity" if domain is None else "domain"
             if (account.identity, account.domain) in found:
                 raise self.document.error(("account", number, key), "it has an account already")
-            if domain is not None and account.account == "root":
-                message = "root can stand for one identity, not for every name of a domain"
+            if account.account == "root":
+                message = "no peer stands for root"
                 raise self.document.error(("account", number, "account"), message)
             found[account.identity, account.domain] = account
         return tuple(found.values())

@@ -235,7 +235,7 @@ WRONG = [
     ('"alice"', '"a:b"', 'users = ["alice", 1000]', "access.users: not the name or number of a user"),
     ('account = "bob"\n', '', '[[account]]', "account.account: missing"),
     ('"Lab.example"', '"*.lab.example"', 'domain = "Lab.example"', "not a domain such as"),
-    ('account = "lab"', 'account = "root"', 'account = "lab"', "root can stand for one identity"),
+    ('account = "lab"', 'account = "root"', 'account = "lab"', "no peer stands for root"),
     ('domain = "Lab.example"', 'identity = "b.example"', 'domain = "Lab.example"', "it has an account already"),
     ('first_seconds = 3', 'first_seconds = nan', 'first_seconds = 3', "nan is not a number of seconds from 0.1"),
     ('unix:///', 'tcp://', 'vici = "unix:///run/charon.vici"', "daemon.vici: not a socket"),
