@@ -206,7 +206,7 @@ QUICK: Final = Effort(
         datagram_bytes=1_000,
         repeats=2,
     ),
-    keys=KeyPlan(connections=200, peers=10, streams=8, seconds=2.5, repeats=2),
+    keys=KeyPlan(connections=200, peers=5, streams=8, seconds=2.0, repeats=2),
     deadline=600.0,
 )
 FULL: Final = Effort(
