@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from .. import _wsasec, profiles
+from ..config.document import read
+from ..config.weak import weaknesses
 from ..constants import Winsock
 from ..descriptor_limit import descriptor_limits
 from ..errors import SecurityError
@@ -105,12 +107,22 @@ class Privileges:
 
 @dataclass(frozen=True, slots=True)
 class ProfileFiles:
-    """The profile files and what is in them, or the error that they have."""
+    """The profile files and what is in them, or the error that they have.
+
+    Attributes:
+        files: their names.
+        profiles: of all of them.
+        default: name of the default one.
+        error: what is wrong with them.
+        weak: names of weak profiles, and what is weak in them.
+
+    """
 
     files: tuple[str, ...]
     profiles: tuple[Profile, ...]
     default: str
     error: str | None = None
+    weak: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,9 +267,15 @@ def find_profiles() -> ProfileFiles:
         files.append(extra)
     try:
         found = profiles.active()
+        weak = [item for file in files for item in weaknesses(read(Path(file))).items()]
     except (profiles.ConfigError, OSError) as error:
         return ProfileFiles(tuple(files), (), "", str(error))
-    return ProfileFiles(tuple(files), tuple(found.values()), found.default.name)
+    return ProfileFiles(
+        tuple(files),
+        tuple(found.values()),
+        found.default.name,
+        weak=tuple((name, tuple(words)) for name, words in weak),
+    )
 
 
 def find_guards(

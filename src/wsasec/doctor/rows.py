@@ -129,7 +129,11 @@ def _profiles(facts: Facts) -> Row:
         + ("" if profile.encrypting else " (integrity only)")
         for profile in found.profiles
     )
-    return Row("profiles", State.OK, f"{names}; from {', '.join(found.files) or 'no file, built in'}")
+    detail = f"{names}; from {', '.join(found.files) or 'no file, built in'}"
+    if not found.weak:
+        return Row("profiles", State.OK, detail)
+    weak = "; ".join(f"{name} is weak: {', '.join(words)}" for name, words in found.weak)
+    return Row("profiles", State.WARN, f"{detail}; {weak}")
 
 
 def _reflect(facts: Facts, family: str) -> Sysctl | None:

@@ -194,3 +194,17 @@ def test_json_has_the_documented_keys() -> None:
     assert list(report) == ["schema", "wsasec", "ready", "rows"]
     assert report["schema"] == 1
     assert {frozenset(row) for row in report["rows"]} == {frozenset({"id", "state", "detail", "command"})}
+
+
+def test_weak_profiles_are_marked() -> None:
+    """A profile with old algorithms is nobody's default by accident; what is weak in it is named."""
+    found = finder.ProfileFiles(
+        ("/etc/wsasec/wsasec.toml",),
+        (profiles.DEFAULT,),
+        profiles.DEFAULT.name,
+        weak=(("old", ("null", "sha1")),),
+    )
+    report = judged(profiles=found)
+    (row,) = (row for row in report.rows if row.id == "profiles")
+    assert row.state == "warn"
+    assert row.detail.endswith("; old is weak: null, sha1")
