@@ -6,6 +6,7 @@ import logging
 import os
 import selectors
 import socket
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -119,6 +120,8 @@ class Server:
         self._workers = Workers()
         self._posted: deque[Callable[[], None]] = deque()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        # A signal handler may post while its own thread does.
+        self._wake_lock = threading.RLock()
         self._stopping = False
         self._buffer = bytearray(LARGEST + 1)
         self._accept_again_at: float | None = None
@@ -134,10 +137,14 @@ class Server:
         return len(self._programs)
 
     def post(self, work: Callable[[], None]) -> None:
-        """Have work done by the server's thread; usable from any thread, also from a signal handler."""
+        """Have work done by the server's thread; usable from any thread, also from a signal handler.
+
+        After the server's end it is not done any more.
+        """
         self._posted.append(work)
-        with suppress(BlockingIOError):  # it is awake already
-            os.eventfd_write(self._wake, 1)
+        with self._wake_lock, suppress(BlockingIOError):  # it is awake already
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
 
     def stop(self) -> None:
         """Have run() return soon; usable from any thread, also from a signal handler."""
@@ -172,8 +179,9 @@ class Server:
         for program in list(self._programs.values()):
             self._forget(program)
         self._selector.close()
-        wake, self._wake = self._wake, -1
-        os.close(wake)
+        with self._wake_lock:
+            wake, self._wake = self._wake, -1
+            os.close(wake)
 
     def _timeout(self) -> float | None:
         """Return the seconds until something is to be done that nothing wakes for."""
@@ -304,8 +312,7 @@ class Server:
                 body = work()
         except Exception:  # noqa: BLE001 - as above
             _log.exception("a question of process %d failed", connection.caller.pid)
-        if self._wake >= 0:
-            self.post(lambda: self._worked(connection, header, body))
+        self.post(lambda: self._worked(connection, header, body))
 
     def _worked(self, connection: _Connection, header: Header, body: bytes | None) -> None:
         connection.pending -= 1

@@ -16,6 +16,7 @@ import pytest
 from daemon_talk import FakeBrain, answer, message, question, send, serving, until, verdict
 from hypothesis import strategies as st
 
+import wsasec
 from wsasec.config.model import Account, Config
 from wsasec.daemon.protocol import ACCOUNT, ASSOCIATION, HEADER, MAGIC, Kind, NameFlag
 from wsasec.daemon.server import Limits
@@ -304,6 +305,8 @@ def test_any_bytes(fuzzed: list, data: bytes, count: int) -> None:  # type: igno
         send(other, message(Kind.CONTROL, b'{"length": 3}'))
         assert answer(other, Kind.CONTROL) == b"xxx"
     until(lambda: talk.server.connections == 0)
+    # As root the socket may have been secured, for which the process keeps descriptors of its own.
+    wsasec.release_namespaces()
     until(lambda: open_descriptors() <= before + talk.server.programs)
 
 
@@ -311,6 +314,14 @@ def test_any_bytes(fuzzed: list, data: bytes, count: int) -> None:  # type: igno
 def fuzzed(tmp_path: Path):  # type: ignore[no-untyped-def]
     with serving(tmp_path) as talk, socket.socket() as secured:
         yield talk, secured, open_descriptors()
+
+
+def test_it_may_be_stopped_after_its_end(tmp_path: Path) -> None:
+    with serving(tmp_path) as talk, talk.connect() as sock:
+        talk.server.stop()
+        assert sock.recv(100) == b""
+        until(lambda: talk.server._wake < 0)
+        talk.server.stop()
 
 
 def test_stopping_ends_who_waits(tmp_path: Path) -> None:
