@@ -145,13 +145,14 @@ def test_the_daemon_is_killed(hosts: tuple[Lab, Host, Host]) -> None:
     assert_nothing_in_clear(wire.counts)
 
 
-def test_what_is_wrong_is_said(hosts: tuple[Lab, Host, Host], tmp_path: Path) -> None:
+def test_what_is_wrong_is_said(hosts: tuple[Lab, Host, Host]) -> None:
     lab, a, _ = hosts
-    (tmp_path / "a.example.key").chmod(0o644)
+    key = a.config.with_name("a.example.key")
+    key.chmod(0o644)
     said = a.up(code=1)
     assert "a.example.key" in said
     assert "chmod" in said
-    (tmp_path / "a.example.key").chmod(0o600)
+    key.chmod(0o600)
     with lab.a.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("", 500))
         said = a.up(code=1)
