@@ -72,8 +72,11 @@ def test_echo(make_wire, options):
 
 @KINDS
 def test_nobody_has_authenticated(make_wire, options):
-    """Without a key daemon nobody knows who the client is: nothing is done in its name."""
-    with make_wire() as wire, server(wire, "--impersonate", *options) as (process, port):
+    """Without a key daemon nobody knows who the client is: nothing is done in its name, nor said to it."""
+    with (
+        make_wire(esp=None if options else True) as wire,
+        server(wire, "--impersonate", *options) as (process, port),
+    ):
         done = client(wire, port, *options, "--timeout", "1", "secret")
         assert done.returncode == 1
         assert echoes(done) == []

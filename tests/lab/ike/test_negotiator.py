@@ -207,7 +207,10 @@ def test_nobody_takes_the_place_of_who_is_pinned(hosts: Hosts) -> None:
             assert hosts.connect(sock) == 0
         hosts.until(lambda: not hosts.sas())
         with hosts.b("m.example") as mallory, hosts.listener(), hosts.lab.capture() as wire:
-            assert hosts.verify(sock) is Reason.OTHER_IDENTITY
+            # The kernel may have asked before his charon knew anybody, which is remembered for a moment.
+            seen: set[Reason] = set()
+            hosts.until(lambda: seen.add(hosts.verify(sock)) or Reason.OTHER_IDENTITY in seen)
+            assert seen <= {Reason.OTHER_IDENTITY, Reason.NO_PROPOSAL, Reason.PEER_SILENT}
             sock.sendall(b"secret")
             # Nor can he begin.
             with hosts.lab.b.entered():
