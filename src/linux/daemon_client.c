@@ -171,21 +171,25 @@ int32_t wsasec_daemon_start(struct wsasec_daemon_call *call, unsigned step, unsi
     return start(call, step, kind, body, length, sockets, socket_count, 0, status);
 }
 
-/* What the daemon found, if it is a failure; what makes no sense is none of its answers. */
-static int32_t hear(const struct wsasec_daemon_call *call, const void *answer, size_t size, wsasec_status *status)
+/*
+ * What the daemon found, if it is a failure; what makes no sense is none of its answers. refused: it did not take the
+ * question, and the verdict says why.
+ */
+static int32_t hear(const struct wsasec_daemon_call *call, int refused, const void *answer, size_t size,
+                    wsasec_status *status)
 {
     struct wsasec_daemon_verdict verdict;
 
-    if (call->kind == WSASEC_DAEMON_SECURE)
+    if (call->kind == WSASEC_DAEMON_SECURE && !refused)
         return size < sizeof(struct wsasec_daemon_secured)
                    ? wsasec_fail(status, call->step, WSASEC_REASON_DAEMON_ANSWER, 0)
                    : 0;
     if (size < sizeof verdict)
         return wsasec_fail(status, call->step, WSASEC_REASON_DAEMON_ANSWER, 0);
     memcpy(&verdict, answer, sizeof verdict);
-    if (!verdict.code)
+    if (!verdict.code && !refused)
         return 0;
-    if (verdict.code > 0 || verdict.reason == WSASEC_REASON_NONE || verdict.reason >= WSASEC_REASON_COUNT ||
+    if (verdict.code >= 0 || verdict.reason == WSASEC_REASON_NONE || verdict.reason >= WSASEC_REASON_COUNT ||
         verdict.step >= WSASEC_STEP_COUNT || !memchr(verdict.detail, 0, sizeof verdict.detail))
         return wsasec_fail(status, call->step, WSASEC_REASON_DAEMON_ANSWER, 0);
     wsasec_fail_detail(status, verdict.step ? verdict.step : call->step, verdict.reason, 0, verdict.detail);
@@ -204,6 +208,7 @@ int32_t wsasec_daemon_finish(struct wsasec_daemon_call *call, void *answer, size
     };
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2}; /* descriptors that came with it are closed */
     ssize_t size;
+    int refused;
 
     do
         size = recvmsg(call->fd, &message, MSG_DONTWAIT);
@@ -217,16 +222,18 @@ int32_t wsasec_daemon_finish(struct wsasec_daemon_call *call, void *answer, size
         return wsasec_fail_detail(status, call->step, WSASEC_REASON_DAEMON_SILENT, error,
                                   "it ended before it had answered");
     }
+    refused = (size_t)size >= sizeof header && header.kind == WSASEC_DAEMON_ANSWER;
     if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || (size_t)size < sizeof header ||
-        header.magic != WSASEC_DAEMON_MAGIC || header.kind != (call->kind | WSASEC_DAEMON_ANSWER) ||
-        header.flags || header.id != call->id || header.length != (size_t)size - sizeof header) {
+        header.magic != WSASEC_DAEMON_MAGIC || (!refused && header.kind != (call->kind | WSASEC_DAEMON_ANSWER)) ||
+        header.flags || (header.id != call->id && !(refused && !header.id)) ||
+        header.length != (size_t)size - sizeof header) {
         give_back(call, 0);
         return wsasec_fail(status, call->step, WSASEC_REASON_DAEMON_ANSWER, 0);
     }
-    give_back(call, 1);
+    give_back(call, header.id == call->id);
     if (answered)
         *answered = header.length;
-    return hear(call, answer, header.length, status);
+    return hear(call, refused, answer, header.length, status);
 }
 
 void wsasec_daemon_abandon(struct wsasec_daemon_call *call)

@@ -6,7 +6,7 @@
  * step: what the caller is at; it is the step of failures that are not the daemon's own. Failures: what the daemon's
  * verdict says, with its detail (wsasec_detail()); WSASEC_REASON_NO_DAEMON, _DAEMON_SILENT (not answered in time,
  * or it ended before it did), _DAEMON_ANSWER (not what the protocol allows), _DAEMON_BUSY (it takes no
- * connections); _NOT_A_SOCKET for a closed descriptor.
+ * connections, or no more descriptors); _NOT_A_SOCKET for a closed descriptor.
  */
 #ifndef WSASEC_LINUX_DAEMON_CLIENT_H
 #define WSASEC_LINUX_DAEMON_CLIENT_H

@@ -30,7 +30,8 @@ enum wsasec_daemon_kind {
     WSASEC_DAEMON_QUERY,       /* 1 descriptor; wsasec_daemon_question. Answer: wsasec_daemon_association, strings */
     WSASEC_DAEMON_ACCOUNT,     /* 1 descriptor; wsasec_daemon_question. Answer: wsasec_daemon_account, groups */
     WSASEC_DAEMON_CONTROL,     /* body: JSON, for the administrator. Answer: JSON, in as many datagrams as it takes */
-    WSASEC_DAEMON_ANSWER = 0x8000 /* added to the kind of what is answered */
+    WSASEC_DAEMON_ANSWER = 0x8000 /* added to the kind of what is answered. Alone: a wsasec_daemon_verdict that says why
+                                     the question was not taken; with the id 0, why none is of this connection */
 };
 
 #define WSASEC_DAEMON_MORE UINT16_C(1) /* flag of answers: another datagram of the same answer follows */
@@ -59,7 +60,7 @@ struct wsasec_daemon_secured {
     uint32_t reserved;
 };
 
-/* What each answer but those to SECURE and CONTROL begins with. */
+/* What each answer but those to SECURE and CONTROL begins with, and all of one that a question was not taken. */
 struct wsasec_daemon_verdict {
     int32_t code;    /* 0, or a Winsock code made negative */
     uint16_t reason; /* enum wsasec_reason */

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import wsasec
 from wsasec import SecurityError, Winsock
+from wsasec.keys.reason import Reason
 from wsasec.lab import private
 
 PEER = ("127.0.0.1", 9)
@@ -128,6 +129,23 @@ def test_a_daemon_that_hangs_up(daemon: FakeDaemon, sock: socket.socket) -> None
     assert "it ended before it had answered" in str(failure(lambda: ask(sock)))
     daemon.handler = fake_daemon.good
     ask(sock)
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_a_question_that_is_not_taken(daemon: FakeDaemon, sock: socket.socket, mine: bool) -> None:
+    """An answer of no kind says why; after one to no question, another connection is used."""
+    body = verdict(-10055, int(Reason.DAEMON_BUSY), 31, b"too many connections")
+
+    def refuse(question: Question) -> list[bytes]:
+        return [HEADER.pack(MAGIC, ANSWER, 0, question.number if mine else 0, len(body)) + body]
+
+    daemon.handler = refuse
+    error = failure(lambda: ask(sock))
+    assert error.winsock is Winsock.WSAENOBUFS
+    assert str(error).count("too many connections") == 1
+    daemon.handler = fake_daemon.good
+    ask(sock)
+    assert daemon.connections == (1 if mine else 2)
 
 
 def headers() -> st.SearchStrategy[Callable[[Question], bytes]]:

@@ -7,18 +7,18 @@ import json
 import os
 import select
 import socket
-import struct
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from .callers import caller_of
 from .place import folder
 from .protocol import HEADER, LARGEST, MAGIC, Flag, Kind
 
 __all__ = ["Client", "DaemonError", "NotUpError"]
 
-_UCRED: Final = struct.Struct("=iII")
 _DEADLINE: Final = 30.0
 
 
@@ -56,12 +56,13 @@ class Client:
         try:
             self._sock.connect(str(where))
             self.pid = self._daemon()
-        except (FileNotFoundError, ConnectionRefusedError):
+        except BaseException as error:
             self._sock.close()
-            raise NotUpError("no key daemon runs in this network namespace") from None
-        except OSError as error:
-            self._sock.close()
-            raise DaemonError(f"{where}: {error.strerror or error}") from error
+            if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+                raise NotUpError("no key daemon runs in this network namespace") from None
+            if isinstance(error, OSError):
+                raise DaemonError(f"{where}: {error.strerror or error}") from error
+            raise
 
     def __enter__(self) -> Client:
         return self
@@ -77,10 +78,12 @@ class Client:
 
     def _daemon(self) -> int:
         """Return the process that listens, which must be root's or this user's own."""
-        pid, uid, _ = _UCRED.unpack(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-        if uid not in (0, os.geteuid()):
-            raise DaemonError(f"process {pid} of user {uid} listens there in the daemon's place")
-        return int(pid)
+        daemon = caller_of(self._sock)
+        if daemon.uid not in (0, os.geteuid()):
+            raise DaemonError(
+                f"process {daemon.pid} of user {daemon.uid} listens there in the daemon's place"
+            )
+        return daemon.pid
 
     def control(self, verb: str) -> dict[str, Any]:
         """Ask for "status", "reload" or "stop".
@@ -94,7 +97,8 @@ class Client:
         number = next(self._numbers)
         body = json.dumps({"verb": verb}).encode()
         try:
-            self._sock.send(HEADER.pack(MAGIC, Kind.CONTROL, 0, number, len(body)) + body)
+            with suppress(BrokenPipeError):  # turned away: it has said why
+                self._sock.send(HEADER.pack(MAGIC, Kind.CONTROL, 0, number, len(body)) + body)
             said = json.loads(self._answer(number))
         except TimeoutError:
             raise DaemonError(f"the key daemon (process {self.pid}) does not answer") from None
@@ -116,10 +120,12 @@ class Client:
             data = self._sock.recv(LARGEST)
             if not data:
                 raise ConnectionResetError(104, "it closed the connection")
+            if len(data) < HEADER.size:
+                raise ValueError("shorter than a header")
             magic, kind, flags, answered, length = HEADER.unpack_from(data)
             if magic != MAGIC or length != len(data) - HEADER.size:
                 raise ValueError("another protocol")
-            if kind == Kind.ANSWER and answered == 0:
+            if kind == Kind.ANSWER and answered in (0, number):
                 raise DaemonError("the key daemon serves as many programs as it can")
             if kind != Kind.ANSWER | Kind.CONTROL or answered != number:
                 raise ValueError("not the answer")

@@ -31,7 +31,7 @@ DESCRIPTORS: Final = 250
 
 
 class Kind(IntEnum):
-    """What is asked; an answer has ANSWER added."""
+    """What is asked; an answer has ANSWER added. ANSWER alone says why a question was not taken."""
 
     SECURE = 1
     NEGOTIATE = 2

@@ -11,7 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypeAlias
 
 from ..keys.programs import Program
@@ -19,8 +19,8 @@ from ..keys.reason import Reason
 from ..keys.verdict import Verdict
 from .callers import Caller, caller_of, has_ended, open_program
 from .codes import STEP_DAEMON
-from .messages import Header, MalformedError, answers, encode_verdict, read_header, refuse_all
-from .protocol import DESCRIPTORS, HEADER, LARGEST, MAGIC, Kind
+from .messages import Header, MalformedError, answers, encode_verdict, read_header
+from .protocol import DESCRIPTORS, HEADER, LARGEST, Kind
 from .received import ANCILLARY_BYTES, Received, received
 from .workers import Workers
 
@@ -87,6 +87,10 @@ class Handler(Protocol):
 
     def closing(self) -> None:
         """Have what runs in other threads end soon: the server stops."""
+
+
+def _busy(detail: str) -> bytes:
+    return encode_verdict(Verdict(Reason.DAEMON_BUSY, detail), STEP_DAEMON)
 
 
 @dataclass(slots=True, eq=False)
@@ -234,11 +238,15 @@ class Server:
             self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def _turn_away(self, sock: socket.socket, caller: Caller) -> None:
-        """Say why before anything is asked: an answer to the question 0."""
+        """Say why, whatever is asked: an answer to the question 0."""
         _log.warning("process %d of user %d is turned away: too many connections", caller.pid, caller.uid)
-        body = encode_verdict(Verdict(Reason.DAEMON_BUSY, "too many connections"), STEP_DAEMON)
         with sock, suppress(OSError):
-            sock.send(HEADER.pack(MAGIC, Kind.ANSWER, 0, 0, len(body)) + body)
+            # With a question unread, whoever asked would find a connection that was reset before the answer.
+            sock.shutdown(socket.SHUT_RD)
+            while sock.recv(1):
+                pass
+            for data in answers(Kind.ANSWER, 0, _busy("too many connections")):
+                sock.send(data, socket.MSG_NOSIGNAL)
 
     def _ready(self, connection: _Connection, mask: int) -> None:
         if mask & selectors.EVENT_WRITE and not connection.closed:
@@ -282,10 +290,9 @@ class Server:
         header = read_header(data)
         if len(descriptors) > DESCRIPTORS:
             raise MalformedError("more descriptors than may be")
-        if (
-            flags & socket.MSG_CTRUNC
-        ):  # there was room for all that the kernel passes: this process has no more
-            self._answer(connection, header, self._busy(header, "no descriptors are left"))
+        # There was room for all that the kernel passes: this process can have no more.
+        if flags & socket.MSG_CTRUNC:
+            self._answer(connection, replace(header, kind=Kind.ANSWER), _busy("no descriptors are left"))
             return False
         asked = Asked(
             connection.caller, header, data[HEADER.size :], descriptors, lambda: self._program(connection)
@@ -298,12 +305,6 @@ class Server:
         self._watch(connection)
         self._workers.submit(connection.caller.uid, lambda: self._work(connection, header, made, descriptors))
         return True
-
-    @staticmethod
-    def _busy(header: Header, detail: str) -> bytes:
-        if header.kind is Kind.SECURE:
-            return refuse_all(0, Reason.DAEMON_BUSY)
-        return encode_verdict(Verdict(Reason.DAEMON_BUSY, detail), STEP_DAEMON)
 
     def _work(self, connection: _Connection, header: Header, work: Later, descriptors: Received) -> None:
         body: bytes | None = None

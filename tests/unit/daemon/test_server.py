@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -13,13 +14,15 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from daemon_talk import FakeBrain, answer, message, question, send, serving, until, verdict
+from daemon_talk import FakeBrain, answer, control, message, question, send, serving, until, verdict
 from hypothesis import strategies as st
 
 import wsasec
 from wsasec.config.model import Account, Config
+from wsasec.daemon.client import Client, DaemonError
 from wsasec.daemon.protocol import ACCOUNT, ASSOCIATION, HEADER, MAGIC, Kind, NameFlag
-from wsasec.daemon.server import Limits
+from wsasec.daemon.questions import Questions
+from wsasec.daemon.server import Limits, Server
 from wsasec.keys.reason import Reason
 from wsasec.keys.verdict import Association, Verdict
 
@@ -222,6 +225,54 @@ def test_no_more_is_read_than_may_wait(tmp_path: Path) -> None:
             assert len(talk.brain.calls) == 8
 
 
+def test_whoever_has_asked_already_is_told(tmp_path: Path) -> None:
+    """Though there are too many connections, and the question was there before the answer."""
+    questions = Questions(Config(Path("wsasec.toml")), FakeBrain(), control, lambda: None)
+    with ExitStack() as stack:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind(str(tmp_path / "control"))
+        listener.listen()
+        made = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+        waiting = [stack.enter_context(sock) for sock in made]
+        secured = stack.enter_context(socket.socket())
+        for sock in waiting:
+            sock.settimeout(20)
+            sock.connect(str(tmp_path / "control"))
+            send(sock, message(Kind.NEGOTIATE, question()), [secured.fileno()])
+        before = open_descriptors()
+        server = Server(listener, questions, Limits(connections=0))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        for sock in waiting:
+            assert HEADER.unpack_from(sock.recv(1000))[1:4] == (Kind.ANSWER, 0, 0)
+            assert sock.recv(1000) == b""
+        server.stop()
+        thread.join(20)
+        assert open_descriptors() <= before
+
+
+def test_no_descriptors_are_left(tmp_path: Path) -> None:
+    """That is said, whatever was asked, and the connection goes on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with serving(tmp_path) as talk, talk.connect() as sock, socket.socket() as secured:
+        until(lambda: talk.server.connections == 1)
+        before = open_descriptors()
+        for number, kind in enumerate((Kind.SECURE, Kind.QUERY, Kind.CONTROL)):
+            until(lambda: open_descriptors() == before)  # the last question's are closed after the answer
+            free = os.dup(0)
+            os.close(free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, hard))
+            try:
+                send(sock, message(kind, question(), number), [secured.fileno()] * 3)
+                body = sock.recv(1000)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert HEADER.unpack_from(body)[1:4] == (Kind.ANSWER, 0, number)
+            assert verdict(body[HEADER.size :])[1:] == (Reason.DAEMON_BUSY, 31, "no descriptors are left")
+        send(sock, message(Kind.CONTROL, b'{"length": 1}'))
+        assert answer(sock, Kind.CONTROL) == b"x"
+
+
 def test_too_many_connections(tmp_path: Path) -> None:
     with serving(tmp_path, limits=Limits(connections=2)) as talk, ExitStack() as stack:
         socks = [stack.enter_context(talk.connect()) for _ in range(2)]
@@ -231,6 +282,8 @@ def test_too_many_connections(tmp_path: Path) -> None:
             assert HEADER.unpack_from(body)[1:4] == (Kind.ANSWER, 0, 0)
             assert verdict(body[HEADER.size :])[1] == Reason.DAEMON_BUSY
             assert third.recv(1000) == b""
+        with pytest.raises(DaemonError, match="as many programs as it can"):
+            Client(tmp_path).control("status")
         socks[0].close()
         until(lambda: talk.server.connections == 1)
         with talk.connect() as third:
