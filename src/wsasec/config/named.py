@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ..policy.known import WINDOWS_VISTA_DEFAULT
+from .policies import main_mode, quick_mode
+
 __all__ = ["KEYS", "NAMES", "expanded"]
 
-_GIGABYTE: Final = 1 << 30
-# What wsasec.policy.WINDOWS_VISTA_DEFAULT comes to; a test compares the two. A socket's SAs are of one
-# protocol, so that its last proposal, of AH, is a policy of its own.
+_MAIN: Final = main_mode(WINDOWS_VISTA_DEFAULT.main_mode)
+_QUICK: Final = quick_mode(WINDOWS_VISTA_DEFAULT.quick_mode)
 _VISTA: Final = {
-    "ike_proposals": ["aes128-sha1-ecp256", "3des-sha1-modp1024"],
-    "ike_rekey_seconds": 7200,
-    "rekey_seconds": 3600,
-    "rekey_bytes": 55 * _GIGABYTE,
-    "idle_seconds": 300,
+    "ike_proposals": list(_MAIN.proposals),
+    "ike_rekey_seconds": _MAIN.rekey_seconds,
+    "rekey_seconds": _QUICK.rekey_seconds,
+    "rekey_bytes": _QUICK.rekey_bytes,
+    "idle_seconds": _QUICK.idle_seconds,
 }
+# A socket's SAs are of one protocol, so that the last of its proposals, of AH, is a policy of its own.
 _NAMED: Final[dict[str, dict[str, Any]]] = {
-    "windows-vista-default": {**_VISTA, "proposals": ["null-sha1", "aes128-sha1", "3des-sha1"]},
-    "windows-vista-default-ah": {**_VISTA, "ah_proposals": ["sha1"]},
+    "windows-vista-default": {**_VISTA, "proposals": list(_QUICK.esp)},
+    "windows-vista-default-ah": {**_VISTA, "ah_proposals": list(_QUICK.ah)},
 }
 # Nobody has to prove anything by it.
 _ANYBODY: Final = {"identity": {"anonymous": True}, "trust": {"anonymous": True}}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Final
 
 from ..policy.algorithms import Encryption, Exchange, Group, Integrity, Method, Protocol
 from ..policy.checks import enum
 from ..policy.policies import MainModePolicy, QuickModePolicy
-from ..policy.proposals import MainModeProposal, QuickModeProposal
+from ..policy.proposals import AES_GCM, AES_GMAC, MainModeProposal, QuickModeProposal
 
 __all__ = ["MainMode", "QuickMode", "main_mode", "quick_mode"]
 
-_ENCRYPTION: Final = {
+_ENCRYPTION: Final[dict[int, str]] = {
     Encryption.TRIPLE_DES: "3des",
     Encryption.AES_128: "aes128",
     Encryption.AES_192: "aes192",
@@ -22,8 +23,7 @@ _ENCRYPTION: Final = {
     Encryption.AES_GCM_192: "aes192gcm16",
     Encryption.AES_GCM_256: "aes256gcm16",
 }
-_AEAD: Final = {Encryption.AES_GCM_128, Encryption.AES_GCM_192, Encryption.AES_GCM_256}
-_INTEGRITY: Final = {
+_INTEGRITY: Final[dict[int, str]] = {
     Integrity.MD5: "md5",
     Integrity.SHA1: "sha1",
     Integrity.SHA256: "sha256",
@@ -32,8 +32,7 @@ _INTEGRITY: Final = {
     Integrity.AES_GMAC_192: "aes192gmac",
     Integrity.AES_GMAC_256: "aes256gmac",
 }
-_GMAC: Final = {Integrity.AES_GMAC_128, Integrity.AES_GMAC_192, Integrity.AES_GMAC_256}
-_GROUP: Final = {
+_GROUP: Final[dict[int, str]] = {
     Group.MODP_768: "modp768",
     Group.MODP_1024: "modp1024",
     Group.MODP_2048: "modp2048",
@@ -43,14 +42,10 @@ _GROUP: Final = {
 }
 
 
-def _word(
-    known: dict[Encryption, str] | dict[Integrity, str] | dict[Group, str], what: str, value: int
-) -> str:
-    for number, word in known.items():
-        if number == value:
-            return word
-    kinds = {"encryption": Encryption, "integrity": Integrity, "group": Group}
-    raise ValueError(f"{what}: strongSwan has no {enum(kinds[what], value)!r}")
+def _word(known: dict[int, str], kind: type[IntEnum], value: int) -> str:
+    if value not in known:
+        raise ValueError(f"{kind.__name__.lower()}: strongSwan has no {enum(kind, value)!r}")
+    return known[value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +91,10 @@ class QuickMode:
 
 
 def _ike(proposal: MainModeProposal) -> str:
-    encryption = _word(_ENCRYPTION, "encryption", proposal.encryption)
-    integrity = _word(_INTEGRITY, "integrity", proposal.integrity)
-    group = _word(_GROUP, "group", proposal.group)
-    if proposal.encryption in _AEAD:
+    encryption = _word(_ENCRYPTION, Encryption, proposal.encryption)
+    integrity = _word(_INTEGRITY, Integrity, proposal.integrity)
+    group = _word(_GROUP, Group, proposal.group)
+    if proposal.encryption in AES_GCM:
         return f"{encryption}-prf{integrity}-{group}"
     return f"{encryption}-{integrity}-{group}"
 
@@ -141,20 +136,20 @@ def _child(proposal: QuickModeProposal) -> str:
     if proposal.further:
         raise ValueError("further: a socket's packets have one transform here")
     words = []
-    if proposal.encryption in _AEAD:
-        words.append(_word(_ENCRYPTION, "encryption", proposal.encryption))
-    elif proposal.integrity in _GMAC:
+    if proposal.encryption in AES_GCM:
+        words.append(_word(_ENCRYPTION, Encryption, proposal.encryption))
+    elif proposal.integrity in AES_GMAC:
         # ESP's name for a null cipher with GMAC is GMAC's own (RFC 4543).
-        words.append(_word(_INTEGRITY, "integrity", proposal.integrity))
+        words.append(_word(_INTEGRITY, Integrity, proposal.integrity))
     else:
         if proposal.protocol == Protocol.ESP:
             null = proposal.encryption == Encryption.NONE
-            words.append("null" if null else _word(_ENCRYPTION, "encryption", proposal.encryption))
-        words.append(_word(_INTEGRITY, "integrity", proposal.integrity))
+            words.append("null" if null else _word(_ENCRYPTION, Encryption, proposal.encryption))
+        words.append(_word(_INTEGRITY, Integrity, proposal.integrity))
     if proposal.pfs == Group.MAIN_MODE:
         raise ValueError("pfs: strongSwan makes no main mode for each quick mode; name a group")
     if proposal.pfs != Group.NONE:
-        words.append(_word(_GROUP, "group", proposal.pfs))
+        words.append(_word(_GROUP, Group, proposal.pfs))
     return "-".join(words)
 
 

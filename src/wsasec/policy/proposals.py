@@ -10,8 +10,8 @@ from .algorithms import Encryption, Group, Integrity, Protocol
 from .checks import check_enum, check_tuple, enum
 
 _KILOBYTE: Final = 1024
-_AES_GCM: Final = {Encryption.AES_GCM_128, Encryption.AES_GCM_192, Encryption.AES_GCM_256}
-_AES_GMAC: Final = {Integrity.AES_GMAC_128, Integrity.AES_GMAC_192, Integrity.AES_GMAC_256}
+AES_GCM: Final = {Encryption.AES_GCM_128, Encryption.AES_GCM_192, Encryption.AES_GCM_256}
+AES_GMAC: Final = {Integrity.AES_GMAC_128, Integrity.AES_GMAC_192, Integrity.AES_GMAC_256}
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Transform:
             raise ValueError("encryption: only ESP encrypts")
         if self.integrity == Integrity.SHA384:
             raise ValueError("integrity: SHA384 is for main modes")
-        if self.encryption in _AES_GCM and self.integrity != Integrity.NONE:
+        if self.encryption in AES_GCM and self.integrity != Integrity.NONE:
             raise ValueError("integrity: AES-GCM has its own; leave it NONE")
-        if self.encryption != Encryption.NONE and self.integrity in _AES_GMAC:
+        if self.encryption != Encryption.NONE and self.integrity in AES_GMAC:
             raise ValueError("integrity: AES-GMAC does not go with a cipher; take AES-GCM")
-        if self.integrity == Integrity.NONE and self.encryption not in _AES_GCM:
+        if self.integrity == Integrity.NONE and self.encryption not in AES_GCM:
             what = "encryption" if self.encryption != Encryption.NONE else "protocol"
             raise ValueError(f"integrity: without it {what} protects from nobody who changes packets")
 
@@ -135,7 +135,7 @@ class MainModeProposal:
         check_enum(Group, "group", self.group)
         if self.encryption in (Encryption.NONE, Encryption.AES_GCM_192):
             raise ValueError(f"encryption: main modes have no {enum(Encryption, self.encryption)!r}")
-        if self.integrity == Integrity.NONE or self.integrity in _AES_GMAC:
+        if self.integrity == Integrity.NONE or self.integrity in AES_GMAC:
             raise ValueError(f"integrity: main modes have no {enum(Integrity, self.integrity)!r}")
         if self.group == Group.MAIN_MODE:
             raise ValueError("group: MAIN_MODE is for quick modes")
