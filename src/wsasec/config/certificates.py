@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from .secret_files import read_file
+
 if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.x509 import Certificate
@@ -23,10 +25,10 @@ def read_chain(path: Path) -> list[Certificate]:
         One or more, in the file's order.
 
     Raises:
-        ValueError: there is none, or `cryptography` is not installed.
+        ValueError: there is none, others may write the file, or `cryptography` is not installed.
         OSError: the file cannot be read.
     """
-    raw = path.read_bytes()
+    raw = read_file(path, secret=False)
     try:
         from cryptography.x509 import load_pem_x509_certificates
     except ImportError as error:
@@ -94,7 +96,8 @@ def identity_of(path: Path) -> str:
     """Return the identity that a certificate gives its host: its first DNS name, e-mail address, or subject.
 
     Raises:
-        ValueError: there is no certificate, it names nobody, or `cryptography` is not installed.
+        ValueError: there is no certificate, it names nobody, others may write the file, or `cryptography`
+            is not installed.
         OSError: the file cannot be read.
     """
     found = identities(read_chain(path)[0])

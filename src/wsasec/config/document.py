@@ -17,7 +17,7 @@ from .fields import WHOLE
 from .named import expanded
 from .positions import Place, line_of, positions
 
-__all__ = ["Document", "read"]
+__all__ = ["Document", "error_at", "read"]
 
 _LARGEST: Final = 1 << 20
 
@@ -38,7 +38,12 @@ class Document:
 
     def error(self, place: Place, message: str) -> ConfigError:
         """Make the error about what is at a place."""
-        return ConfigError(f"{_name(place)}{message}", self.path, line_of(self.lines, place))
+        return error_at(self.path, self.lines, place, message)
+
+
+def error_at(path: Path, lines: dict[Place, int], place: Place, message: str) -> ConfigError:
+    """Make the error about what is at a place of a file."""
+    return ConfigError(f"{_name(place)}{message}", path, line_of(lines, place))
 
 
 def _name(place: Place) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from .certificates import identities, is_ca, read_chain
+from .document import error_at
 from .errors import ConfigError
 from .model import Authentication, Config, Identity, Trust
-from .positions import Place, line_of
+from .positions import Place
 from .secret_files import public_bytes, read_file, read_private_key, read_psk
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class _Checker:
     def __init__(self, config: Config, now: datetime) -> None:
         self.config = config
         self.now = now
-        self._done: set[Place] = set()
+        self._done: set[Identity | Trust] = set()
 
     def _of(self, place: Place, path: Path, check: Callable[[Path], _Read]) -> _Read:
         """Check one file; what is wrong with it is told with the line that names it."""
@@ -70,25 +71,21 @@ class _Checker:
         return self._of(place, path, lambda _: judge(certificate))
 
     def _error(self, place: Place, message: str) -> ConfigError:
-        words = [str(word) for word in place if isinstance(word, str)]
-        if words[0] == "profile":
-            words[:2] = [f"profile {words[1]!r}: {words[2]}"]
-            del words[1]
-        return ConfigError(
-            f"{'.'.join(words)}: {message}", self.config.path, line_of(self.config.lines, place)
-        )
+        return error_at(self.config.path, self.config.lines, place, message)
 
     def all(self) -> None:
         for name, profile in self.config.profiles.items():
-            for key in ("identity", "trust"):
-                own: Place = ("profile", name, key)
-                place: Place = own if own in self.config.lines else (key,)
-                if place not in self._done:
-                    self._done.add(place)
-                    if key == "identity":
-                        self._identity(place, profile.identity)
-                    else:
-                        self._trust(place, profile.trust)
+            if profile.identity not in self._done:
+                self._done.add(profile.identity)
+                self._identity(self._place(name, "identity"), profile.identity)
+            if profile.trust not in self._done:
+                self._done.add(profile.trust)
+                self._trust(self._place(name, "trust"), profile.trust)
+
+    def _place(self, name: str, key: str) -> Place:
+        """Return where a profile's own table is, or that of the file."""
+        own: Place = ("profile", name, key)
+        return own if own in self.config.lines else (key,)
 
     def _identity(self, place: Place, identity: Identity) -> None:
         if identity.psk is not None:
@@ -104,7 +101,6 @@ class _Checker:
         path = identity.certificate
         assert path is not None  # noqa: S101
         at = (*place, "certificate")
-        self._of(at, path, lambda path: read_file(path, secret=False))
         for number, certificate in enumerate(self._of(at, path, read_chain)):
             which = f"{path}: the certificate" if number == 0 else f"{path}: certificate {number + 1}"
             if wrong := self._time(certificate.not_valid_before_utc, certificate.not_valid_after_utc):
@@ -127,7 +123,6 @@ class _Checker:
         wrong = []
         for number, path in enumerate(trust.ca):
             at = (*place, "ca", number)
-            self._of(at, path, lambda path: read_file(path, secret=False))
             for certificate in self._of(at, path, read_chain):
                 if not self._judged(at, path, is_ca, certificate):
                     raise self._error(at, f"{path}: this is not the certificate of a CA")

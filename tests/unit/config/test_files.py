@@ -107,6 +107,28 @@ def test_each_file(folder: Path, name: str, line: int, key: str) -> None:
     wrong(folder, line, f"{key}: .*: others than its owner may (use|write) it .* run chmod")
 
 
+def test_a_pipe_in_place_of_the_certificate(folder: Path) -> None:
+    """Nobody writes into it: whoever waited for that would wait for ever."""
+    (folder / "a.crt").unlink()
+    os.mkfifo(folder / "a.crt")
+    wrong(folder, 2, "identity.certificate: .*a.crt: it is not a regular file")
+
+
+def test_what_the_file_says_is_checked_after_a_policy(folder: Path) -> None:
+    """A profile with a policy has an identity and trust that are nowhere in the file."""
+    policy = 'protection = "integrity-only"\npolicy = "windows-vista-default"\n'
+    numbers = TEXT.partition("[profile.raw]\n")[2].partition("identity")[0]
+    (folder / "w.toml").write_text(
+        f"{TEXT.partition('[profile')[0]}[profile.old]\n{numbers}{policy}[profile.default]\n"
+    )
+    check(folder)
+    (folder / "a.key").chmod(0o644)
+    wrong(folder, 3, "identity.key: .*others than its owner may use it")
+    (folder / "a.key").chmod(0o600)
+    (folder / "ca.crt").unlink()
+    wrong(folder, 5, "trust.ca: .*there is no such file")
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o601])
 @pytest.mark.parametrize(("name", "line"), [("a.key", 3), ("raw.key", 12), ("a.psk", 22)])
 def test_secrets_that_others_may_read(folder: Path, name: str, line: int, mode: int) -> None:
