@@ -5,12 +5,12 @@ from __future__ import annotations
 import fcntl
 import ipaddress
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -31,6 +31,7 @@ HOST_DAYS: Final = 397
 _EARLIER: Final = timedelta(hours=1)
 _IPSEC_IKE: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.17")
 
+_Read = TypeVar("_Read")
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -135,6 +136,14 @@ def _list(
     return builder.sign(key, hashes.SHA384())
 
 
+def _read(path: Path, read: Callable[[Path], _Read]) -> _Read:
+    """Read a file; what is wrong with it is told with its name."""
+    try:
+        return read(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
 def _issuer_key(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
@@ -169,11 +178,8 @@ class Authority:
         descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            ca = read_chain(self.certificate)[0]
-            try:
-                key = read_private_key(self.key)
-            except ValueError as error:
-                raise ValueError(f"{self.key}: {error}") from None
+            ca = _read(self.certificate, read_chain)[0]
+            key = _read(self.key, read_private_key)
             same = public_bytes(key.public_key()) == public_bytes(ca.public_key())
             if not same or not isinstance(key, ec.EllipticCurvePrivateKey):
                 raise ValueError(f"{self.key}: this is not the key of {self.certificate}")
@@ -248,8 +254,8 @@ class Authority:
             issued = self.issued(name)
             if not issued.exists():
                 raise ValueError(f"{issued}: there is no such file: this CA made no certificate for {name}")
-            serial = read_chain(issued)[0].serial_number
-            old = x509.load_pem_x509_crl(self.crl.read_bytes())
+            serial = _read(issued, read_chain)[0].serial_number
+            old = _read(self.crl, lambda path: x509.load_pem_x509_crl(path.read_bytes()))
             number = old.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
             entries = [entry for entry in old if entry.serial_number != serial]
             now = datetime.now(UTC)

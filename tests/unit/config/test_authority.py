@@ -135,6 +135,9 @@ def test_the_key_of_another_ca(authority: Authority, tmp_path: Path) -> None:
     authority.key.chmod(0o640)
     with pytest.raises(ValueError, match="chmod 0600"):
         authority.issue("a.example")
+    authority.certificate.write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match=r"ca\.crt: there is no certificate in it"):
+        authority.issue("a.example")
     assert not list(authority.hosts.glob("*"))
 
 
