@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ..profiles import DEFAULT
 from .document import Document
 
 __all__ = ["weaknesses"]
@@ -14,10 +15,10 @@ _WEAK: Final = frozenset(
 _LISTS: Final = ("ike_proposals", "proposals", "ah_proposals")
 
 
-def _words(table: dict[str, Any]) -> list[str]:
+def _words(table: dict[str, Any], trust: dict[str, Any]) -> list[str]:
     words = [word for key in _LISTS for text in table.get(key, ()) for word in text.split("-")]
     found = [word for word in dict.fromkeys(words) if word in _WEAK]
-    if table.get("trust", {}).get("anonymous"):
+    if table.get("trust", trust).get("anonymous"):
         found.append("peers without an identity")
     return found
 
@@ -27,5 +28,6 @@ def weaknesses(document: Document) -> dict[str, list[str]]:
 
     RFC 8221 and RFC 8247 have the state of the algorithms.
     """
-    tables = document.data.get("profile", {})
-    return {name: found for name, table in tables.items() if (found := _words(table))}
+    trust = document.data.get("trust", {})
+    tables = {DEFAULT.name: {}, **document.data.get("profile", {})}
+    return {name: found for name, table in tables.items() if (found := _words(table, trust))}

@@ -39,3 +39,13 @@ def test_what_is_weak(tmp_path: Path, lines: str, found: list[str]) -> None:
     path = tmp_path / "wsasec.toml"
     path.write_text(HEAD + lines + "\n")
     assert weaknesses(read(path)) == ({"other": found} if found else {})
+
+
+def test_what_is_weak_in_all_profiles(tmp_path: Path) -> None:
+    """The default one needs no table, and one with trust of its own does not have the file's."""
+    path = tmp_path / "wsasec.toml"
+    path.write_text("[trust]\nanonymous = true\n" + HEAD)
+    words = ["peers without an identity"]
+    assert weaknesses(read(path)) == {"default": words, "other": words}
+    path.write_text(path.read_text() + 'trust = { ca = ["ca.crt"] }\n')
+    assert weaknesses(read(path)) == {"default": words}
