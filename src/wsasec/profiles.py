@@ -22,7 +22,7 @@ from .profile import AH, ESP, Profile
 if TYPE_CHECKING:
     from .config.document import Document
 
-__all__ = ["DEFAULT", "ConfigError", "Profile", "Profiles", "active", "load", "of", "use"]
+__all__ = ["DEFAULT", "ConfigError", "Profile", "Profiles", "active", "config_files", "load", "of", "use"]
 
 CONFIG_DIR: Final = Path("/etc/wsasec")
 CONFIG_ENV: Final = "WSASEC_CONFIG"
@@ -80,11 +80,12 @@ def _clash(new: Profile, old: Profile) -> str | None:
     return None
 
 
-def _config_files() -> list[Path]:
+def config_files() -> list[Path]:
+    """Return the files that `load` reads where it is given none."""
     # On Windows that would be a folder of the current drive, which any user may make.
     files = sorted(CONFIG_DIR.glob("*.toml")) if sys.platform != "win32" else []
     extra = os.environ.get(CONFIG_ENV)
-    if extra:
+    if extra and Path(extra).absolute() not in files:
         files.append(Path(extra))
     return files
 
@@ -157,7 +158,7 @@ def load(files: Iterable[str | os.PathLike[str]] | None = None) -> Profiles:
         OSError: a file cannot be read.
 
     """
-    paths = [Path(file) for file in files] if files is not None else _config_files()
+    paths = [Path(file) for file in files] if files is not None else config_files()
     if not paths:
         return of([])
     # Imported here: all that is known of the file takes a while to import, and most programs have none.

@@ -72,6 +72,16 @@ def test_folder(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(profiles.load()) == found
 
 
+def test_a_file_of_the_folder_that_is_named_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read once: its profiles are not defined twice."""
+    monkeypatch.setattr(profiles, "CONFIG_DIR", file.parent)
+    monkeypatch.setenv("WSASEC_CONFIG", str(file))
+    assert set(profiles.load()) == {"default", "site", "audit"}
+    monkeypatch.chdir(file.parent)
+    monkeypatch.setenv("WSASEC_CONFIG", file.name)
+    assert set(profiles.load()) == {"default", "site", "audit"}
+
+
 def test_a_file_may_redefine_the_default(tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
     path.write_text(

@@ -262,16 +262,15 @@ def _can_unshare() -> bool:
 
 def find_profiles() -> ProfileFiles:
     """Read the profiles, in use by this process from now on."""
-    files = [str(path) for path in sorted(profiles.CONFIG_DIR.glob("*.toml"))]
-    if extra := os.environ.get(profiles.CONFIG_ENV):
-        files.append(extra)
+    paths = profiles.config_files()
+    files = tuple(str(path) for path in paths)
     try:
         found = profiles.active()
-        weak = [item for file in files for item in weaknesses(read(Path(file))).items()]
+        weak = [item for path in paths for item in weaknesses(read(path)).items()]
     except (profiles.ConfigError, OSError) as error:
-        return ProfileFiles(tuple(files), (), "", str(error))
+        return ProfileFiles(files, (), "", str(error))
     return ProfileFiles(
-        tuple(files),
+        files,
         tuple(found.values()),
         found.default.name,
         weak=tuple((name, tuple(words)) for name, words in weak),
