@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Final
 
 from .model import Authentication, KeyProfile, Network
 
-__all__ = ["clash"]
+__all__ = ["SHARED", "clash"]
+
+_IKE: Final = ("ike_version", "ike_proposals", "ike_rekey_seconds", "dpd_seconds")
+SHARED: Final = (*_IKE, "identity", "trust", "peers", "names")
+"""What profiles of one connection have in common."""
 
 
 def _share_peers(a: tuple[Network, ...], b: tuple[Network, ...]) -> bool:
@@ -29,10 +34,6 @@ def _share_names(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
     return not a or not b or any(_share_name(x, y) for x, y in product(a, b))
 
 
-def _ike(profile: KeyProfile) -> tuple[object, ...]:
-    return profile.ike_version, profile.ike_proposals, profile.ike_rekey_seconds, profile.dpd_seconds
-
-
 def clash(new: KeyProfile, old: KeyProfile) -> tuple[str, str] | None:
     """Say why the responder could not tell which of two profiles is meant.
 
@@ -43,28 +44,15 @@ def clash(new: KeyProfile, old: KeyProfile) -> tuple[str, str] | None:
     Returns:
         The key that is about it, and the reason; or None if they can be told apart.
     """
-    same = (new.identity, new.trust, _ike(new), new.peers, new.names)
-    if new.identity.id != old.identity.id or same == (
-        old.identity,
-        old.trust,
-        _ike(old),
-        old.peers,
-        old.names,
-    ):
+    differ = [key for key in SHARED if getattr(new, key) != getattr(old, key)]
+    if not differ or new.identity.id != old.identity.id or not _share_peers(new.peers, old.peers):
         return None
-    if not _share_peers(new.peers, old.peers):
+    key = differ[0]
+    named = Authentication.PSK not in (new.identity.authentication, old.identity.authentication)
+    if key not in _IKE and named and not _share_names(new.names, old.names):
         return None
-    other = f"profile {old.profile.name!r}"
-    advice = "give it an identity of its own, or peers that are not the other's"
-    for key in ("ike_version", "ike_proposals", "ike_rekey_seconds", "dpd_seconds"):
-        if getattr(new, key) != getattr(old, key):
-            return key, f"{other} has this identity and another {key}: peers could get either; {advice}"
-    if not _share_names(new.names, old.names) and Authentication.PSK not in (
-        new.identity.authentication,
-        old.identity.authentication,
-    ):
-        return None
-    for key in ("identity", "trust", "peers", "names"):
-        if getattr(new, key) != getattr(old, key):
-            return key, f"{other} has this identity's id and another {key}: peers could get either; {advice}"
-    return None  # pragma: no cover - something differs
+    identity = "identity" if key in _IKE else "identity's id"
+    return key, (
+        f"profile {old.profile.name!r} has this {identity} and another {key}: peers could get either; "
+        "give it an identity of its own, or peers that are not the other's"
+    )

@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 import os
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from .positions import Place
 
 __all__ = ["CONFIG_FILE", "load", "signal_of"]
 
-CONFIG_FILE: Final = Path("/etc/wsasec/wsasec.toml")
+CONFIG_FILE: Final = profiles.CONFIG_DIR / "wsasec.toml"
 _NUMBERS: Final = (
     *("ike_version", "ike_rekey_seconds", "rekey_seconds", "rekey_bytes", "idle_seconds", "dpd_seconds"),
 )
@@ -101,11 +102,17 @@ class _Loader:
         self.data = document.data
         self._identities: dict[Place, Identity] = {}
 
-    def identity(self, name: str) -> Identity:
-        """Return a profile's own identity, or that of the file."""
-        own = self._table(name, "identity")
-        place: Place = ("profile", name, "identity") if own is not None else ("identity",)
-        table = own if own is not None else self.data.get("identity")
+    def _part(self, profile: str, key: str) -> tuple[Place, Mapping[str, Any] | None]:
+        """Return a profile's own table, or that of the file, and where it is."""
+        own = self._table(profile).get(key)
+        return (("profile", profile, key), own) if own is not None else ((key,), self.data.get(key))
+
+    def _table(self, profile: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.data.get("profile", {}).get(profile, {})
+        return found
+
+    def _identity(self, name: str) -> Identity:
+        place, table = self._part(name, "identity")
         if table is None:
             message = "missing: who this host is; `wsasec init host NAME` makes a certificate and this file"
             raise self.document.error(place, message)
@@ -113,23 +120,17 @@ class _Loader:
             self._identities[place] = _identity(self.document, place, table)
         return self._identities[place]
 
-    def trust(self, name: str, identity: Identity) -> Trust:
-        own = self._table(name, "trust")
-        place: Place = ("profile", name, "trust") if own is not None else ("trust",)
-        table = own if own is not None else self.data.get("trust", {})
-        return _trust(self.document, place, table, identity)
-
-    def _table(self, name: str, key: str) -> Mapping[str, Any] | None:
-        found: Mapping[str, Any] | None = self.data.get("profile", {}).get(name, {}).get(key)
-        return found
+    def _trust(self, name: str, identity: Identity) -> Trust:
+        place, table = self._part(name, "trust")
+        return _trust(self.document, place, table or {}, identity)
 
     def profile(self, profile: Profile) -> KeyProfile:
-        table = self.data.get("profile", {}).get(profile.name, {})
-        identity = self.identity(profile.name)
+        table = self._table(profile.name)
+        identity = self._identity(profile.name)
         return KeyProfile(
             profile,
             identity,
-            self.trust(profile.name, identity),
+            self._trust(profile.name, identity),
             ike_proposals=tuple(table.get("ike_proposals", IKE_PROPOSALS)),
             esp_proposals=() if profile.protocol == AH else tuple(table.get("proposals", ESP_PROPOSALS)),
             ah_proposals=tuple(table.get("ah_proposals", ())),
@@ -181,18 +182,13 @@ class _Loader:
 
 def _separate(document: Document, found: Mapping[str, KeyProfile]) -> None:
     """Refuse profiles that the other host, or this one's charon, could not tell apart."""
-    seen: list[KeyProfile] = []
-    for new in found.values():
-        for old in seen:
-            if new.signal == old.signal:
-                message = (
-                    f"by chance other hosts would take it for that of {old.profile.name!r}; take another"
-                )
-                raise document.error(("profile", new.profile.name, "guid"), message)
-            if clash := groups.clash(new, old):
-                key, message = clash
-                raise document.error(("profile", new.profile.name, key), message)
-        seen.append(new)
+    for old, new in combinations(found.values(), 2):
+        if new.signal == old.signal:
+            message = f"by chance other hosts would take it for that of {old.profile.name!r}; take another"
+            raise document.error(("profile", new.profile.name, "guid"), message)
+        if clash := groups.clash(new, old):
+            key, message = clash
+            raise document.error(("profile", new.profile.name, key), message)
 
 
 def load(path: str | os.PathLike[str] | None = None) -> Config:
