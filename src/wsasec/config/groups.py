@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Final
 
-from .model import Authentication, KeyProfile, Network
+from .model import Authentication, Identity, KeyProfile, Network
 
 __all__ = ["SHARED", "clash"]
 
@@ -34,6 +34,13 @@ def _share_names(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
     return not a or not b or any(_share_name(x, y) for x, y in product(a, b))
 
 
+def _shown(identity: Identity) -> object:
+    """Return what stands for the identity that charon shows to peers: `id` is not that of all."""
+    if identity.authentication == Authentication.ANONYMOUS:
+        return Authentication.ANONYMOUS
+    return identity.key if identity.authentication == Authentication.RAW_KEY else identity.id.lower()
+
+
 def clash(new: KeyProfile, old: KeyProfile) -> tuple[str, str] | None:
     """Say why the responder could not tell which of two profiles is meant.
 
@@ -45,7 +52,7 @@ def clash(new: KeyProfile, old: KeyProfile) -> tuple[str, str] | None:
         The key that is about it, and the reason; or None if they can be told apart.
     """
     differ = [key for key in SHARED if getattr(new, key) != getattr(old, key)]
-    if not differ or new.identity.id != old.identity.id or not _share_peers(new.peers, old.peers):
+    if not differ or _shown(new.identity) != _shown(old.identity) or not _share_peers(new.peers, old.peers):
         return None
     key = differ[0]
     named = Authentication.PSK not in (new.identity.authentication, old.identity.authentication)

@@ -327,6 +327,32 @@ def test_profiles_with_one_identity(tmp_path: Path, default: str, other: str, ke
     assert caught.value.line == max(there)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "clash"),
+    [
+        ('id = "a", raw_key = "k"', 'id = "b", raw_key = "k"', True),
+        ('id = "a", raw_key = "k"', 'id = "a", raw_key = "l"', False),
+        ("anonymous = true", 'anonymous = true, id = "b"', True),
+        ('id = "a", psk = "p"', 'id = "A", psk = "p"', True),
+        ('id = "a", psk = "p"', 'id = "b", psk = "p"', False),
+    ],
+)
+def test_what_peers_see_of_an_identity(tmp_path: Path, first: str, second: str, clash: bool) -> None:
+    """Of a raw key the key, of one who stays anonymous nothing: whatever id says."""
+    trust = 'trust = { ca = ["ca.crt"] }'
+    path = tmp_path / "w.toml"
+    path.write_text(
+        f"[profile.default]\nidentity = {{ {first} }}\n{trust}\n{OTHER}\nidentity = {{ {second} }}\n{trust}\n"
+    )
+    if not clash:
+        load(path)
+        return
+    with pytest.raises(
+        ConfigError, match="profile 'other': identity: profile 'default' has this identity's id"
+    ):
+        load(path)
+
+
 def cut(a: int, b: int, new: str) -> str:
     return GOOD[:a] + new + GOOD[b:]
 
