@@ -251,11 +251,11 @@ int32_t wsasec_revert_impersonation(wsasec_status *status);
  * Has keys made for a peer now, so that the socket can be connected, or send its first datagram, without waiting for them;
  * and the names of the socket held against it (WSASetSocketPeerTargetName).
  *
- * socket: secured. peer: a sockaddr of peer_len bytes; NULL: that which the socket is connected to. Errors: WSAENOTSOCK,
- * WSAEFAULT (a datagram socket without its peer), WSAEINVAL (family, type, not secured, an address of another family),
- * WSAENOTCONN, WSAENETDOWN (no key daemon), WSAETIMEDOUT (not done in so many nanoseconds, or the peer does not
- * answer), WSAEACCES (authentication failed, another identity, not allowed); WSAEOPNOTSUPP (Windows, which does it by
- * itself).
+ * socket: secured. peer: a sockaddr of peer_len bytes; NULL, or zeros for a stream socket: that which the socket is
+ * connected to. Errors: WSAENOTSOCK, WSAEFAULT (a datagram socket without its peer), WSAEINVAL (family, type, not secured,
+ * an address of another family), WSAENOTCONN, WSAENETDOWN (no key daemon), WSAETIMEDOUT (not done in so many nanoseconds,
+ * or the peer does not answer), WSAEACCES (authentication failed, another identity, not allowed); WSAEOPNOTSUPP (Windows,
+ * which does it by itself).
  */
 int32_t wsasec_negotiate(wsasec_socket socket, const void *peer, uint32_t peer_len, uint64_t nanoseconds,
                          wsasec_status *status);

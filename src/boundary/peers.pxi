@@ -19,6 +19,7 @@ cdef extern from "wsasec.h" nogil:
     ctypedef struct wsasec_socket_association:
         uint32_t flags
         uint32_t protocol
+        uint64_t mm_sa_id, qm_sa_id
         uint64_t bytes_in, bytes_out, packets_in, packets_out
         uint64_t age
         uint64_t rekey_in
@@ -179,10 +180,11 @@ def association_of(socket, bytes peer):
     """What protects a connection, as the key daemon or the kernel knows it.
 
     Args:
-        peer: a sockaddr, or None for that which the socket is connected to.
+        peer: a sockaddr, or None or zeros for that which the socket is connected to.
 
     Returns:
-        (flags, own identity, peer's identity, profile, certificate, what `wsasec.peers.Association` is made of).
+        (flags, main-mode id, quick-mode id, own identity, peer's identity, profile, certificate, what
+        `wsasec.peers.Association` is made of).
     """
     cdef wsasec_socket fd = descriptor(socket)
     cdef wsasec_status status
@@ -199,6 +201,8 @@ def association_of(socket, bytes peer):
         raise failure(&status, fd)
     return (
         found.flags,
+        found.mm_sa_id,
+        found.qm_sa_id,
         text_or_none(found.own),
         text_or_none(found.identity),
         text_or_none(found.profile),

@@ -132,9 +132,10 @@ static int32_t read_peer(wsasec_socket socket, const void *peer, uint32_t peer_l
         return wsasec_fail(status, WSASEC_STEP_BUFFER, WSASEC_REASON_BUFFER_TOO_SHORT, 0);
     memset(address, 0, sizeof *address);
     memcpy(address, peer, peer_len);
-    if (!names_a_peer(address))
+    if (names_a_peer(address))
+        *read = address;
+    else if (facts->type == WSASEC_TYPE_DGRAM)
         return wsasec_fail(status, WSASEC_STEP_SETTINGS, WSASEC_REASON_PEER_ADDRESS, 0);
-    *read = address;
     return 0;
 }
 

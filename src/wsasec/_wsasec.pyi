@@ -197,6 +197,8 @@ def association_of(
     socket: HasFileno | int, peer: bytes | None
 ) -> tuple[
     int,
+    int,
+    int,
     str | None,
     str | None,
     str | None,

@@ -201,11 +201,15 @@ def query(
     flags = QueryFlags.ABORT_CONNECTION_ON_FIELD_CHANGE if abort_on_change else QueryFlags.NONE
     more = (int(flags), int(asked)) if ipsec2 else None
     storage = _storage(sock, peer)
-    template = query_template(storage, access_mask, more)
-    room = _INFO_IPSEC2.size if ipsec2 else _INFO_SIZE
-    answer, length, application, machine = _wsasec.query_security(sock, template, room)
-    has = SocketInfo(struct.unpack_from("=I", answer, 4)[0])
-    first = SocketSecurity(
+    # What Linux has not, its own WSAQuerySocketSecurity refuses.
+    if sys.platform == "win32" or access_mask or abort_on_change:
+        return _ask_winsock(sock, query_template(storage, access_mask, more), ipsec2, asked)
+    return _ask_linux(sock, storage, ipsec2, asked)
+
+
+def _first_of(flags: int, application: Token | None = None, machine: Token | None = None) -> SocketSecurity:
+    has = SocketInfo(flags)
+    return SocketSecurity(
         SocketInfo.CONNECTION_SECURED in has,
         SocketInfo.CONNECTION_ENCRYPTED in has,
         SocketInfo.CONNECTION_IMPERSONATED in has,
@@ -213,27 +217,40 @@ def query(
         application,
         machine,
     )
-    if ipsec2 and length >= _INFO_IPSEC2.size:
-        _, _, main, quick, error, context = _INFO_IPSEC2.unpack_from(answer)
-        first = replace(
-            first,
-            mm_sa_id=main if asked & QueryFields.MM_SA_ID else None,
-            qm_sa_id=quick if asked & QueryFields.QM_SA_ID else None,
-            negotiation_error=error,
-            sa_lookup_context=uuid.UUID(bytes_le=context),
-        )
-    if sys.platform == "win32" or not first.secured:
-        return first
-    return _with_details(first, sock, None if peer is None else storage)
 
 
-def _with_details(security: SocketSecurity, sock: HasFileno | int, peer: bytes | None) -> SocketSecurity:
-    """Add what only Linux tells."""
-    flags, own, identity, profile, certificate, parts = _wsasec.association_of(sock, peer)
-    if not flags & SocketInfo.CONNECTION_SECURED:
-        return security
+def _with_ipsec2(
+    first: SocketSecurity, asked: QueryFields, main: int, quick: int, error: int, context: bytes
+) -> SocketSecurity:
     return replace(
-        security,
+        first,
+        mm_sa_id=main if asked & QueryFields.MM_SA_ID else None,
+        qm_sa_id=quick if asked & QueryFields.QM_SA_ID else None,
+        negotiation_error=error,
+        sa_lookup_context=uuid.UUID(bytes_le=context),
+    )
+
+
+def _ask_winsock(sock: HasFileno | int, template: bytes, ipsec2: bool, asked: QueryFields) -> SocketSecurity:
+    room = _INFO_IPSEC2.size if ipsec2 else _INFO_SIZE
+    answer, length, application, machine = _wsasec.query_security(sock, template, room)
+    first = _first_of(struct.unpack_from("=I", answer, 4)[0], application, machine)
+    if not ipsec2 or length < _INFO_IPSEC2.size:
+        return first
+    _, _, main, quick, error, context = _INFO_IPSEC2.unpack_from(answer)
+    return _with_ipsec2(first, asked, main, quick, error, context)
+
+
+def _ask_linux(sock: HasFileno | int, peer: bytes, ipsec2: bool, asked: QueryFields) -> SocketSecurity:
+    """Ask once for what WSAQuerySocketSecurity tells, and for what only Linux does."""
+    flags, main, quick, own, identity, profile, certificate, parts = _wsasec.association_of(sock, peer)
+    first = _first_of(flags)
+    if ipsec2:
+        first = _with_ipsec2(first, asked, main, quick, 0, bytes(16))
+    if not first.secured:
+        return first
+    return replace(
+        first,
         peer=identity,
         own=own,
         profile=profile,
@@ -283,8 +300,9 @@ def negotiate(
     Raises:
         SecurityError: with ``winsock`` WSAENETDOWN (no key daemon), WSAETIMEDOUT (not done in time, or the
             peer does not answer), WSAEACCES (authentication failed, another identity, no common proposal, not
-            allowed), WSAENETUNREACH, WSAEINVAL (not secured, family, type), WSAENOTCONN, WSAENOTSOCK;
-            WSAEOPNOTSUPP (Windows); with an address also as `secure`.
+            allowed), WSAENETUNREACH, WSAEINVAL (not secured, family, type), WSAEFAULT (a datagram socket
+            without its peer), WSAENOTCONN, WSAENOTSOCK; WSAEOPNOTSUPP (Windows); with an address
+            also as `secure`.
         TypeError, ValueError: wrong arguments.
         OSError: the address names a network interface that there is not.
 

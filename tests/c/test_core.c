@@ -397,6 +397,9 @@ static void test_what_only_this_library_asks(void)
     CHECK(wsasec_negotiate(5, NULL, 0, 1, &status) == 0);
     CHECK(wsasec_association_of(5, NULL, 0, &association, &status) == 0);
     CALLS("IINIs");
+    memset(&peer, 0, sizeof peer);
+    CHECK(wsasec_association_of(5, &peer, sizeof peer, &association, &status) == 0);
+    CALLS("IINIsIs");
     fresh(WSASEC_TYPE_OTHER);
     CHECK(wsasec_negotiate(5, NULL, 0, 1, &status) == -WSASEC_WSAEINVAL);
     the_double.inspect_fails = WSASEC_REASON_NOT_A_SOCKET;

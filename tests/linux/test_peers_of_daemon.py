@@ -129,7 +129,7 @@ def test_what_a_query_tells(daemon: FakeDaemon, connection: socket.socket) -> No
     assert (more.negotiation_error, more.sa_lookup_context) == (0, uuid.UUID(int=0))
     one = wsasec.query(connection, ipsec2=True, fields=wsasec.QueryFields.QM_SA_ID)
     assert (one.mm_sa_id, one.qm_sa_id) == (None, 2**41 + 2)
-    assert {question.kind for question in daemon.questions} == {QUERY}
+    assert [question.kind for question in daemon.questions] == [QUERY] * 3
     assert not any(question.peer.rstrip(b"\0") for question in daemon.questions)
 
 
