@@ -145,16 +145,16 @@ class ConnectError(BatchError):
 
     """
 
-    def __init__(self, first: SecurityError, report: ConnectReport, index: int) -> None:
-        super().__init__(first, array("i", map(_winsock, report.errnos)), index)
+    def __init__(self, first: SecurityError, codes: array[int], index: int, report: ConnectReport) -> None:
+        super().__init__(first, codes, index)
         self.report = report
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self._state(), self.report, self.index)
+        return _rebuild, (self._state(), self.codes, self.index, self.report)
 
 
-def _rebuild(state: dict[str, Any], report: ConnectReport, index: int) -> ConnectError:
-    return ConnectError(SecurityError(**state), report, index)
+def _rebuild(state: dict[str, Any], codes: array[int], index: int, report: ConnectReport) -> ConnectError:
+    return ConnectError(SecurityError(**state), codes, index, report)
 
 
 def _winsock(error: int) -> int:
@@ -198,28 +198,38 @@ def _pack(family: int, address: tuple[Any, ...]) -> bytes:
         raise ValueError(f"{error}; a name is resolved first, by socket.getaddrinfo()") from None
 
 
-def _first_failure(
+def _failure(
     batch: SocketBatch,
     report: ConnectReport,
     addresses: list[tuple[Any, ...]],
     verdicts: dict[int, SecurityError],
 ) -> ConnectError:
+    def verdict_on(index: int) -> SecurityError | None:
+        """Return what the key daemon said, where that is why a socket is not connected."""
+        refused = report.errnos[index] in (NO_ASSOCIATION, _errno.EPERM)
+        return verdicts.get(index % len(addresses)) if refused else None
+
+    def code_of(index: int) -> int:
+        verdict = verdict_on(index)
+        return _winsock(report.errnos[index]) if verdict is None else verdict.winsock
+
     index = next(i for i, error in enumerate(report.errnos) if error)
     error = report.errnos[index]
     address = addresses[index % len(addresses)]
     number = batch[index]
-    verdict = verdicts.get(index % len(addresses))
-    if error == NO_ASSOCIATION or (error == _errno.EPERM and verdict is not None):
-        return ConnectError(no_association(number, address, verdict), report, index)
-    first = SecurityError(
-        f"cannot connect to {address[0]}:{address[1]}: {text_of(error)}",
-        winsock=_winsock(error),
-        errno=errno_of(error),
-        hint=_HINTS.get(error, _MANUAL),
-        socket=number,
-        step="connect",
-    )
-    return ConnectError(first, report, index)
+    verdict = verdict_on(index)
+    if error == NO_ASSOCIATION or verdict is not None:
+        first = no_association(number, address, verdict)
+    else:
+        first = SecurityError(
+            f"cannot connect to {address[0]}:{address[1]}: {text_of(error)}",
+            winsock=_winsock(error),
+            errno=errno_of(error),
+            hint=_HINTS.get(error, _MANUAL),
+            socket=number,
+            step="connect",
+        )
+    return ConnectError(first, array("i", map(code_of, range(len(report.errnos)))), index, report)
 
 
 def connect_batch(
@@ -246,5 +256,5 @@ def connect_batch(
     report = ConnectReport(errnos, connected, len(errnos) - connected, seconds, latency, waited, wait)
     batch.results = report
     if errors == "raise" and report.failed:
-        raise _first_failure(batch, report, single, verdicts)
+        raise _failure(batch, report, single, verdicts)
     return report

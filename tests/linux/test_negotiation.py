@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import pickle
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -276,8 +277,12 @@ def test_many_hosts(tmp_path: Path) -> None:
     told = {"by_host": {hosts[7]: {"verdict": verdict("AUTHENTICATION")}}}
     with FakeDaemon(tmp_path, verdict=verdict("PEER_SILENT"), delay=0.05, **told) as daemon:
         with SocketBatch(400) as batch:
-            with pytest.raises(ConnectError, match="does not answer IKE"):
+            with pytest.raises(ConnectError, match="does not answer IKE") as caught:
                 batch.connect([(host, 9) for host in hosts], timeout=LONG)
+            codes = [Winsock.WSAETIMEDOUT] * 40
+            codes[7] = Winsock.WSAEACCES
+            assert list(caught.value.codes) == codes * 10
+            assert pickle.loads(pickle.dumps(caught.value)).codes == caught.value.codes
             with pytest.raises(ConnectError, match="authentication failed"):
                 batch[7:8].connect((hosts[7], 9), timeout=LONG)
         assert daemon.kinds() == {"NEGOTIATE": 41}
