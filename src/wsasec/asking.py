@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import errno
-import select
 import socket as _socket
-import sys
 import time
 from typing import Any, Final
 
 from . import _wsasec
 from .addresses import pack_address
 from .errors import SecurityError
-from .readiness import LONGEST_WAIT
+from .readiness import wait_for
 
 __all__ = ["Answer", "Names", "ask", "pack", "time_to_answer", "time_to_try"]
 
@@ -53,16 +51,12 @@ def ask(sock: _socket.socket, peer: bytes | None, deadline: float) -> Answer | N
 
     """
     question = None if peer is None else _wsasec.question(sock, peer, time_to_answer(deadline))
-    if question is None or sys.platform == "win32":
+    if question is None:
         return None
     try:
-        poll = select.poll()
-        poll.register(question.fileno(), select.POLLIN)
         while (answer := question.answer()) is None:
-            left = deadline - time.monotonic()
-            if left <= 0:
+            if not wait_for(question, "read", deadline):
                 return None
-            poll.poll(min(left, LONGEST_WAIT) * 1000)
         return answer
     finally:
         question.close()

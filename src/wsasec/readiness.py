@@ -1,12 +1,14 @@
-"""Waiting until one socket can be read from or written to."""
+"""Waiting until something can be read from or written to."""
 
 from __future__ import annotations
 
 import select
-import socket
 import sys
 import time
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from _typeshed import HasFileno
 
 __all__ = ["LONGEST_WAIT", "wait_for"]
 
@@ -14,7 +16,7 @@ LONGEST_WAIT: Final = 24 * 86400.0
 """Seconds that poll() and the time-out of a socket can say: their milliseconds end at 2**31."""
 
 
-def _ready(sock: socket.socket, event: Literal["read", "write"], seconds: float) -> bool:
+def _ready(sock: HasFileno, event: Literal["read", "write"], seconds: float) -> bool:
     if sys.platform == "win32":
         reading = [sock] if event == "read" else []
         writing = [sock] if event == "write" else []
@@ -25,8 +27,8 @@ def _ready(sock: socket.socket, event: Literal["read", "write"], seconds: float)
     return bool(poll.poll(seconds * 1000))
 
 
-def wait_for(sock: socket.socket, event: Literal["read", "write"], deadline: float) -> bool:
-    """Wait until a socket can be read from or written to, or the deadline (of time.monotonic(), or math.inf).
+def wait_for(sock: HasFileno, event: Literal["read", "write"], deadline: float) -> bool:
+    """Wait until it can be read from or written to, or the deadline (of time.monotonic(), or math.inf).
 
     Returns:
         Whether it can be. True also for what is not open, as the next call tells.

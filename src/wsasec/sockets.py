@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import _wsasec, profiles
-from .asking import Names, ask, pack, time_to_try
+from .asking import Answer, Names, ask, pack, time_to_try
 from .constants import Winsock
 from .errors import SecurityError, text_of
 from .first_use import kernel_without_esp
@@ -133,25 +133,35 @@ def _resolve(sock: _socket.socket, address: Any) -> Any:
     return (found[0], rest[0], *(rest[1:] or found[2:]))
 
 
-def _let_send(sock: _socket.socket, address: Any, names: Names, error: OSError, deadline: float) -> int:
-    """Have the names of a socket held against its peer, and connect again."""
-    answer = ask(sock, pack(sock, address), deadline)
+def settle_names(
+    sock: _socket.socket, address: Any, names: Names, answer: Answer | None, error: PermissionError
+) -> None:
+    """Heed what the daemon says of a socket whose names it has held against its peer.
+
+    Raises:
+        SecurityError: the peer is another, or cannot be asked.
+        PermissionError: `error`, by which connect() has refused; there is nothing better to say.
+
+    """
     if answer is None:
         raise error
     refusal, is_final = answer
     if refusal is not None:
-        raise no_association(sock, address, refusal) if is_final else error
+        if not is_final:
+            raise error
+        raise no_association(sock, address, refusal) from None
     names.let = True
-    return begin_connect(sock, address)
 
 
 def _begin(sock: _socket.socket, address: Any, names: Names, deadline: float) -> int:
+    """Start connecting, and have the names of a socket held against its peer if need be."""
     try:
         return begin_connect(sock, address)
     except PermissionError as error:
         if not names.are_to_be_asked_for(error):
             raise
-        return _let_send(sock, address, names, error, deadline)
+        settle_names(sock, address, names, ask(sock, pack(sock, address), deadline), error)
+    return begin_connect(sock, address)
 
 
 def _with_keys(sock: _socket.socket, address: Any, names: Names, deadline: float) -> int:

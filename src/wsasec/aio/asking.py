@@ -10,27 +10,12 @@ from weakref import WeakKeyDictionary
 
 from .. import _wsasec
 from ..asking import Answer, pack, time_to_answer
+from .readiness import ready
 
 __all__ = ["ask", "ask_for_names"]
 
 _AT_A_TIME: Final = 16
 """Questions about single sockets."""
-
-
-async def _readable(question: _wsasec.Question) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    number = question.fileno()
-
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_reader(number, wake)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(number)
 
 
 async def ask(sock: socket.socket, address: Any, deadline: float) -> Answer | None:
@@ -42,7 +27,7 @@ async def ask(sock: socket.socket, address: Any, deadline: float) -> Answer | No
     try:
         async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
             while (answer := question.answer()) is None:
-                await _readable(question)
+                await ready(question, "read")
             return answer
     except TimeoutError:
         return None

@@ -13,8 +13,9 @@ from typing import Any
 
 from .. import _wsasec
 from ..asking import Names, pack, time_to_try
-from ..sockets import begin_connect, check_timeout, end_connect, is_number, no_association
+from ..sockets import begin_connect, check_timeout, end_connect, is_number, no_association, settle_names
 from .asking import ask_for_names
+from .readiness import ready
 from .waiting import wait_for_association, wait_for_keys
 
 __all__ = ["connect", "connect_resolved", "in_time"]
@@ -31,21 +32,6 @@ async def _resolve(sock: socket.socket, address: Any) -> Any:
     )
     resolved = found[0][4]
     return (*resolved[:2], *rest) if rest else resolved
-
-
-async def _writable(sock: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_writer(sock, wake)
-    try:
-        await ready
-    finally:
-        loop.remove_writer(sock)
 
 
 @asynccontextmanager
@@ -76,7 +62,7 @@ async def connect_resolved(sock: socket.socket, address: Any, deadline: float) -
             raise no_association(sock, address)
         if state == errno.EINPROGRESS:
             async with in_time(deadline, address):
-                await _writable(sock)
+                await ready(sock, "write")
             end_connect(sock)
     except BaseException:
         names.hold(pack(sock, address))
@@ -95,16 +81,8 @@ async def _begin(sock: socket.socket, address: Any, names: Names, deadline: floa
     except PermissionError as error:
         if not names.are_to_be_asked_for(error):
             raise
-        answer = await ask_for_names(sock, address, deadline)
-        if answer is None:
-            raise
-        refusal, is_final = answer
-        if refusal is not None:
-            if is_final:
-                raise no_association(sock, address, refusal) from None
-            raise
-        names.let = True
-        return await _try(sock, address, deadline)
+        settle_names(sock, address, names, await ask_for_names(sock, address, deadline), error)
+    return await _try(sock, address, deadline)
 
 
 async def connect(sock: socket.socket, address: Any, timeout: float = 30.0) -> None:
