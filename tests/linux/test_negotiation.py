@@ -220,6 +220,30 @@ def test_in_clear_after_a_while(tmp_path: Path, connect: Connect, listener: sock
         assert daemon.kinds() == {"NEGOTIATE": 1}
 
 
+def test_in_clear_not_because_others_give_up(tmp_path: Path, listener: socket.socket) -> None:
+    """Sockets of a loop share a question: it goes on for those that still wait for its answer."""
+
+    async def impatient(sock: socket.socket) -> None:
+        with pytest.raises(SecurityError):
+            await wsasec.aio.connect(sock, ("127.0.0.1", 9), 0.2)
+
+    async def main() -> float:
+        with socket.socket() as sock:
+            wsasec.secure(sock)
+            sock.setblocking(False)
+            other = asyncio.ensure_future(impatient(sock))
+            begin = time.monotonic()
+            _, writer = await wsasec.aio.open_connection(
+                *listener.getsockname(), settings=CLEAR, timeout=LONG
+            )
+            writer.close()
+            await other
+        return time.monotonic() - begin
+
+    with FakeDaemon(tmp_path, delay=1.0):
+        assert 1.0 <= asyncio.run(main()) < 5
+
+
 @in_clear
 def test_in_clear_at_once_without_a_daemon(connect: Connect, listener: socket.socket) -> None:
     begin = time.monotonic()

@@ -191,8 +191,12 @@ _rooms: WeakKeyDictionary[asyncio.AbstractEventLoop, _Room] = WeakKeyDictionary(
 async def wait_for_keys(sock: socket.socket, address: Any, deadline: float) -> None:
     """Have the key daemon asked, and wait for what it says, until a deadline (of time.monotonic())."""
     room = _rooms.setdefault(asyncio.get_running_loop(), _Room())
-    question = room.ask(_key(sock, address), sock, address, deadline)
-    await asyncio.wait([question], timeout=max(0.0, deadline - time.monotonic()))
+    key = _key(sock, address)
+    while (left := deadline - time.monotonic()) > 0:
+        question = room.ask(key, sock, address, deadline)
+        await asyncio.wait([question], timeout=left)
+        if not question.cancelled():  # as a group does that does not wait any more; that says nothing
+            return
 
 
 async def wait_for_association(sock: socket.socket, address: Any, deadline: float) -> int:
