@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import wsasec
 from wsasec import profiles
-from wsasec.lab import Lab, LabError, enter_private_namespaces, missing_privileges
+from wsasec.lab import Lab
 
 from .descriptor_limit import raise_descriptor_limit
 from .events import emit
 from .key_hosts import key_hosts
 from .key_rates import run_keys, steps
 from .machine import describe_machine, describe_versions
-from .plans import RESULT_NAME, KeyPlan, key_plan
+from .plans import KeyPlan, key_plan
+from .side import measured
 
 __all__ = ["main", "run"]
 
@@ -40,18 +39,11 @@ def run(plan: KeyPlan) -> dict[str, Any]:
     Raises:
         LabError, OSError: it cannot be made, or something failed.
     """
-    with Lab(keys=False) as lab, key_hosts(lab) as known, lab.capture() as wire:
+    with Lab(keys=False) as lab, key_hosts(lab) as known:
         profiles.use(known)
         told = _told(run_keys(lab, known, plan), steps(plan))
         samples = [sample for sample in told if not sample.pop("warm_up")]
-    # Plain connections are measured, too: what is in clear is theirs, and no proof of anything.
-    return {
-        "machine": describe_machine(),
-        "versions": describe_versions(),
-        "samples": samples,
-        "esp": wire.counts.esp,
-        "ike": wire.counts.ike,
-    }
+    return {"machine": describe_machine(), "versions": describe_versions(), "samples": samples}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -61,19 +53,7 @@ def main(argv: Sequence[str]) -> int:
     plan = key_plan(json.loads(parser.parse_args(argv).plan))
     warnings.simplefilter("ignore", wsasec.SecurityWarning)
     raise_descriptor_limit(_DESCRIPTORS)
-    try:
-        if missing_privileges():
-            enter_private_namespaces()
-        data = run(plan)
-    except (LabError, OSError) as error:
-        sys.stderr.write(f"wsasec bench: {error}\n")
-        return 1
-    folder = os.environ.get("WSASEC_LAB_RESULTS")
-    if folder:
-        Path(folder, RESULT_NAME).write_text(json.dumps(data))
-    else:
-        emit("result", data=data)
-    return 0
+    return measured(lambda: run(plan))
 
 
 if __name__ == "__main__":

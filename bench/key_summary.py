@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from statistics import median
+from collections.abc import Mapping
 from typing import Any
 
-from .stats import figures, paired_ratios
+from .stats import figures, median_ratio
 
 __all__ = ["summarize_keys"]
-
-Sample = Mapping[str, Any]
-
-
-def _ratio(own: Sequence[Sample], plain: Sequence[Sample]) -> float | None:
-    """Return the median of the ratios in the repeats that have both."""
-    under = {sample["repeat"]: sample["value"] for sample in plain}
-    pairs = [(sample["value"], under[sample["repeat"]]) for sample in own if sample["repeat"] in under]
-    ratios = paired_ratios([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-    return median(ratios) if ratios else None
 
 
 def summarize_keys(data: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -34,7 +23,7 @@ def summarize_keys(data: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "unit": own[0]["unit"],
                     "secured": figures([sample["value"] for sample in own]),
                     "plain": figures([sample["value"] for sample in plain]) if plain else None,
-                    "ratio_to_plain": _ratio(own, plain),
+                    "ratio_to_plain": median_ratio(own, plain, "value"),
                 }
             )
     return rows

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-__all__ = ["UNSTABLE", "Summary", "figures", "paired_ratios", "summarize"]
+__all__ = ["UNSTABLE", "Summary", "figures", "median_ratio", "paired_ratios", "summarize"]
 
 UNSTABLE: Final = 0.10
 """A spread over this part of the median is pointed out."""
@@ -71,3 +71,13 @@ def paired_ratios(samples: Sequence[float], base: Sequence[float]) -> list[float
         ValueError: they are not equally many.
     """
     return [sample / under for sample, under in zip(samples, base, strict=True) if under]
+
+
+def median_ratio(
+    own: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]], figure: str
+) -> float | None:
+    """Return the median of the ratios of a figure in the repeats that have both; None if none has."""
+    under = {sample["repeat"]: sample[figure] for sample in base}
+    pairs = [(sample[figure], under[sample["repeat"]]) for sample in own if sample["repeat"] in under]
+    ratios = paired_ratios([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    return statistics.median(ratios) if ratios else None

@@ -11,22 +11,21 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from subprocess import SubprocessError
 from typing import Any, Final
 
 import wsasec
-from wsasec.lab import Lab, LabError, enter_private_namespaces, missing_privileges
+from wsasec.lab import Lab
 
-from .baselines.control import EndedError
 from .baselines.tls_pair import TlsPair, tls_pairs
 from .connect_rate import run_connect
 from .datagrams import run_datagrams
 from .descriptor_limit import RESERVED, raise_descriptor_limit
 from .events import emit
 from .machine import describe_machine, describe_versions
-from .plans import RESULT_NAME, ConnectPlan, TrafficPlan, connect_plan, traffic_plan
+from .plans import ConnectPlan, TrafficPlan, connect_plan, traffic_plan
 from .proof import LeakError
 from .request_latency import run_requests
+from .side import FAILURES, measured
 from .throughput import run_throughput
 
 __all__ = ["main", "run"]
@@ -36,9 +35,6 @@ _TEXTS: Final = {
     "connect": "connections between two hosts",
     "traffic": "streams, requests and datagrams between two hosts",
 }
-
-# Of one measurement: what others have measured is kept.
-_FAILURES: Final = (EndedError, LabError, OSError, SubprocessError)
 
 Sample = dict[str, Any]
 
@@ -78,7 +74,7 @@ class _Progress:
                     taken.append(sample)
         except LeakError as error:
             self._found["leaks"].append(f"{name}: {error}")
-        except _FAILURES as error:
+        except FAILURES as error:  # what others have measured is kept
             self._found["errors"][name] = str(error)
         return taken
 
@@ -132,7 +128,7 @@ def run(connect: ConnectPlan | None, traffic: TrafficPlan | None) -> dict[str, A
             # New ones for each part: one that has failed answers no more.
             with tls_pairs(lab) as pairs:
                 found[part] = work(pairs)
-        except _FAILURES as error:
+        except FAILURES as error:
             found["errors"][part] = str(error)
 
     with Lab() as lab:
@@ -157,19 +153,7 @@ def main(argv: Sequence[str]) -> int:
     room = _room()
     connect = connect_plan(plans["connect"]).within(room) if "connect" in plans else None
     traffic = traffic_plan(plans["traffic"]).within(room) if "traffic" in plans else None
-    try:
-        if missing_privileges():
-            enter_private_namespaces()
-        data = run(connect, traffic)
-    except (EndedError, LabError, OSError) as error:
-        sys.stderr.write(f"wsasec bench: {error}\n")
-        return 1
-    folder = os.environ.get("WSASEC_LAB_RESULTS")
-    if folder:
-        Path(folder, RESULT_NAME).write_text(json.dumps(data))
-    else:
-        emit("result", data=data)
-    return 0
+    return measured(lambda: run(connect, traffic))
 
 
 if __name__ == "__main__":

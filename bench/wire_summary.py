@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import mean, median
+from statistics import mean
 from typing import Any, Final
 
 from .latencies import merged
-from .stats import figures, paired_ratios
+from .stats import figures, median_ratio
 
 __all__ = ["summarize_connect", "summarize_loopback", "summarize_traffic"]
 
@@ -27,14 +27,6 @@ def _groups(samples: Sequence[Sample], *fields: str) -> Iterator[tuple[tuple[Any
         yield key, [sample for sample in samples if tuple(sample[name] for name in fields) == key]
 
 
-def _ratio(own: Sequence[Sample], base: Sequence[Sample], figure: str) -> float | None:
-    """Return the median of the ratios in the repeats that have both."""
-    under = {sample["repeat"]: sample[figure] for sample in base}
-    pairs = [(sample[figure], under[sample["repeat"]]) for sample in own if sample["repeat"] in under]
-    ratios = paired_ratios([p[0] for p in pairs], [p[1] for p in pairs])
-    return median(ratios) if ratios else None
-
-
 def _of_kind(samples: Sequence[Sample], kind: str) -> list[Sample]:
     return [sample for sample in samples if sample["kind"] == kind]
 
@@ -43,7 +35,7 @@ def _ratios(
     own: Sequence[Sample], alike: Sequence[Sample], figure: str, *names: str
 ) -> dict[str, float | None]:
     """Return the ratios to kinds of _BASES among samples that agree in all but the kind."""
-    return {f"ratio_to_{name}": _ratio(own, _of_kind(alike, _BASES[name]), figure) for name in names}
+    return {f"ratio_to_{name}": median_ratio(own, _of_kind(alike, _BASES[name]), figure) for name in names}
 
 
 def _connect(samples: Sequence[Sample]) -> Iterator[Row]:
