@@ -80,6 +80,10 @@ class Loaded:
         pinned = [address for name, address in self._pins if name == group.name]
         made = responders(group, self._credentials, pinned)
         self._loader.load_connections(session, made, deadline)
+        if not made:
+            # No address is left to them: what answered until now would go on answering for all.
+            before = responders(group, self._credentials, ())
+            self._loader.unload_connections(session, [c.name for c in before], deadline)
         return {connection.name for connection in made}
 
     def _ways(self, group: Group, address: Address) -> list[Way]:
