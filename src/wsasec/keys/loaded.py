@@ -35,7 +35,9 @@ class Loaded:
         return bool(self._groups)
 
     def load(self, session: Session, groups: list[Group], credentials: Credentials, deadline: float) -> None:
-        """Load all, in place of what was loaded before; pins of groups that there still are stay.
+        """Load all, in place of what was loaded before.
+
+        Pins stay; those of groups that there are not now count again when there are.
 
         Raises:
             CharonError: charon does not answer, or does not take something.
@@ -47,15 +49,15 @@ class Loaded:
             self._groups = {group.name: group for group in groups}
             self._group_of = {p.profile.name: group for group in groups for p in group.profiles}
             self._credentials = credentials
-            self._pins = {key: pin for key, pin in self._pins.items() if key[0] in self._groups}
             self._peers.clear()
             self._worked.clear()
             now: set[str] = set()
             for group in groups:
                 now |= self._load_responders(session, group, deadline)
             for name, address in self._pins:
-                made = self._load_peer(session, self._groups[name], address, None, deadline)
-                now |= {connection.name for connection in made}
+                if name in self._groups:
+                    made = self._load_peer(session, self._groups[name], address, None, deadline)
+                    now |= {connection.name for connection in made}
             self._loader.unload_connections(session, before - now, deadline)
 
     def unload(self, session: Session, deadline: float) -> None:
@@ -131,9 +133,9 @@ class Loaded:
             self._worked[group.name, address] = way
 
     def pinned(self, group: str, address: Address) -> str | None:
-        """Return the identity that is pinned at an address."""
+        """Return the identity that is pinned at an address; None also if there is no such group."""
         with self._lock:
-            return self._pins.get((group, address))
+            return self._pins.get((group, address)) if group in self._groups else None
 
     def pin(self, session: Session, group: str, address: Address, identity: str, deadline: float) -> bool:
         """Have charon take nobody but an identity at an address; False if it does so already.

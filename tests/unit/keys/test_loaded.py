@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from certificates import Authority
-from ike_hosts import certified, key_profile
+from ike_hosts import another_profile, certified, key_profile
 
 from wsasec.config.model import KeyProfile, Trust
 from wsasec.keys.credentials import Credentials
@@ -89,3 +90,15 @@ def test_nobody_else_answers_when_all_addresses_are_pinned(profile: KeyProfile) 
     assert (session.answering(PEER), session.answering(OTHER)) == ({"b.example"}, {"c.example"})
     loaded.unpin(session, "default", PEER, soon())
     assert (session.answering(PEER), session.answering(OTHER)) == ({"%any"}, {"c.example"})
+
+
+def test_pins_are_there_again_after_a_configuration_that_failed(profile: KeyProfile) -> None:
+    session: Any = FakeSession()
+    loaded = Loaded()
+    load(loaded, session, profile)
+    loaded.pin(session, "default", PEER, "b.example", soon())
+    load(loaded, session, replace(profile, profile=another_profile("site", 1)))
+    assert loaded.pinned("default", PEER) is None
+    load(loaded, session, profile)
+    assert loaded.pinned("default", PEER) == "b.example"
+    assert session.answering(PEER) == {"b.example"}
