@@ -6,10 +6,10 @@ import os
 import pwd
 import select
 import shutil
+import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -68,7 +68,6 @@ class Charon:
         self.log = self._own / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
-        self._ended: Callable[[], None] = lambda: None
 
     @property
     def alive(self) -> bool:
@@ -82,12 +81,11 @@ class Charon:
         process = self._process
         return process.pid if process is not None and self.alive else None
 
-    def start(self, deadline: float, ended: Callable[[], None] = lambda: None) -> None:
+    def start(self, deadline: float) -> None:
         """Start it and wait until it answers.
 
         Args:
             deadline: point of time.monotonic().
-            ended: called once, from another thread, when it has ended, whoever ended it.
 
         Raises:
             CharonError: it is not installed, its ports are taken, or it does not answer.
@@ -99,7 +97,6 @@ class Charon:
         program = _find()
         require_free()
         self._make_files()
-        self._ended = ended
         started = threading.Event()
         failure: list[OSError] = []
         # The kernel ends charon when the thread that started it ends: this one stays until charon has ended.
@@ -126,7 +123,7 @@ class Charon:
         os.chown(self._own, account.pw_uid, account.pw_gid)
         for name, text in (("strongswan.conf", strongswan_conf(_INSIDE)), ("log", None)):
             path = self._own / name
-            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             descriptor = os.open(path, flags if text is None else flags | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 os.fchmod(descriptor, 0o600)
@@ -164,7 +161,6 @@ class Charon:
         if before is not None:
             with suppress(OSError):
                 _EXPIRES.write_text(before)
-        self._ended()
 
     def _wait_for_its_end(self, process: subprocess.Popen[bytes]) -> None:
         descriptor = os.pidfd_open(process.pid)
@@ -180,10 +176,17 @@ class Charon:
     def _trim_log(self) -> None:
         """Put a log that has grown aside; charon appends, so its next line gets to the file's new end."""
         with suppress(OSError):
-            if self.log.stat().st_size > _LOG_BYTES:
-                self.log.with_suffix(".1").unlink(missing_ok=True)
-                shutil.copy2(self.log, self.log.with_suffix(".1"))
-                os.truncate(self.log, 0)
+            # The folder is charon's, who must not lead root to another file: no link, and no pipe.
+            flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            with os.fdopen(os.open(self.log, flags), "rb") as log:
+                status = os.fstat(log.fileno())
+                if not stat.S_ISREG(status.st_mode) or status.st_size <= _LOG_BYTES:
+                    return
+                aside = self._folder / "log.1"
+                aside.touch(mode=0o600)
+                with aside.open("wb") as file:
+                    shutil.copyfileobj(log, file)
+                os.truncate(log.fileno(), 0)
 
     def _wait_until_it_answers(self, deadline: float) -> None:
         while True:
