@@ -150,10 +150,11 @@ class Event:
     """Something that happened in charon.
 
     Attributes:
-        kind: "ike-updown", "child-updown", "ike-rekey", "child-rekey"; "gone": charon does not answer any
-            more, and this is the last event.
-        up: of the two updowns: whether it came up.
-        ike: the IKE SA with the children that the event names; of the rekeys the new one; None for "gone".
+        kind: "ike-updown", "child-updown", "ike-rekey", "child-rekey"; "ike-update": an address changes;
+            "gone": charon does not answer any more, and this is the last event.
+        up: False if it, of the two updowns, went down, and of "gone".
+        ike: the IKE SA with the children that the event names; of the rekeys the new one; of "ike-update"
+            with the new addresses; None for "gone".
         old_ike: of "ike-rekey": charon's number of that which it replaces; else 0.
         replaced: of "child-rekey": those which are replaced; else ().
     """

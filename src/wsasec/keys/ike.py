@@ -24,6 +24,7 @@ from .pool import Pool
 from .reason import CharonError, Reason
 from .routes import Routes
 from .session import Session
+from .strangers import Strangers
 from .watcher import Watcher
 
 __all__ = ["Ike"]
@@ -33,6 +34,7 @@ _AT_ONCE: Final = 40
 
 _SHARED_SCHEME: Final = "unix://"
 _STOP_SECONDS: Final = 5.0
+_STRANGER_SECONDS: Final = 10.0
 
 
 def _reason_of(error: OSError) -> CharonError:
@@ -68,6 +70,7 @@ class Ike:
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
         self._callbacks: list[Callable[[Event], None]] = []
         self._watcher: Watcher | None = None
+        self._strangers: Strangers | None = None
         self._routes: Routes | None = None
         self._installed: Installed | None = None
 
@@ -94,6 +97,7 @@ class Ike:
                 self._installed.remove({p.profile.reqid for p in self._config.profiles.values()})
             with self._session(deadline) as session:
                 self._loaded.load(session, found, credentials, deadline)
+            self._strangers = Strangers(self.pinned, self._end_strangers)
             self._watcher = Watcher(self._pool.path, self._happened)
             self._watcher.start(deadline)
         except BaseException:
@@ -128,6 +132,9 @@ class Ike:
         self._pool.close()
         if self._charon is not None:
             self._charon.stop()
+        strangers, self._strangers = self._strangers, None
+        if strangers is not None:
+            strangers.close()
         self._loaded.forget()
         routes, self._routes = self._routes, None
         if routes is not None:
@@ -152,6 +159,9 @@ class Ike:
         self._callbacks.append(callback)
 
     def _happened(self, event: Event) -> None:
+        strangers = self._strangers
+        if strangers is not None:
+            strangers.happened(event)
         for callback in self._callbacks:
             callback(event)
 
@@ -217,8 +227,9 @@ class Ike:
     def pin(self, group: str, peer: Address, identity: str, deadline: float) -> None:
         """From now on take nobody but this identity (an IKE SA's remote_id, exactly) at this address.
 
-        What others have there at the time of the return is ended, and no more of theirs can come. Pins are
-        kept when charon ends: they are there again after start().
+        What others have there at the time of the return is ended, and charon takes no more of theirs. What it
+        was about to renew just then, and what gets there from elsewhere by address translation, is ended as
+        soon as charon tells of it. Pins are kept when charon ends: they are there again after start().
 
         Raises:
             KeyError: there is no such group.
@@ -252,6 +263,14 @@ class Ike:
                 return
             for ike in others:
                 terminate_ike(session, ike.unique_id, deadline)
+
+    def _end_strangers(self, group: str, peer: Address) -> None:
+        deadline = time.monotonic() + _STRANGER_SECONDS
+        # Where charon does not answer it is as good as dead: it is started anew, and its associations end.
+        with suppress(CharonError), self._session(deadline) as session:
+            identity = self._loaded.pinned(group, peer)
+            if identity is not None:
+                self._end_others(session, group, peer, identity, deadline)
 
     def unpin(self, group: str, peer: Address, deadline: float) -> None:
         """Take any identity of the profile's at this address again; nothing happens if none was pinned.

@@ -121,6 +121,9 @@ def event(kind: str, message: Section) -> Event | None:
             old = _number(section(value, "old"), "uniqueid")
             return Event(kind, True, _ike_sa(name, section(value, "new")), old)
         ike = _ike_sa(name, value)
+        if kind == "ike-update":
+            ends = _address(message, "local-host"), _address(message, "remote-host")
+            return Event(kind, True, replace(ike, local=ends[0], remote=ends[1]))
         if kind != "child-rekey":
             return Event(kind, up, ike)
         pairs = section(value, "child-sas")

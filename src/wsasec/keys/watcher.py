@@ -15,7 +15,7 @@ from .session import Session, connect
 
 __all__ = ["Watcher"]
 
-_KINDS: Final = ("ike-updown", "child-updown", "ike-rekey", "child-rekey")
+_KINDS: Final = ("ike-updown", "child-updown", "ike-rekey", "ike-update", "child-rekey")
 
 
 class Watcher:

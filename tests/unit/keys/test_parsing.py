@@ -111,6 +111,10 @@ def test_events() -> None:
     rekeyed = event("ike-rekey", sent({NAME: {"old": IKE, "new": IKE | {"uniqueid": 2}}}))
     assert rekeyed is not None
     assert (rekeyed.old_ike, rekeyed.ike.unique_id) == (1, 2)  # type: ignore[union-attr]
+    ends = {"local-host": "10.9.0.1", "local-port": "4500", "remote-host": "10.9.0.7", "remote-port": "9"}
+    moved = event("ike-update", sent(ends | {NAME: IKE | {"child-sas": {}}}))
+    assert moved is not None
+    assert (moved.kind, moved.up, str(moved.ike.remote)) == ("ike-update", True, "10.9.0.7")  # type: ignore[union-attr]
     pair = {"old": CHILD, "new": CHILD | {"uniqueid": 4}}
     renewed = event("child-rekey", sent({NAME: IKE | {"child-sas": {"default": pair}}}))
     assert renewed is not None
@@ -131,7 +135,7 @@ values = st.binary(max_size=8) | st.lists(st.binary(max_size=4), max_size=2)
 
 
 @given(
-    st.sampled_from(["ike-updown", "child-updown", "ike-rekey", "child-rekey"]),
+    st.sampled_from(["ike-updown", "child-updown", "ike-rekey", "ike-update", "child-rekey"]),
     st.dictionaries(st.sampled_from(sorted(IKE)), values),
     st.dictionaries(st.sampled_from(sorted(CHILD)), values),
 )

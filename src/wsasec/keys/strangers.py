@@ -1,0 +1,60 @@
+"""Whoever turns up at an address where another is pinned, although charon takes nobody else there.
+
+Two come so: one whose IKE SA was renewed while charon listed those to be ended, and so was in no list; and
+one that came from elsewhere, and whose address is translated to this one since.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from .associations import Address, Event
+
+__all__ = ["Strangers"]
+
+
+class Strangers:
+    """Looks after addresses at which charon tells of others than are pinned. Thread-safe."""
+
+    def __init__(
+        self, pinned: Callable[[str, Address], str | None], end: Callable[[str, Address], None]
+    ) -> None:
+        """Describe it.
+
+        Args:
+            pinned: returns the identity that is pinned for a group at an address.
+            end: ends all others there; it may take its time, and must not raise.
+        """
+        self._pinned = pinned
+        self._end = end
+        self._lock = threading.Lock()
+        self._waiting: set[tuple[str, Address]] = set()
+        self._closed = False
+        self._pool = ThreadPoolExecutor(1, "wsasec-strangers")
+
+    def happened(self, event: Event) -> None:
+        """Take note of an event of charon's."""
+        ike = event.ike
+        if ike is None or not event.up:
+            return
+        key = ike.group, ike.remote
+        if self._pinned(*key) in (None, ike.remote_id):
+            return
+        with self._lock:
+            if not self._closed and key not in self._waiting:
+                self._waiting.add(key)
+                self._pool.submit(self._work, key)
+
+    def _work(self, key: tuple[str, Address]) -> None:
+        with self._lock:
+            # Before the look: who comes during it is looked for again.
+            self._waiting.discard(key)
+        self._end(*key)
+
+    def close(self) -> None:
+        """End the thread. Twice is fine."""
+        with self._lock:
+            self._closed = True
+        self._pool.shutdown(cancel_futures=True)

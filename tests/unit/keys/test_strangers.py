@@ -1,0 +1,83 @@
+"""Who turns up where another is pinned."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+from fake_ike import PEER, FakeIke, FakeSas
+
+from wsasec.keys.associations import Address, Event, IkeSa
+from wsasec.keys.strangers import Strangers
+
+
+class World:
+    """A pin for b.example at PEER.
+
+    Attributes:
+        ended: where others were ended.
+        at: reached whenever they are; whoever ends them waits there.
+    """
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[str, Address]] = []
+        self.at = threading.Barrier(2, timeout=10)
+        self.strangers = Strangers(self._pinned, self._end)
+        self.ike = FakeIke(FakeSas(), {"default": 1})
+
+    def _pinned(self, group: str, peer: Address) -> str | None:
+        return "b.example" if (group, peer) == ("group", PEER) else None
+
+    def _end(self, group: str, peer: Address) -> None:
+        self.at.wait()
+        self.ended.append((group, peer))
+        self.at.wait()
+
+    def of(self, identity: str, at: Address = PEER) -> IkeSa:
+        return self.ike.establish("default", at, identity)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    world.at.abort()
+    world.strangers.close()
+    world.strangers.happened(Event("ike-update", True, world.of("m.example")))
+
+
+@pytest.mark.parametrize("kind", ["ike-updown", "child-updown", "ike-rekey", "ike-update", "child-rekey"])
+def test_stranger_is_ended(world: World, kind: str) -> None:
+    world.strangers.happened(Event(kind, True, world.of("m.example")))
+    world.at.wait()
+    world.at.wait()
+    assert world.ended == [("group", PEER)]
+
+
+def test_who_comes_meanwhile_is_looked_for_again(world: World) -> None:
+    stranger = world.of("m.example")
+    world.strangers.happened(Event("ike-rekey", True, stranger))
+    world.at.wait()
+    for _ in range(5):
+        world.strangers.happened(Event("ike-rekey", True, stranger))
+    for _ in range(3):
+        world.at.wait()
+    assert len(world.ended) == 2
+    assert not world.strangers._waiting
+
+
+def test_others_are_left_alone(world: World) -> None:
+    elsewhere = ip_address("10.9.0.3")
+    for event in (
+        Event("gone"),
+        Event("ike-updown", False, world.of("m.example")),
+        Event("ike-updown", True, world.of("b.example")),
+        Event("ike-updown", True, world.of("m.example", elsewhere)),
+        Event("ike-updown", True, replace(world.of("m.example"), group="other")),
+    ):
+        world.strangers.happened(event)
+    assert not world.strangers._waiting
+    assert not world.ended
