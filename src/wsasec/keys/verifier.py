@@ -155,4 +155,5 @@ class Verifier:
         group, peer = key
         ikes, unknown = self._known.unmade(self._sas.every(self._reqids(group), peer), peer, deadline)
         others = [ike for ike in ikes if ike.group == group and ike.remote_id != principal]
-        return [ike for ike in others if ike.state in PROVEN], unknown
+        # One that charon deletes keeps its associations until the peer has answered.
+        return [ike for ike in others if ike.state in PROVEN or ike.children], unknown

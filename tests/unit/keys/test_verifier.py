@@ -116,14 +116,16 @@ def test_the_newest_counts(world: World) -> None:
     assert world.verify(named("b.example")).reason is Reason.OTHER_IDENTITY
 
 
-def test_who_comes_while_the_pin_is_put_up_is_ended(world: World, monkeypatch) -> None:
+@pytest.mark.parametrize("state", ["ESTABLISHED", "REKEYED", "DELETING"])
+def test_who_comes_while_the_pin_is_put_up_is_ended(world: World, monkeypatch, state: str) -> None:
     pin = world.ike.pin
 
     def late(group, peer, identity, deadline) -> None:
         pin(group, peer, identity, deadline)
         if identity == "b.example":
             monkeypatch.setattr(world.ike, "pin", pin)
-            world.ike.establish("default", PEER, "m.example")
+            stranger = world.ike.establish("default", PEER, "m.example")
+            world.ike.ikes[-1] = replace(stranger, state=state)
 
     monkeypatch.setattr(world.ike, "pin", late)
     assert world.verify(named("b.example")).good
