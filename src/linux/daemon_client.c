@@ -173,7 +173,7 @@ int32_t wsasec_daemon_start(struct wsasec_daemon_call *call, unsigned step, unsi
 
 /*
  * What the daemon found, if it is a failure; what makes no sense is none of its answers. refused: it did not take the
- * question, and the verdict says why.
+ * question, and the verdict says why. The code goes by the reason.
  */
 static int32_t hear(const struct wsasec_daemon_call *call, int refused, const void *answer, size_t size,
                     wsasec_status *status)
@@ -192,10 +192,21 @@ static int32_t hear(const struct wsasec_daemon_call *call, int refused, const vo
     if (verdict.code >= 0 || verdict.reason == WSASEC_REASON_NONE || verdict.reason >= WSASEC_REASON_COUNT ||
         verdict.step >= WSASEC_STEP_COUNT || !memchr(verdict.detail, 0, sizeof verdict.detail))
         return wsasec_fail(status, call->step, WSASEC_REASON_DAEMON_ANSWER, 0);
-    wsasec_fail_detail(status, verdict.step ? verdict.step : call->step, verdict.reason, 0, verdict.detail);
-    if (status)
-        status->code = verdict.code;
-    return verdict.code;
+    return wsasec_fail_detail(status, verdict.step ? verdict.step : call->step, verdict.reason, 0, verdict.detail);
+}
+
+/* Returns what recvmsg() does. */
+static ssize_t receive(int fd, struct msghdr *message)
+{
+    int resets = 0;
+
+    for (;;) {
+        const ssize_t size = recvmsg(fd, message, MSG_DONTWAIT);
+
+        /* It closed the connection without reading the question; what it said before comes after that error. */
+        if (size >= 0 || (errno != EINTR && (errno != ECONNRESET || resets++)))
+            return size;
+    }
 }
 
 int32_t wsasec_daemon_finish(struct wsasec_daemon_call *call, void *answer, size_t room, size_t *answered,
@@ -207,12 +218,9 @@ int32_t wsasec_daemon_finish(struct wsasec_daemon_call *call, void *answer, size
         {.iov_base = answer, .iov_len = room},
     };
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2}; /* descriptors that came with it are closed */
-    ssize_t size;
+    const ssize_t size = receive(call->fd, &message);
     int refused;
 
-    do
-        size = recvmsg(call->fd, &message, MSG_DONTWAIT);
-    while (size < 0 && errno == EINTR);
     if (size < 0 && errno == EAGAIN)
         return WSASEC_DAEMON_PENDING;
     if (size <= 0) {

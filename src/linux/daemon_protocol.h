@@ -62,7 +62,7 @@ struct wsasec_daemon_secured {
 
 /* What each answer but those to SECURE and CONTROL begins with, and all of one that a question was not taken. */
 struct wsasec_daemon_verdict {
-    int32_t code;    /* 0, or a Winsock code made negative */
+    int32_t code;    /* 0, or the reason's Winsock code made negative */
     uint16_t reason; /* enum wsasec_reason */
     uint16_t step;   /* enum wsasec_step */
     char detail[248]; /* what there is to say of this case, in UTF-8 with a zero at the end; or empty */

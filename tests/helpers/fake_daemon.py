@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import threading
@@ -100,6 +101,8 @@ class FakeDaemon:
     handler: Handler = good
     questions: list[Question] = field(default_factory=list)
     connections: int = 0
+    refusal: bytes | None = None
+    """The verdict by which it turns connections away, without reading what was asked."""
 
     def __enter__(self) -> FakeDaemon:
         place = self.folder / f"net-{Path('/proc/thread-self/ns/net').stat().st_ino}"
@@ -122,6 +125,11 @@ class FakeDaemon:
             except OSError:
                 return
             self.connections += 1
+            if self.refusal is not None:
+                with connection:
+                    select.select([connection], [], [])
+                    connection.send(HEADER.pack(MAGIC, ANSWER, 0, 0, len(self.refusal)) + self.refusal)
+                continue
             self.open.append(connection)
             thread = threading.Thread(target=self.serve, args=[connection])
             self.threads.append(thread)

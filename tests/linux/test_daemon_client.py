@@ -148,6 +148,18 @@ def test_a_question_that_is_not_taken(daemon: FakeDaemon, sock: socket.socket, m
     assert daemon.connections == (1 if mine else 2)
 
 
+def test_a_daemon_that_takes_no_more_connections(daemon: FakeDaemon, sock: socket.socket) -> None:
+    daemon.refusal = verdict(-10055, int(Reason.DAEMON_BUSY), 31, b"too many connections")
+    error = failure(lambda: ask(sock))
+    assert error.winsock is Winsock.WSAENOBUFS
+    assert error.strerror.endswith("serves as many programs as it can: too many connections")
+    daemon.refusal = GOOD
+    assert "another version" in str(failure(lambda: ask(sock)))
+    daemon.refusal = None
+    ask(sock)
+    assert daemon.connections == 3
+
+
 def headers() -> st.SearchStrategy[Callable[[Question], bytes]]:
     """Answers of which one thing is wrong."""
 
