@@ -59,21 +59,12 @@ int32_t wsasec_create_conclude(struct wsasec_lane *lane, const struct wsasec_fac
 static int32_t take_effect(struct wsasec_lane *lane, const struct wsasec_facts *facts, wsasec_socket socket,
                            wsasec_status *status)
 {
-    struct wsasec_member member;
     int32_t code = wsasec_create_ready(lane, facts, socket, status);
 
     if (!code)
         code = wsasec_backend_apply_fresh(&lane->plan, facts, socket, status);
-    if (!wsasec_is_refused(code, status))
-        return code;
-    member.socket = socket;
-    member.facts = *facts;
-    member.code = code;
-    member.status = *status;
-    if (!wsasec_brokered(&lane->job->request, &lane->readiness, &member, 1))
-        return code;
-    *status = member.status;
-    return member.code;
+    (void)wsasec_brokered_one(&lane->job->request, &lane->readiness, facts, socket, &code, status);
+    return code;
 }
 
 int32_t wsasec_create_one(struct wsasec_lane *lane, size_t index, wsasec_status *status)

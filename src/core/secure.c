@@ -128,6 +128,24 @@ int wsasec_brokered(const struct wsasec_request *request, struct wsasec_readines
     return 1;
 }
 
+int wsasec_brokered_one(const struct wsasec_request *request, struct wsasec_readiness *readiness,
+                        const struct wsasec_facts *facts, wsasec_socket socket, int32_t *code, wsasec_status *status)
+{
+    struct wsasec_member member;
+
+    if (!wsasec_is_refused(*code, status))
+        return 0;
+    member.socket = socket;
+    member.facts = *facts;
+    member.code = *code;
+    member.status = *status;
+    if (!wsasec_brokered(request, readiness, &member, 1))
+        return 0;
+    *code = member.code;
+    *status = member.status;
+    return 1;
+}
+
 static int32_t act(const struct wsasec_request *request, struct wsasec_plan *plan, struct wsasec_readiness *readiness,
                    const struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status)
 {
@@ -142,20 +160,11 @@ static int32_t take_effect(const struct wsasec_request *request, struct wsasec_p
 {
     const int lacking = readiness->lacking && !request->skip;
     int32_t code = lacking ? wsasec_refuse(status) : act(request, plan, readiness, facts, socket, status);
-    struct wsasec_member member;
 
-    if (!wsasec_is_refused(code, status))
-        return code;
-    member.socket = socket;
-    member.facts = *facts;
-    member.code = code;
-    member.status = *status;
-    if (wsasec_brokered(request, readiness, &member, 1)) {
-        *status = member.status;
-        return member.code;
-    }
     /* Without a broker the system itself says what is wrong. */
-    return lacking ? act(request, plan, readiness, facts, socket, status) : code;
+    if (!wsasec_brokered_one(request, readiness, facts, socket, &code, status) && lacking)
+        code = act(request, plan, readiness, facts, socket, status);
+    return code;
 }
 
 int32_t wsasec_inspect(const struct wsasec_request *request, wsasec_socket socket, struct wsasec_facts *facts,

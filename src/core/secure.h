@@ -27,6 +27,10 @@ int32_t wsasec_ready(const struct wsasec_request *request, struct wsasec_readine
 int wsasec_brokered(const struct wsasec_request *request, struct wsasec_readiness *readiness,
                     struct wsasec_member *members, size_t count);
 
+/* The same for one socket, if it was refused: *code and the status become what the broker says. */
+int wsasec_brokered_one(const struct wsasec_request *request, struct wsasec_readiness *readiness,
+                        const struct wsasec_facts *facts, wsasec_socket socket, int32_t *code, wsasec_status *status);
+
 /* What a socket is that no step was taken for, as only a broker may. Returns its code. */
 int32_t wsasec_refuse(wsasec_status *status);
 

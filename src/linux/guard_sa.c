@@ -57,7 +57,8 @@ static void search_sa(void *context, const struct nlmsghdr *message)
         message->nlmsg_len < NLMSG_LENGTH(sizeof sa))
         return;
     memcpy(&sa, NLMSG_DATA(message), sizeof sa);
-    if (sa.reqid != search->profile->reqid || sa.family != search->address_family || sa.id.proto != search->profile->protocol)
+    if (sa.reqid != search->profile->reqid || sa.family != search->address_family ||
+        sa.id.proto != search->profile->protocol)
         return;
     at = wsasec_attribute(message, sizeof sa, XFRMA_SET_MARK, sizeof value, NULL);
     if (at) {
