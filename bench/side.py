@@ -1,4 +1,4 @@
-"""A process that measures in a lab: it makes its privileges itself, and leaves its results where it was told."""
+"""A process that measures in a lab: how it gets its privileges, and where it leaves its results."""
 
 from __future__ import annotations
 

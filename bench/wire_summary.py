@@ -119,7 +119,7 @@ def summarize_loopback(data: Mapping[str, Any]) -> list[Row]:
                 "streams": streams,
                 "message_bytes": own[0]["message_bytes"],
                 "gbit_per_second": figures([s["gbit_per_second"] for s in own]),
-                "ratio_to_iperf3": _ratio(own, base, "gbit_per_second"),
+                "ratio_to_iperf3": median_ratio(own, base, "gbit_per_second"),
             }
         )
     return rows
