@@ -12,9 +12,10 @@ from ..policy.checks import enum
 from ..policy.policies import MainModePolicy, QuickModePolicy
 from ..policy.proposals import AES_GCM, AES_GMAC, MainModeProposal, QuickModeProposal
 
-__all__ = ["MainMode", "QuickMode", "main_mode", "quick_mode"]
+__all__ = ["ENCRYPTION", "GROUP", "INTEGRITY", "MainMode", "QuickMode", "main_mode", "quick_mode"]
 
-_ENCRYPTION: Final[dict[int, str]] = {
+# strongSwan's keywords of what policies have names for.
+ENCRYPTION: Final[dict[int, str]] = {
     Encryption.TRIPLE_DES: "3des",
     Encryption.AES_128: "aes128",
     Encryption.AES_192: "aes192",
@@ -23,7 +24,7 @@ _ENCRYPTION: Final[dict[int, str]] = {
     Encryption.AES_GCM_192: "aes192gcm16",
     Encryption.AES_GCM_256: "aes256gcm16",
 }
-_INTEGRITY: Final[dict[int, str]] = {
+INTEGRITY: Final[dict[int, str]] = {
     Integrity.MD5: "md5",
     Integrity.SHA1: "sha1",
     Integrity.SHA256: "sha256",
@@ -32,7 +33,7 @@ _INTEGRITY: Final[dict[int, str]] = {
     Integrity.AES_GMAC_192: "aes192gmac",
     Integrity.AES_GMAC_256: "aes256gmac",
 }
-_GROUP: Final[dict[int, str]] = {
+GROUP: Final[dict[int, str]] = {
     Group.MODP_768: "modp768",
     Group.MODP_1024: "modp1024",
     Group.MODP_2048: "modp2048",
@@ -91,9 +92,9 @@ class QuickMode:
 
 
 def _ike(proposal: MainModeProposal) -> str:
-    encryption = _word(_ENCRYPTION, Encryption, proposal.encryption)
-    integrity = _word(_INTEGRITY, Integrity, proposal.integrity)
-    group = _word(_GROUP, Group, proposal.group)
+    encryption = _word(ENCRYPTION, Encryption, proposal.encryption)
+    integrity = _word(INTEGRITY, Integrity, proposal.integrity)
+    group = _word(GROUP, Group, proposal.group)
     if proposal.encryption in AES_GCM:
         return f"{encryption}-prf{integrity}-{group}"
     return f"{encryption}-{integrity}-{group}"
@@ -137,19 +138,19 @@ def _child(proposal: QuickModeProposal) -> str:
         raise ValueError("further: a socket's packets have one transform here")
     words = []
     if proposal.encryption in AES_GCM:
-        words.append(_word(_ENCRYPTION, Encryption, proposal.encryption))
+        words.append(_word(ENCRYPTION, Encryption, proposal.encryption))
     elif proposal.integrity in AES_GMAC:
         # ESP's name for a null cipher with GMAC is GMAC's own (RFC 4543).
-        words.append(_word(_INTEGRITY, Integrity, proposal.integrity))
+        words.append(_word(INTEGRITY, Integrity, proposal.integrity))
     else:
         if proposal.protocol == Protocol.ESP:
             null = proposal.encryption == Encryption.NONE
-            words.append("null" if null else _word(_ENCRYPTION, Encryption, proposal.encryption))
-        words.append(_word(_INTEGRITY, Integrity, proposal.integrity))
+            words.append("null" if null else _word(ENCRYPTION, Encryption, proposal.encryption))
+        words.append(_word(INTEGRITY, Integrity, proposal.integrity))
     if proposal.pfs == Group.MAIN_MODE:
         raise ValueError("pfs: strongSwan makes no main mode for each quick mode; name a group")
     if proposal.pfs != Group.NONE:
-        words.append(_word(_GROUP, Group, proposal.pfs))
+        words.append(_word(GROUP, Group, proposal.pfs))
     return "-".join(words)
 
 

@@ -76,6 +76,9 @@ class SA:
         soft_bytes: after so many it is to be replaced; 0 for no limit.
         soft_packets: the same in packets.
         soft_seconds: the same in seconds since it was installed.
+        hard_bytes: after so many it ends; 0 for no limit.
+        hard_packets: the same in packets.
+        hard_seconds: the same in seconds since it was installed.
     """
 
     src: str
@@ -100,6 +103,9 @@ class SA:
     soft_bytes: int = 0
     soft_packets: int = 0
     soft_seconds: int = 0
+    hard_bytes: int = 0
+    hard_packets: int = 0
+    hard_seconds: int = 0
 
     @property
     def usable(self) -> bool:
@@ -159,7 +165,7 @@ class _Algorithms:
 def _association(data: memoryview) -> SA:
     fields = _USERSA.unpack_from(data)
     daddr, spi, proto, saddr = fields[12:16]
-    soft_bytes, _, soft_packets, _, soft_seconds = fields[16:21]
+    soft_bytes, hard_bytes, soft_packets, hard_packets, soft_seconds, hard_seconds = fields[16:22]
     count_bytes, count_packets, added = fields[24:27]
     window, replayed, failed, _, reqid, family, mode, small_window, flags = fields[28:37]
     mark = set_mark = (0, 0)
@@ -199,6 +205,9 @@ def _association(data: memoryview) -> SA:
         soft_bytes=_limit(soft_bytes),
         soft_packets=_limit(soft_packets),
         soft_seconds=_limit(soft_seconds),
+        hard_bytes=_limit(hard_bytes),
+        hard_packets=_limit(hard_packets),
+        hard_seconds=_limit(hard_seconds),
     )
 
 

@@ -40,6 +40,7 @@ class ChildSa:
         life_in: seconds until it ends whatever happens; None: never, or not known.
         local_ts: traffic selectors.
         remote_ts: traffic selectors.
+        in_udp: whether its packets are encapsulated in UDP.
     """
 
     name: str
@@ -64,6 +65,7 @@ class ChildSa:
     life_in: int | None
     local_ts: tuple[str, ...]
     remote_ts: tuple[str, ...]
+    in_udp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ class IkeSa:
         age: seconds since it was established.
         rekey_in: seconds; None: never, or not known.
         children: its associations.
+        ports: UDP ports of IKE, this host's and the peer's; 0 where it is not known.
+        spis: the two numbers in its packets, the initiator's and the responder's.
     """
 
     connection: str
@@ -109,6 +113,8 @@ class IkeSa:
     age: int
     rekey_in: int | None
     children: tuple[ChildSa, ...] = ()
+    ports: tuple[int, int] = (0, 0)
+    spis: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ def child_sa(name: str, message: Section) -> ChildSa:
         life_in=_time(message, "life-time"),
         local_ts=texts(message, "local-ts"),
         remote_ts=texts(message, "remote-ts"),
+        in_udp=text(message, "encap") == "yes",
     )
 
 
@@ -85,6 +86,8 @@ def _ike_sa(name: str, message: Section) -> IkeSa:
             # A rekeyed one comes as a section with the old and the new.
             if "uniqueid" in section(children, child)
         ),
+        ports=(_number(message, "local-port"), _number(message, "remote-port")),
+        spis=(_number(message, "initiator-spi", 16), _number(message, "responder-spi", 16)),
     )
 
 
