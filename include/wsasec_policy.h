@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * IPsec policies for AuthipMMPolicyKey and AuthipQMPolicyKey, and the security associations that came of them. Windows:
- * provider contexts of the Windows Filtering Platform. On Linux all answer WSAEOPNOTSUPP in this version.
+ * provider contexts of the Windows Filtering Platform. On Linux all answer WSAEOPNOTSUPP: there
+ * `wsasec.policy.Session` of Python asks the key daemon.
  *
  * Errors of all: WSAEACCES (not an administrator), WSAENETDOWN (the base filtering engine, BFE, does not run), WSAENOBUFS,
  * WSAETIMEDOUT, WSAEINVAL (the system does not take a value), WSAEOPNOTSUPP. status->os_error has the system's own code: a

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Policies by key belong to a key daemon, which this version has none of here. No session is ever open. */
+/* Policies belong to the key daemon, whose sessions are Python's (wsasec.policy). None is ever open here. */
 #include "wsasec_policy.h"
 
 #include "../core/errors.h"

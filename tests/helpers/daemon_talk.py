@@ -99,7 +99,11 @@ class Talk:
 
 @contextmanager
 def serving(
-    folder: Path, config: Config | None = None, brain: FakeBrain | None = None, limits: Limits | None = None
+    folder: Path,
+    config: Config | None = None,
+    brain: FakeBrain | None = None,
+    limits: Limits | None = None,
+    control: Callable[[Asked], bytes | Later] = control,
 ) -> Iterator[Talk]:
     brain = brain or FakeBrain()
     questions = Questions(config or Config(Path("wsasec.toml")), brain, control, brain.go_on.set)

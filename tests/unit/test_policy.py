@@ -1,16 +1,14 @@
-"""Policies as objects: what is taken, what is not, and what a system without sessions answers."""
+"""Policies as objects: what is taken, and what is not."""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
 import uuid
 from typing import Any
 
 import pytest
 
-import wsasec
-from wsasec import IpsecSettings, SecurityError, Winsock, policy
+from wsasec import IpsecSettings, policy
 from wsasec.policy import (
     WINDOWS_VISTA_DEFAULT,
     Authentication,
@@ -189,13 +187,3 @@ def test_longest_names() -> None:
 def test_keys_are_for_settings() -> None:
     key = uuid.uuid4()
     assert bytes(IpsecSettings(qm_policy=key))[28:44] == key.bytes_le
-
-
-if sys.platform != "win32":  # Windows has sessions, which tests/windows opens
-
-    def test_no_sessions_here() -> None:
-        for dynamic in True, False:
-            with pytest.raises(SecurityError) as caught:
-                wsasec.policy.Session(dynamic=dynamic)
-            assert caught.value.winsock is Winsock.WSAEOPNOTSUPP
-            assert caught.value.step == "base filtering engine"

@@ -24,9 +24,7 @@ MODULES = ("wsasec", "wsasec.aio", "wsasec.traffic", "wsasec.policy", "wsasec.do
 
 # What is not the same on both systems, and how it says so where it is not. The others are on both.
 RAISES, IMPORT = "WSAEOPNOTSUPP", "ImportError"
-WINDOWS_ONLY = {
-    "wsasec.policy.Session": RAISES,
-}
+WINDOWS_ONLY: dict[str, str] = {}
 LINUX_ONLY = {
     "wsasec.socket_options": RAISES,
     "wsasec.negotiate": RAISES,
@@ -79,7 +77,7 @@ BOTH = {
         """
         WINDOWS_VISTA_DEFAULT Authentication Direction Encryption Exchange Group IkeAssociation Impersonation
         Integrity MainModeFlags MainModePolicy MainModeProposal Method Policy PolicyPair Proposal Protocol
-        QuickModeFlags QuickModePolicy QuickModeProposal Roots SecurityAssociation Transform named
+        QuickModeFlags QuickModePolicy QuickModeProposal Roots SecurityAssociation Session Transform named
         """,
     ),
     *named("wsasec.doctor", "Facts Report Row State collect examine judge"),
@@ -101,11 +99,7 @@ def found(name: str) -> object:
 def calls(sock: socket.socket) -> dict[str, Callable[[], object]]:
     """How that is called which is on one system only."""
 
-    def session() -> None:
-        found("wsasec.policy.Session")().close()
-
     return {
-        "wsasec.policy.Session": session,
         "wsasec.negotiate": lambda: wsasec.negotiate(sock, ("127.0.0.1", 9)),
         "wsasec.socket_options": lambda: wsasec.socket_options(family=socket.AF_INET),
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from ..constants import Winsock
 from .callers import caller_of
 from .place import folder
 from .protocol import HEADER, LARGEST, MAGIC, Flag, Kind
@@ -23,7 +24,20 @@ _DEADLINE: Final = 30.0
 
 
 class DaemonError(Exception):
-    """The daemon refused, or does not speak as it should."""
+    """The daemon refused, or does not speak as it should.
+
+    Attributes:
+        code: Winsock's that is nearest.
+        hint: what to do next, where the message does not say.
+    """
+
+    def __init__(self, message: str, code: int = Winsock.WSAENETDOWN, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = Winsock(code)
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[type[DaemonError], tuple[str, int, str]]:
+        return type(self), (str(self), int(self.code), self.hint)
 
 
 class NotUpError(DaemonError):
@@ -59,7 +73,9 @@ class Client:
         except BaseException as error:
             self._sock.close()
             if isinstance(error, FileNotFoundError | ConnectionRefusedError):
-                raise NotUpError("no key daemon runs in this network namespace") from None
+                raise NotUpError(
+                    "no key daemon runs in this network namespace", hint="start it: wsasec up"
+                ) from None
             if isinstance(error, OSError):
                 raise DaemonError(f"{where}: {error.strerror or error}") from error
             raise
@@ -85,8 +101,12 @@ class Client:
             )
         return daemon.pid
 
-    def control(self, verb: str) -> dict[str, Any]:
-        """Ask for "status", "reload" or "stop".
+    def control(self, verb: str, **more: Any) -> dict[str, Any]:
+        """Ask for "status", "reload" or "stop", or what sessions of `wsasec.policy` ask for.
+
+        Args:
+            verb: what for.
+            more: what the verb needs, as JSON can hold it.
 
         Returns:
             What the daemon says.
@@ -95,13 +115,15 @@ class Client:
             DaemonError: it refused, and why; or it does not answer.
         """
         number = next(self._numbers)
-        body = json.dumps({"verb": verb}).encode()
+        body = json.dumps({"verb": verb, **more}).encode()
         try:
             with suppress(BrokenPipeError):  # turned away: it has said why
                 self._sock.send(HEADER.pack(MAGIC, Kind.CONTROL, 0, number, len(body)) + body)
             said = json.loads(self._answer(number))
         except TimeoutError:
-            raise DaemonError(f"the key daemon (process {self.pid}) does not answer") from None
+            raise DaemonError(
+                f"the key daemon (process {self.pid}) does not answer", Winsock.WSAETIMEDOUT
+            ) from None
         except OSError as error:
             raise DaemonError(f"the key daemon went away: {error.strerror}") from error
         except ValueError as error:
@@ -109,7 +131,9 @@ class Client:
         if not isinstance(said, dict):
             raise DaemonError("the key daemon is of another version: wsasec down, wsasec up")
         if "error" in said:
-            raise DaemonError(str(said["error"]))
+            raise DaemonError(
+                str(said["error"]), int(said.get("code", Winsock.WSAEINVAL)), str(said.get("hint", ""))
+            )
         return said
 
     def _answer(self, number: int) -> bytes:
@@ -126,7 +150,7 @@ class Client:
             if magic != MAGIC or length != len(data) - HEADER.size:
                 raise ValueError("another protocol")
             if kind == Kind.ANSWER and answered in (0, number):
-                raise DaemonError("the key daemon serves as many programs as it can")
+                raise DaemonError("the key daemon serves as many programs as it can", Winsock.WSAENOBUFS)
             if kind != Kind.ANSWER | Kind.CONTROL or answered != number:
                 raise ValueError("not the answer")
             parts.append(data[HEADER.size :])

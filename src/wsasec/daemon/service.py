@@ -15,6 +15,7 @@ from .. import __version__, profiles
 from ..config.files import check_files
 from ..config.load import load
 from ..config.model import Config
+from ..constants import Winsock
 from ..keys.associations import Event
 from ..keys.negotiator import Negotiator
 from ..keys.reason import CharonError
@@ -22,6 +23,7 @@ from ..profiles import ConfigError, Profiles
 from .guard import put_up
 from .messages import MalformedError
 from .place import Place
+from .policies import VERBS, Policies, refused
 from .questions import Questions
 from .recorded import RecordedIke
 from .server import Asked, Later, Server
@@ -70,6 +72,7 @@ class Service:
         self._restarts = 0
         self._trouble = ""
         self._ike = RecordedIke(place.folder, config)
+        self._policies = Policies(lambda: self._config, self._ike)
         self._changing = threading.Lock()  # held while the configuration changes, or charon is started
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -175,14 +178,17 @@ class Service:
 
     def _control(self, asked: Asked) -> bytes | Later:
         if asked.caller.uid != 0:
-            return _said({"error": "that is root's to ask: sudo wsasec ..."})
+            return _said(refused("that is root's to ask: sudo wsasec ...", Winsock.WSAEACCES))
         try:
-            verb = json.loads(bytes(asked.body))["verb"]
+            question = json.loads(bytes(asked.body))
+            verb = question["verb"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise MalformedError("no verb") from error
         if verb == "stop":
             self.stop()
             return _said({"pid": os.getpid()})
+        if verb in VERBS:
+            return lambda: _said(self._policies.answer(verb, question))
         work: dict[str, Callable[[], dict[str, Any]]] = {"status": self._status, "reload": self._reload}
         if verb not in work:
             return _said({"error": f"unknown verb {verb!r}: the daemon is of another version"[:200]})

@@ -1,13 +1,13 @@
 """IPsec policies for ``AuthipQMPolicyKey`` and ``AuthipMMPolicyKey``, and the associations that came of them.
 
-with wsasec.policy.Session() as session:
+with wsasec.policy.Session() as session:  # on Windows
     proposal = QuickModeProposal(Encryption.AES_GCM_256, lifetime_seconds=3600)
     key = session.add(QuickModePolicy("strong", (proposal,)))
     wsasec.secure(sock, wsasec.IpsecSettings(qm_policy=key))
 
 Windows: provider contexts of the Windows Filtering Platform (fwpmtypes.h, ipsectypes.h, iketypes.h); it takes
-an administrator, and the service BFE. On Linux, where profiles stand for policies, sessions raise
-WSAEOPNOTSUPP in this version; all else here can be used.
+an administrator, and the service BFE. Linux: profiles of the key daemon's configuration; it takes root,
+and the daemon of ``wsasec up``. Sessions list policies and associations there; its file is where to add.
 """
 
 from .algorithms import (

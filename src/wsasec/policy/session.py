@@ -8,11 +8,11 @@ import uuid
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from .. import _wsasec
 from ..ranges import check_range
 from .associations import IkeAssociation, IPAddress, SecurityAssociation
 from .policies import MainModePolicy, Policy, QuickModePolicy
 from .reported import association, ike_association, policy_of
+from .system import open_session
 
 IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Associations: TypeAlias = list[SecurityAssociation]  # in the class the name is that of a method
@@ -34,25 +34,30 @@ def _subnet(name: str, value: str | IPAddress | IPNetwork | None) -> tuple[bytes
 
 
 class Session:
-    """A session with what keeps the system's IPsec policies: on Windows the base filtering engine.
+    """A session with what keeps the system's IPsec policies.
+
+    On Windows that is the base filtering engine; on Linux the key daemon of the calling thread's network
+    namespace, whose policies are the profiles of its configuration: see `list`, `add` and `delete`.
 
     Use it in a ``with`` statement, or call `close`. Threads may share it: a call waits for others.
 
     Args:
         dynamic: policies that are added here end with the session, or with the process. False: they stay
-            until they are deleted, or the system's service ends; ``persistent`` ones stay even then.
+            until they are deleted, or the system's service ends; ``persistent`` ones stay even then. On
+            Linux, where none are added, it makes no difference.
 
     Raises:
         SecurityError: with ``winsock`` WSAEACCES (not an administrator), WSAENETDOWN (the service BFE does
-            not run), WSAEOPNOTSUPP (Linux, and Wine). Here and in the methods ``winerror`` is the system's
-            own code, where there is one: a Win32 error, or 0x8032.... (FWP_E_... of winerror.h).
+            not run; no key daemon, or it ended), WSAETIMEDOUT, WSAEOPNOTSUPP (Wine). Here and in the
+            methods ``winerror`` on Windows is the system's own code, where there is one: a Win32 error, or
+            0x8032.... (FWP_E_... of winerror.h).
 
     """
 
     def __init__(self, *, dynamic: bool = True) -> None:
         self._dynamic = dynamic
         self._lock = threading.Lock()
-        self._engine = _wsasec.PolicySession(dynamic)
+        self._engine = open_session(dynamic)
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +88,8 @@ class Session:
 
         Raises:
             SecurityError: WSAEINVAL (the GUID is taken, or the system does not take a value), WSAEACCES,
-                WSAENETDOWN, WSAETIMEDOUT.
+                WSAENETDOWN, WSAETIMEDOUT. Always WSAEOPNOTSUPP on Linux: write [profile.NAME] into
+                /etc/wsasec/wsasec.toml, and run ``wsasec reload``.
             TypeError: not a policy.
             ValueError: it is persistent and the session dynamic; or it was reported with what cannot be
                 added: a pre-shared key, a list of root certificates.
@@ -104,7 +110,7 @@ class Session:
 
         Raises:
             SecurityError: WSAEINVAL (there is no such, it is in use, or it is of another kind of session),
-                WSAEACCES, WSAENETDOWN, WSAETIMEDOUT.
+                WSAEACCES, WSAENETDOWN, WSAETIMEDOUT. Always WSAEOPNOTSUPP on Linux, as with `add`.
             TypeError: not a GUID.
 
         """
@@ -117,6 +123,12 @@ class Session:
         """Return the system's policies of main modes and transport quick modes, in an order of its own.
 
         Values that have no name here are ints, see `Encryption`. Keys of authentication are never reported.
+
+        Linux: each profile of the configuration is two policies, of main and of quick mode, with its name and
+        its GUID, which is for ``IpsecSettings(qm_policy=..., mm_policy=...)``; those of the default profile
+        come first. Algorithms without a name here have IKEv2's number (IANA) behind 0x10000, raw keys
+        0x1000e; a limit that there is not is the greatest that there can be. Quick modes of IKEv2 count as
+        AUTHIP's.
 
         Raises:
             SecurityError: WSAEACCES, WSAENETDOWN, WSAETIMEDOUT.
@@ -133,6 +145,9 @@ class Session:
         remote: str | IPAddress | IPNetwork | None = None,
     ) -> _Associations:
         """Return the system's security associations, one for each direction and protocol.
+
+        Linux: those of the configuration's profiles which the key daemon has negotiated; the ids are those
+        that `wsasec.query` tells with ``ipsec2=True``, the filter is the profile's reqid.
 
         Args:
             local: only those of this local address or network ("10.0.0.1", "fd00::/8"); None for all.
@@ -156,7 +171,8 @@ class Session:
 
         Args:
             number: `SecurityAssociation.main_mode_id`, or `wsasec.SocketSecurity.mm_sa_id`.
-            lookup: `SecurityAssociation.lookup`, or `wsasec.SocketSecurity.sa_lookup_context`; or None.
+            lookup: `SecurityAssociation.lookup`, or `wsasec.SocketSecurity.sa_lookup_context`; or None. It
+                makes no difference on Linux.
 
         Raises:
             SecurityError: WSAEINVAL (there is no such), WSAEACCES, WSAENETDOWN, WSAETIMEDOUT.

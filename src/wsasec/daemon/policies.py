@@ -1,0 +1,96 @@
+"""What the daemon says to sessions of `wsasec.policy` on this host, as JSON."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from ..config.described import described
+from ..config.model import Config
+from ..constants import Winsock
+from ..keys.associations import IkeSa
+from ..keys.pairs import Sas
+from ..keys.reason import CharonError
+from ..keys.reported import by_number, ike_association, security_associations
+
+__all__ = ["VERBS", "Associations", "Policies", "refused"]
+
+_SECONDS: Final = 5.0
+# While an IKE SA is renewed, its associations may be listed with neither the old nor the new.
+_LISTINGS: Final = 3
+
+VERBS: Final = ("policy-session", "policies", "security-associations", "ike-association")
+
+
+class Associations(Protocol):
+    """What of `wsasec.keys.ike.Ike` is asked."""
+
+    def associations(self, deadline: float) -> list[IkeSa]:
+        """Return our IKE SAs. CharonError."""
+
+
+def refused(why: str, code: Winsock, hint: str = "") -> dict[str, Any]:
+    """Make the answer of what cannot be done."""
+    return {"error": why, "code": int(code), "hint": hint}
+
+
+class Policies:
+    """Answers the verbs of sessions; for any thread."""
+
+    def __init__(self, config: Callable[[], Config], ike: Associations, sas: Sas | None = None) -> None:
+        """Describe it.
+
+        Args:
+            config: returns the configuration in force.
+            ike: knows which IKE SAs there are.
+            sas: the kernel's; None for those of the calling threads' network namespace.
+        """
+        self._config = config
+        self._ike = ike
+        self._sas = Sas() if sas is None else sas
+
+    def answer(self, verb: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return what is to be said."""
+        try:
+            match verb:
+                case "policies":
+                    return {"policies": [_text(policy) for policy in described(self._config())]}
+                case "security-associations":
+                    return {"associations": self._associations()}
+                case "ike-association":
+                    return self._ike_association(asked.get("number"))
+        except CharonError as error:
+            return refused(
+                f"the IKE daemon (charon): {error}",
+                Winsock.WSAENETDOWN,
+                "see wsasec status, and start it anew: wsasec down, wsasec up",
+            )
+        except OSError as error:
+            return refused(f"listing the SAs: {error.strerror or error}", Winsock.WSAENETDOWN)
+        return {}  # who may ask this may ask the others
+
+    def _associations(self) -> list[dict[str, Any]]:
+        config = self._config()
+        # The kernel first: charon, which waits until it is done with what it is at, then knows all of these.
+        sas = self._sas.of({each.profile.reqid for each in config.profiles.values()})
+        for _ in range(_LISTINGS):
+            ikes = self._ike.associations(time.monotonic() + _SECONDS)
+            found, all_of_them = security_associations(config, sas, ikes)
+            if all_of_them:
+                break
+        return found
+
+    def _ike_association(self, number: object) -> dict[str, Any]:
+        found = by_number(self._ike.associations(time.monotonic() + _SECONDS), number)
+        config = self._config()
+        if found is None or found.group not in config.profiles:
+            return refused(f"there is no main mode {number}", Winsock.WSAEINVAL, "it may have ended")
+        return {"association": ike_association(config, found)}
+
+
+def _text(policy: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Write the GUID, which is bytes, as JSON can hold it."""
+    key, *rest = policy
+    return uuid.UUID(bytes_le=key).hex, *rest

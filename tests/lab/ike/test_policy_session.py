@@ -1,0 +1,139 @@
+"""`wsasec.policy.Session` over the key daemon, between two hosts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+
+import pytest
+from daemon_hosts import Host
+
+import wsasec
+from wsasec import SecurityError, Winsock
+from wsasec.lab import Lab
+from wsasec.policy import (
+    Direction,
+    Encryption,
+    Exchange,
+    Group,
+    Integrity,
+    MainModePolicy,
+    Method,
+    Protocol,
+    QuickModePolicy,
+    QuickModeProposal,
+    Session,
+)
+
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("no_namespaces", "deadline")]
+
+BULK = uuid.UUID("0b8d4d3c-6a53-4b57-9b7e-3a54a2a4a001")
+PROFILE = f"""
+[profile.bulk]
+guid = "{BULK}"
+reqid = 300
+mark = 0x58000000
+mask = 0xff000000
+proposals = ["aes128-sha256-ecp256", "chacha20poly1305"]
+rekey_seconds = 1000
+rekey_bytes = 10485760
+idle_seconds = 600
+"""
+
+
+@pytest.fixture
+def test_seconds() -> int:
+    return 120
+
+
+def connected(lab: Lab, settings: wsasec.IpsecSettings) -> tuple[socket.socket, socket.socket]:
+    """A connection from a to b whose sockets have a policy, and that has carried something."""
+    with lab.b.socket() as listener, lab.a.socket() as client:
+        wsasec.secure_many([listener, client], settings)
+        listener.bind((lab.b.v4, 0))
+        listener.listen()
+        wsasec.connect(client, listener.getsockname(), timeout=20)
+        server, _ = wsasec.accept(listener)
+        client.sendall(b"x" * 100)
+        assert len(server.recv(100, socket.MSG_WAITALL)) == 100
+        return client.dup(), server
+
+
+def test_policies_and_associations(
+    hosts: tuple[Lab, Host, Host], monkeypatch: pytest.MonkeyPatch, use_profiles
+) -> None:
+    lab, a, b = hosts
+    for host in (a, b):
+        host.configure(PROFILE)
+    with lab.a.entered(), pytest.raises(SecurityError) as caught:
+        Session()
+    assert caught.value.winsock is Winsock.WSAENETDOWN
+    assert "wsasec up" in caught.value.hint
+    a.up()
+    b.up()
+    use_profiles(*wsasec.profiles.load([a.config]).values())
+    with lab.a.entered():
+        os.seteuid(65534)
+        try:
+            with pytest.raises(SecurityError) as caught:
+                Session()
+        finally:
+            os.seteuid(0)
+        assert caught.value.winsock is Winsock.WSAEACCES
+        session = Session()
+    with session:
+        policies = session.list()
+        assert [policy.name for policy in policies] == ["default", "default", "bulk", "bulk"]
+        main, quick = policies[2:]
+        assert isinstance(main, MainModePolicy)
+        assert isinstance(quick, QuickModePolicy)
+        assert (main.guid, main.exchange, main.persistent) == (BULK, Exchange.IKEV2, True)
+        assert [(one.method, one.root_count) for one in main.authentication] == [(Method.CERTIFICATE, 1)]
+        assert (quick.guid, quick.idle_seconds) == (BULK, 600)
+        strong = quick.proposals[0]
+        assert strong == QuickModeProposal(
+            *(Encryption.AES_128, Integrity.SHA256, Protocol.ESP, 1000, 10485760, 2**32 - 1, Group.ECP_256)
+        )
+        assert session.security_associations() == []
+
+        client, server = connected(lab, wsasec.IpsecSettings(qm_policy=quick.guid, mm_policy=main.guid))
+        with client, server:
+            with lab.a.entered():
+                found = wsasec.query(client, ipsec2=True)
+            out, back = sorted(session.security_associations(remote=lab.b.v4), key=lambda one: one.direction)
+            for one in (out, back):
+                assert (one.main_mode_id, one.quick_mode_id) == (found.mm_sa_id, found.qm_sa_id)
+                assert (str(one.local), str(one.remote)) == (lab.a.v4, lab.b.v4)
+                assert one.transform == wsasec.policy.Transform(Encryption.AES_128, Integrity.SHA256)
+                assert one.lifetime_seconds > 1000
+                assert one.lifetime_bytes > 10485760
+                assert (one.idle_seconds, one.filter_id, one.tunnel, one.udp_ports) == (600, 300, False, None)
+            assert (out.direction, back.direction) == (Direction.OUTBOUND, Direction.INBOUND)
+            assert {(sa.src, sa.spi) for sa in lab.a.sas()} == {(lab.a.v4, out.spi), (lab.b.v4, back.spi)}
+            assert session.security_associations(local="192.0.2.0/24") == []
+            assert len(session.security_associations(local=lab.a.v4 + "/32")) == 2
+
+            ike = session.ike_association(found.mm_sa_id, found.sa_lookup_context)
+            assert (ike.number, ike.exchange) == (found.mm_sa_id, Exchange.IKEV2)
+            assert (str(ike.local), str(ike.remote), ike.udp_ports) == (lab.a.v4, lab.b.v4, None)
+            assert (ike.proposal.encryption, ike.proposal.integrity) == (
+                Encryption.AES_GCM_256,
+                Integrity.SHA384,
+            )
+            assert ike.proposal.group is Group.ECP_384
+            assert ike.initiator_cookie
+            assert ike.responder_cookie
+            assert ike.policy in {policy.guid for policy in policies}
+            assert [(own, peer) for own, _, peer, _ in ike.credentials] == [
+                (Method.CERTIFICATE, Method.CERTIFICATE)
+            ]
+            with pytest.raises(SecurityError) as caught:
+                session.ike_association(found.mm_sa_id + 1000)
+            assert caught.value.winsock is Winsock.WSAEINVAL
+        a.wsasec("down")
+        with pytest.raises(SecurityError) as caught:
+            session.list()
+        assert caught.value.winsock is Winsock.WSAENETDOWN
+    with pytest.raises(ValueError, match="closed"):
+        session.list()
