@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -37,20 +39,39 @@ def compiler(name: str) -> str:
     return found
 
 
-def build(
-    tmp_path: Path, cc: str, flags: list[str], sources: list[Path], name: str, libraries: tuple[str, ...] = ()
-) -> Path:
-    program = tmp_path / name
-    include = ["-D_DEFAULT_SOURCE", f"-I{ROOT / 'include'}"]
-    subprocess.run(
-        [
-            *(compiler(cc), *WARNINGS, *flags, *include, *map(str, sources)),
-            *("-o", str(program), "-pthread", *libraries),
-        ],
-        check=True,
-        timeout=120,
-    )
-    return program
+Build = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Return what makes a program. Most have most of their sources in common: each is compiled once."""
+    folder = tmp_path_factory.mktemp("objects")
+    objects: dict[tuple[str, ...], Path] = {}
+
+    def compiled(command: tuple[str, ...], target: Path) -> Path:
+        subprocess.run([*command, "-o", str(target)], check=True, timeout=120)
+        return target
+
+    def build_one(
+        tmp_path: Path,
+        cc: str,
+        flags: list[str],
+        sources: Sequence[Path],
+        name: str,
+        libraries: tuple[str, ...] = (),
+    ) -> Path:
+        include = ["-D_DEFAULT_SOURCE", f"-I{ROOT / 'include'}"]
+        command = (compiler(cc), *WARNINGS, *flags, *include, "-pthread")
+        commands = [(*command, "-c", str(source)) for source in sources]
+        missing = [each for each in commands if each not in objects]
+        targets = [folder / f"{len(objects) + number}.o" for number in range(len(missing))]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects.update(zip(missing, pool.map(compiled, missing, targets), strict=True))
+        program = tmp_path / name
+        compiled((*command, *(str(objects[each]) for each in commands), *libraries), program)
+        return program
+
+    return build_one
 
 
 def run(program: Path, *arguments: str, cwd: Path) -> None:
@@ -59,12 +80,12 @@ def run(program: Path, *arguments: str, cwd: Path) -> None:
 
 
 @pytest.mark.parametrize("cc", ["gcc", "clang"])
-def test_core(tmp_path: Path, cc: str) -> None:
+def test_core(build: Build, tmp_path: Path, cc: str) -> None:
     run(build(tmp_path, cc, MEMORY, [HERE / "test_core.c", HERE / "double.c", *CORE], "core"), cwd=tmp_path)
 
 
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
-def test_job(tmp_path: Path, sanitizer: list[str]) -> None:
+def test_job(build: Build, tmp_path: Path, sanitizer: list[str]) -> None:
     run(
         build(tmp_path, "gcc", sanitizer, [HERE / "test_job.c", HERE / "double.c", *CORE], "job"),
         cwd=tmp_path,
@@ -72,7 +93,7 @@ def test_job(tmp_path: Path, sanitizer: list[str]) -> None:
 
 
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
-def test_claims(tmp_path: Path, sanitizer: list[str]) -> None:
+def test_claims(build: Build, tmp_path: Path, sanitizer: list[str]) -> None:
     sources = [HERE / "test_claims.c", ROOT / "src/core/sockets.c", ROOT / "src/core/table.c"]
     run(build(tmp_path, "gcc", sanitizer, sources, "claims"), cwd=tmp_path)
 
@@ -94,7 +115,7 @@ def linux_sources(uring: bool) -> tuple[list[Path], tuple[str, ...]]:
 @pytest.mark.linux
 @pytest.mark.parametrize("uring", [True, False], ids=["uring", "no_uring"])
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
-def test_linux(tmp_path: Path, sanitizer: list[str], uring: bool) -> None:
+def test_linux(build: Build, tmp_path: Path, sanitizer: list[str], uring: bool) -> None:
     sources, libraries = linux_sources(uring)
     in_namespace(build(tmp_path, "gcc", sanitizer, [HERE / "test_linux.c", *sources], "linux", libraries))
 
@@ -102,7 +123,7 @@ def test_linux(tmp_path: Path, sanitizer: list[str], uring: bool) -> None:
 @pytest.mark.linux
 @pytest.mark.parametrize("uring", [True, False], ids=["uring", "no_uring"])
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
-def test_batch(tmp_path: Path, sanitizer: list[str], uring: bool) -> None:
+def test_batch(build: Build, tmp_path: Path, sanitizer: list[str], uring: bool) -> None:
     sources, libraries = linux_sources(uring)
     program = build(tmp_path, "gcc", sanitizer, [HERE / "test_batch.c", *sources], "batch", libraries)
     in_namespace(program, "uring" if uring else "no_uring")
@@ -110,19 +131,19 @@ def test_batch(tmp_path: Path, sanitizer: list[str], uring: bool) -> None:
 
 @pytest.mark.linux
 @pytest.mark.parametrize("cc", ["gcc", "clang"])
-def test_connect(tmp_path: Path, cc: str) -> None:
+def test_connect(build: Build, tmp_path: Path, cc: str) -> None:
     in_namespace(build(tmp_path, cc, MEMORY, [HERE / "test_connect.c", *linux_sources(False)[0]], "connect"))
 
 
 @pytest.mark.linux
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
-def test_listener(tmp_path: Path, sanitizer: list[str]) -> None:
+def test_listener(build: Build, tmp_path: Path, sanitizer: list[str]) -> None:
     sources = [HERE / "test_listener.c", *linux_sources(False)[0]]
     in_namespace(build(tmp_path, "gcc", sanitizer, sources, "listener"))
 
 
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
-def test_traffic(tmp_path: Path, sanitizer: list[str]) -> None:
+def test_traffic(build: Build, tmp_path: Path, sanitizer: list[str]) -> None:
     program = build(
         tmp_path, "gcc", sanitizer, [HERE / "test_traffic.c", *linux_sources(False)[0]], "traffic"
     )
@@ -130,7 +151,7 @@ def test_traffic(tmp_path: Path, sanitizer: list[str]) -> None:
 
 
 @pytest.mark.linux
-def test_ring(tmp_path: Path) -> None:
+def test_ring(build: Build, tmp_path: Path) -> None:
     sources, libraries = linux_sources(uring=True)
     program = build(tmp_path, "gcc", MEMORY, [HERE / "test_ring.c", *sources], "ring", libraries)
     done = subprocess.run([str(program)], capture_output=True, text=True, check=False, timeout=60)
@@ -139,7 +160,7 @@ def test_ring(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_fuzz_settings(tmp_path: Path) -> None:
+def test_fuzz_settings(build: Build, tmp_path: Path) -> None:
     sources = [
         HERE / "fuzz_settings.c",
         *(ROOT / "src/core" / f"{name}.c" for name in ("settings", "profiles")),
@@ -152,7 +173,7 @@ def test_fuzz_settings(tmp_path: Path) -> None:
     run(program, f"-runs={RUNS}", "-max_len=256", "-seed=1", str(corpus), cwd=tmp_path)
 
 
-def test_fuzz_netlink(tmp_path: Path) -> None:
+def test_fuzz_netlink(build: Build, tmp_path: Path) -> None:
     program = build(
         tmp_path, "clang", FUZZ, [HERE / "fuzz_netlink.c", ROOT / "src/linux/netlink.c"], "fuzz_netlink"
     )
