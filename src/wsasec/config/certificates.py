@@ -9,9 +9,10 @@ from .secret_files import read_file
 
 if TYPE_CHECKING:
     from cryptography import x509
-    from cryptography.x509 import Certificate
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+    from cryptography.x509 import Certificate, CertificateRevocationList
 
-__all__ = ["identities", "identity_of", "is_ca", "read_chain"]
+__all__ = ["identities", "identity_of", "is_ca", "read_chain", "read_public_key", "read_revocation_list"]
 
 _Extension = TypeVar("_Extension", bound="x509.ExtensionType")
 
@@ -40,6 +41,39 @@ def read_chain(path: Path) -> list[Certificate]:
     if not found:
         raise ValueError("there is no certificate in it: -----BEGIN CERTIFICATE-----")
     return found
+
+
+def read_public_key(path: Path) -> PublicKeyTypes:
+    """Read a public key, PEM.
+
+    Raises:
+        ValueError: there is none, or others may write the file.
+        OSError: it cannot be read.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    raw = read_file(path, secret=False)
+    try:
+        return load_pem_public_key(raw)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError("there is no public key in it: -----BEGIN PUBLIC KEY-----") from error
+
+
+def read_revocation_list(path: Path) -> CertificateRevocationList:
+    """Read a revocation list, PEM or DER.
+
+    Raises:
+        ValueError: there is none, or others may write the file.
+        OSError: it cannot be read.
+    """
+    from cryptography.x509 import load_der_x509_crl, load_pem_x509_crl
+
+    raw = read_file(path, secret=False)
+    try:
+        return (load_pem_x509_crl if raw.lstrip().startswith(b"-----") else load_der_x509_crl)(raw)
+    except ValueError as error:
+        raise ValueError("there is no revocation list in it: -----BEGIN X509 CRL-----") from error
 
 
 def identities(certificate: Certificate) -> list[str]:

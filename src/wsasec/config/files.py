@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from .certificates import identities, is_ca, read_chain
+from .certificates import identities, is_ca, read_chain, read_public_key, read_revocation_list
 from .document import error_at
 from .errors import ConfigError
 from .model import Authentication, Config, Identity, Trust
 from .positions import Place
-from .secret_files import public_bytes, read_file, read_private_key, read_psk
+from .secret_files import public_bytes, read_private_key, read_psk
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -25,27 +25,6 @@ _Read = TypeVar("_Read")
 
 def _public_of(path: Path) -> bytes:
     return public_bytes(read_private_key(path).public_key())
-
-
-def _public_key(path: Path) -> None:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-    raw = read_file(path, secret=False)
-    try:
-        load_pem_public_key(raw)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ValueError("there is no public key in it: -----BEGIN PUBLIC KEY-----") from error
-
-
-def _revocation_list(path: Path) -> None:
-    from cryptography.x509 import load_der_x509_crl, load_pem_x509_crl
-
-    raw = read_file(path, secret=False)
-    try:
-        (load_pem_x509_crl if raw.lstrip().startswith(b"-----") else load_der_x509_crl)(raw)
-    except ValueError as error:
-        raise ValueError("there is no revocation list in it: -----BEGIN X509 CRL-----") from error
 
 
 class _Checker:
@@ -134,8 +113,8 @@ class _Checker:
             at, path, problem = wrong[0]
             raise self._error(at, f"{path}: the certificate of the CA {problem}")
         for key, paths, check in (
-            ("pinned", trust.pinned, _public_key),
-            ("crl", trust.crl, _revocation_list),
+            ("pinned", trust.pinned, read_public_key),
+            ("crl", trust.crl, read_revocation_list),
         ):
             for number, path in enumerate(paths):
                 self._of((*place, key, number), path, check)

@@ -5,109 +5,64 @@ Secrets are read when they are handed on, and not kept.
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-    load_pem_public_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from ..config.certificates import read_chain, read_public_key, read_revocation_list
 from ..config.model import Authentication, Identity, Trust
+from ..config.secret_files import public_bytes, read_file, read_private_key, read_psk
 from ..profiles import ConfigError
 from .groups import Group
 
-__all__ = ["Credentials", "read_secret"]
+__all__ = ["Credentials", "pre_shared_key", "private_key"]
 
 _LARGEST: Final = 65535
 """Bytes of a value of VICI."""
 
-
-def _read(path: Path, *, secret: bool) -> bytes:
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError("not a file", path)
-        if secret and (status.st_mode & 0o077 or status.st_uid not in (0, os.geteuid())):
-            raise ConfigError(
-                "others may read this secret, or it is another user's: chown root, chmod 600", path
-            )
-        data = file.read(_LARGEST * 16 + 1)
-    if len(data) > _LARGEST * 16:
-        raise ConfigError(f"larger than {_LARGEST * 16} bytes", path)
-    return data
+_T = TypeVar("_T")
 
 
-def read_secret(path: Path) -> bytes:
-    """Return the contents of a file that only its owner may read.
+def _of(read: Callable[[Path], _T], path: Path) -> _T:
+    """Read a file; what is wrong with it becomes a ConfigError with its name."""
+    try:
+        return read(path)
+    except ValueError as error:
+        raise ConfigError(str(error), path) from None
+
+
+def private_key(path: Path) -> bytes:
+    """Return the contents of a file with a private key.
 
     Raises:
         ConfigError: others may read it.
         OSError: it cannot be read.
     """
-    return _read(path, secret=True)
+    return _of(lambda path: read_file(path, secret=True), path)
+
+
+def pre_shared_key(path: Path) -> bytes:
+    """Return the pre-shared key in a file.
+
+    Raises:
+        ConfigError: others may read it, or it is too short.
+        OSError: it cannot be read.
+    """
+    return _of(read_psk, path)
 
 
 def _der(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.DER)
 
 
-def _key_der(key: PublicKeyTypes) -> bytes:
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _certificates(path: Path) -> list[x509.Certificate]:
-    data = _read(path, secret=False)
-    try:
-        if b"-----BEGIN" in data:
-            return x509.load_pem_x509_certificates(data)
-        return [x509.load_der_x509_certificate(data)]
-    except ValueError as error:
-        raise ConfigError("holds no certificate that can be read", path) from error
-
-
 def _crl(path: Path) -> bytes:
-    data = _read(path, secret=False)
-    try:
-        load = x509.load_pem_x509_crl if b"-----BEGIN" in data else x509.load_der_x509_crl
-        crl = load(data).public_bytes(Encoding.DER)
-    except ValueError as error:
-        raise ConfigError("holds no revocation list that can be read", path) from error
+    crl = _of(read_revocation_list, path).public_bytes(Encoding.DER)
     if len(crl) > _LARGEST:
         raise ConfigError(f"a revocation list of {len(crl)} bytes; charon takes {_LARGEST} at the most", path)
     return crl
-
-
-def _public_key(path: Path) -> bytes:
-    data = _read(path, secret=False)
-    try:
-        if b"-----BEGIN CERTIFICATE" in data:
-            return _key_der(x509.load_pem_x509_certificate(data).public_key())
-        return _key_der(load_pem_public_key(data))
-    except ValueError as error:
-        raise ConfigError("holds no public key that can be read", path) from error
-
-
-def _public_half(path: Path) -> bytes:
-    """Return the public key to a private one, DER; errors say nothing of what the file holds."""
-    try:
-        key = load_pem_private_key(read_secret(path), None)
-    except TypeError:
-        raise ConfigError(
-            "the key has a passphrase, which nobody could give at start: take it off", path
-        ) from None
-    except ConfigError:
-        raise
-    except Exception:  # noqa: BLE001 - whatever it is, it might quote the key
-        raise ConfigError("holds no private key that can be read, in PEM", path) from None
-    return _key_der(key.public_key())
 
 
 class Credentials:
@@ -137,20 +92,19 @@ class Credentials:
         if identity.authentication is Authentication.PSK:
             if identity.psk is None:
                 raise ConfigError("identity: psk: missing")
-            if not read_secret(identity.psk).strip():
-                raise ConfigError("an empty secret", identity.psk)
+            pre_shared_key(identity.psk)
             return
         if identity.authentication is Authentication.ANONYMOUS:
             return
         if identity.key is None:
             raise ConfigError("identity: key: missing")
-        self._public[identity] = _public_half(identity.key)
+        self._public[identity] = public_bytes(_of(read_private_key, identity.key).public_key())
         if identity.authentication is not Authentication.CERTIFICATE:
             return
         if identity.certificate is None:
             raise ConfigError("identity: certificate: missing")
-        chain = _certificates(identity.certificate)
-        if _key_der(chain[0].public_key()) != self._public[identity]:
+        chain = _of(read_chain, identity.certificate)
+        if public_bytes(chain[0].public_key()) != self._public[identity]:
             raise ConfigError(
                 f"this key is not that of the certificate in {identity.certificate}", identity.key
             )
@@ -158,9 +112,9 @@ class Credentials:
 
     def _add_trust(self, trust: Trust) -> None:
         for path in trust.ca:
-            self._authorities[path] = [_der(certificate) for certificate in _certificates(path)]
+            self._authorities[path] = [_der(certificate) for certificate in _of(read_chain, path)]
         for path in trust.pinned:
-            self._pinned[path] = _public_key(path)
+            self._pinned[path] = public_bytes(_of(read_public_key, path))
         for path in trust.crl:
             self._crls[path] = _crl(path)
 

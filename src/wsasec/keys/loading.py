@@ -8,7 +8,7 @@ from typing import Final
 
 from ..config.model import Authentication
 from .connections import PREFIX, Connection
-from .credentials import Credentials, read_secret
+from .credentials import Credentials, pre_shared_key, private_key
 from .groups import ANONYMOUS, Group
 from .messages import MessageError, Section, text, texts
 from .reason import CharonError, Reason
@@ -68,7 +68,7 @@ class Loader:
         loaded = set()
         for path in credentials.key_files():
             try:
-                answer = session.request("load-key", {"type": "any", "data": read_secret(path)}, deadline)
+                answer = session.request("load-key", {"type": "any", "data": private_key(path)}, deadline)
             except RefusedError as error:
                 raise CharonError(error.reason, f"{path}: {error.detail}") from None
             loaded.add(_text(answer, "id"))
@@ -82,9 +82,7 @@ class Loader:
             if identity.authentication is Authentication.PSK and identity.psk is not None:
                 name = _name("psk", f"{identity.psk}\0{group.key_owners()}".encode())
                 message = {"id": name, "type": "IKE", "owners": list(group.key_owners())}
-                # Without the line's end that editors leave.
-                secret = read_secret(identity.psk).strip(b"\r\n")
-                session.request("load-shared", message | {"data": secret}, deadline)
+                session.request("load-shared", message | {"data": pre_shared_key(identity.psk)}, deadline)
                 loaded.add(name)
             if group.uses_anonymous_key() and _ANONYMOUS_SECRET not in loaded:
                 message = {"id": _ANONYMOUS_SECRET, "type": "IKE", "owners": [ANONYMOUS]}

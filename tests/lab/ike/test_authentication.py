@@ -123,7 +123,7 @@ def test_raw_key_of_somebody_else(pair: MakePair, tmp_path: Any) -> None:
 
 
 def test_pre_shared_key(pair: MakePair, tmp_path: Any) -> None:
-    secret = write(tmp_path / "psk", b"correct horse\n")
+    secret = write(tmp_path / "psk", b"correct horse battery\n")
     a, b = (Identity(f"{x}.example", Authentication.PSK, psk=secret) for x in "ab")
     with pair(key_profile(a, Trust()), key_profile(b, Trust())) as two:
         check_good(initiate(two), "b.example")

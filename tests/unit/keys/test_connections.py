@@ -147,7 +147,7 @@ def test_own_raw_key_is_the_identity(tmp_path: Path) -> None:
 
 
 def test_secrets_are_not_in_connections(tmp_path: Path) -> None:
-    secret = write(tmp_path / "psk", b"s3cret")
+    secret = write(tmp_path / "psk", b"s3cret, and long enough")
     identity = Identity("a.example", Authentication.PSK, psk=secret)
     (connection,) = responders(*one(key_profile(identity, Trust())), ())
     assert b"s3cret" not in encode(connection.message)
@@ -279,17 +279,22 @@ def test_identities_that_are_none_or_many(identity: str) -> None:
     assert not is_exact(identity)
 
 
+JUNK = "AAAA"
+
+
 def check_refused(profile: KeyProfile, words: str) -> None:
     with pytest.raises(ConfigError, match=words) as raised:
         one(profile)
-    assert "PRIVATE" not in str(raised.value)
-    assert raised.value.__cause__ is None or "PRIVATE" not in repr(raised.value.__cause__)
+    assert JUNK not in str(raised.value)
+    assert raised.value.__cause__ is None
 
 
 def test_files_that_are_wrong(profile: Any, ca: Authority, tmp_path: Path) -> None:
     good = profile().identity
     other = ca.issue("other.example")
-    junk = write(tmp_path / "junk", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    junk = write(
+        tmp_path / "junk", f"-----BEGIN PRIVATE KEY-----\n{JUNK}\n-----END PRIVATE KEY-----\n".encode()
+    )
     open_key = write(tmp_path / "open.key", good.key.read_bytes(), 0o640)
 
     def by(certificate: Path | None, key: Path) -> KeyProfile:
@@ -297,7 +302,7 @@ def test_files_that_are_wrong(profile: Any, ca: Authority, tmp_path: Path) -> No
 
     check_refused(by(good.certificate, other.key), "not that of")
     check_refused(by(good.certificate, junk), "no private key")
-    check_refused(by(good.certificate, open_key), "chmod 600")
+    check_refused(by(good.certificate, open_key), "chmod 0600")
     check_refused(by(junk, good.key), "no certificate")
     check_refused(by(None, good.key), "certificate: missing")
     check_refused(profile(identity=Identity("a", Authentication.RAW_KEY)), "key: missing")
@@ -305,9 +310,11 @@ def test_files_that_are_wrong(profile: Any, ca: Authority, tmp_path: Path) -> No
     check_refused(profile(trust=Trust(pinned=(junk,))), "no public key")
     check_refused(profile(trust=Trust(ca=(ca.certificate,), crl=(junk,))), "no revocation list")
     empty = write(tmp_path / "empty", b"\n")
-    check_refused(profile(identity=Identity("a", Authentication.PSK, psk=empty)), "empty secret")
+    check_refused(profile(identity=Identity("a", Authentication.PSK, psk=empty)), "shorter than 16 bytes")
     check_refused(profile(identity=Identity("a", Authentication.PSK)), "psk: missing")
-    check_refused(profile(identity=Identity("a", Authentication.PSK, psk=Path("/dev/null"))), "not a file")
+    check_refused(
+        profile(identity=Identity("a", Authentication.PSK, psk=Path("/dev/null"))), "not a regular file"
+    )
     with pytest.raises(FileNotFoundError):
         one(profile(trust=Trust(ca=(tmp_path / "none",))))
 
