@@ -5,11 +5,13 @@ with socket.socket() as s:
     wsasec.connect(s, ("10.0.0.2", 443))
 """
 
-from importlib.metadata import version as _version
+from importlib import import_module as _import_module
 from importlib.util import find_spec as _find_spec
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
-from . import aio, policy, traffic
+from . import traffic
 from ._wsasec import Histogram, method_costs, release_namespaces, secure, secure_many, socket_options
 from .accepting import accept
 from .batch import SocketBatch
@@ -66,7 +68,10 @@ from .winsock import (
     WSASetSocketSecurity,
 )
 
-__version__ = _version("wsasec")
+if _TYPE_CHECKING:
+    from . import aio, policy
+
+    __version__: str
 
 __all__ = [
     "SOCKET_ERROR",
@@ -134,6 +139,17 @@ __all__ = [
     "socket_options",
     "traffic",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    """Load what most programs do without: asyncio, for one, takes as long as all the rest."""
+    if name in ("aio", "policy"):
+        return _import_module(f".{name}", __name__)
+    if name == "__version__":
+        version: str = _import_module("importlib.metadata").version("wsasec")
+        globals()[name] = version
+        return version
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def get_include() -> str:

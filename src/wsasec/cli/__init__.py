@@ -9,16 +9,25 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 
-from .. import __version__
 from ..errors import SecurityError
 from ..profiles import ConfigError
 
 __all__ = ["main"]
 
 
+class _Version(argparse.Action):
+    """As argparse's own, which wants the version before anybody has asked for it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from .. import __version__
+
+        print(f"wsasec {__version__}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="wsasec", description="IPsec for single sockets")
-    parser.add_argument("--version", action="version", version=f"wsasec {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for module in pkgutil.iter_modules(__path__):
         if not module.name.startswith("_"):

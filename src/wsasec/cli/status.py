@@ -34,9 +34,6 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.live import Live
-
     from ..daemon.client import Client
 
     with Client() as client:
@@ -44,6 +41,9 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print(json.dumps(status, indent=2))
             return 0
+        from rich.console import Console
+        from rich.live import Live
+
         console = Console()
         if not console.is_terminal:
             console = Console(width=_WIDTH)  # whoever reads it looks for whole words
