@@ -13,12 +13,15 @@ from .exclusion import remaining
 from .groups import ANONYMOUS, Group, Way
 from .identities import for_charon, is_key, matches, of_key
 
-__all__ = ["PREFIX", "Connection", "group_of", "peer", "responders", "ways_of"]
+__all__ = ["PREFIX", "Connection", "group_of", "peer", "peer_name", "question", "responders", "ways_of"]
 
 PREFIX: Final = "wsasec-"
 """What the names of all that is ours in charon begin with."""
 
 _REPLAY_WINDOW: Final = 1024
+
+_NOBODY: Final = "*.wsasec.invalid"
+"""A pattern that no peer's identity has: as it is one, peers are not asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,23 +171,43 @@ def responders(group: Group, credentials: Credentials, pinned: Collection[Addres
     ]
 
 
+def peer_name(group: Group, address: Address, local: Address | None, which: object) -> str:
+    """Return the name of a connection for one peer; see peer()."""
+    where = f"{address},{local}" if local else str(address)
+    return f"{PREFIX}{group.name}@{where}/{which}"
+
+
+def _for_one(
+    group: Group, credentials: Credentials, address: Address, local: Address | None, way: Way
+) -> dict[str, object]:
+    message = _connection(group, way, credentials, [str(address)])
+    return message | ({"local_addrs": [str(local)]} if local else {})
+
+
 def peer(
-    group: Group, credentials: Credentials, address: Address, local: Address | None, ways: Collection[Way]
-) -> list[Connection]:
-    """Return what begins with one peer, and answers it, one connection for each way.
+    group: Group, credentials: Credentials, address: Address, local: Address | None, way: Way, number: int
+) -> Connection:
+    """Return what begins with one peer, and answers it.
 
     Args:
         group: whose profiles.
         credentials: what the configuration's files hold.
         address: the peer's.
         local: this host's; None for what the routes say.
-        ways: of the group; or those of an identity that alone is taken.
+        way: of the group; or of an identity that alone is taken.
+        number: of the way, for the name.
     """
-    where = f"{address},{local}" if local else str(address)
-    made = []
-    for number, way in enumerate(ways):
-        message = _connection(group, way, credentials, [str(address)])
-        if local:
-            message["local_addrs"] = [str(local)]
-        made.append(Connection(f"{PREFIX}{group.name}@{where}/{number}", way, message))
-    return made
+    name = peer_name(group, address, local, number)
+    return Connection(name, way, _for_one(group, credentials, address, local, way))
+
+
+def question(
+    group: Group, credentials: Credentials, address: Address, local: Address | None, number: int
+) -> Connection:
+    """Return what begins with one peer only to see who it is: it takes nobody, and has no children.
+
+    It is for groups with names, by the kind of these. `number` is for the name.
+    """
+    way = Way(group.ways()[0].kind, _NOBODY)
+    message = _for_one(group, credentials, address, local, way) | {"children": {}}
+    return Connection(peer_name(group, address, local, f"who-{number}"), way, message)

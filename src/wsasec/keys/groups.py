@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from ..config.model import Authentication, Identity, KeyProfile
@@ -12,6 +12,9 @@ __all__ = ["ANONYMOUS", "Group", "Way", "groups"]
 
 ANONYMOUS = "anonymous"
 """The identity of those who have none, and the pre-shared key that everybody knows."""
+
+_NAMED = ("ca", "psk")
+"""Kinds of ways that a profile's names are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,16 @@ class Way:
     kind: str
     name: str = "%any"
 
+    @property
+    def exact(self) -> bool:
+        """Whether it is for one of the names that a profile has."""
+        return self.kind in _NAMED and "*" not in self.name and "%" not in self.name
+
+    @property
+    def pattern(self) -> bool:
+        """Whether it is for several of the names that a profile has."""
+        return self.kind in _NAMED and not self.exact
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -34,10 +47,12 @@ class Group:
     Attributes:
         name: that of the first.
         profiles: all, in the configuration's order.
+        known_by_own_id: whether charon may look its pre-shared key up by this host's identity, too.
     """
 
     name: str
     profiles: tuple[KeyProfile, ...]
+    known_by_own_id: bool = False
 
     @property
     def first(self) -> KeyProfile:
@@ -71,7 +86,17 @@ class Group:
         key up before it knows who it is itself.
         """
         names = self.first.names
-        return () if any("*" in name or "%" in name for name in names) else names
+        if any("*" in name or "%" in name for name in names):
+            return ()
+        # With its own it has the key also for a peer that it does not know yet.
+        return (*names, self.identity.id) if names and self.known_by_own_id else names
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether peers can be asked who they are before they are asked for a name."""
+        if self.first.ike_version != 2:  # in which the first name that is tried tells it
+            return False
+        return self.identity.authentication is not Authentication.PSK or self.known_by_own_id
 
 
 def _common(profile: KeyProfile) -> tuple[object, ...]:
@@ -83,9 +108,21 @@ def _common(profile: KeyProfile) -> tuple[object, ...]:
 
 def _takes(group: Group, identity: str) -> bool:
     """Whether somebody with this identity who knows a key could be a peer of a group with pre-shared keys."""
-    if group.identity.id == identity:
+    if group.identity.id.lower() == identity.lower():
         return True  # either end's identity is good for a key
     return any(fnmatchcase(identity.lower(), name.lower()) for name in group.first.names or ("*",))
+
+
+def _may_be_known_by_own_id(group: Group, found: list[Group]) -> bool:
+    """Whether nobody could enter other groups by its key if this host's identity were enough for that."""
+    if group.identity.authentication is not Authentication.PSK or group.first.ike_version != 2:
+        return False
+    others = [
+        other
+        for other in found
+        if other.identity.authentication is Authentication.PSK and other.identity.psk != group.identity.psk
+    ]
+    return not any(_takes(other, group.identity.id) for other in others)
 
 
 def _check_shared(found: list[Group]) -> None:
@@ -131,4 +168,4 @@ def groups(profiles: Mapping[str, KeyProfile]) -> list[Group]:
                 f"profile {group.name!r}: trust: it believes nobody: name a CA, keys, or anonymous"
             )
     _check_shared(found)
-    return found
+    return [replace(group, known_by_own_id=_may_be_known_by_own_id(group, found)) for group in found]

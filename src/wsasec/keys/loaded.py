@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
 
 from .associations import Address
-from .connections import Connection, responders, ways_of
-from .connections import peer as peer_connections
+from .connections import peer as peer_connection
+from .connections import peer_name, question, responders, ways_of
 from .credentials import Credentials
 from .groups import Group, Way
 from .identities import is_exact
@@ -15,6 +19,9 @@ from .reason import CharonError, Reason
 from .session import Session
 
 __all__ = ["Loaded"]
+
+_Key: TypeAlias = tuple[str, Address, Address | None]
+"""Group, peer's address, and this host's if it is given."""
 
 
 class Loaded:
@@ -26,7 +33,8 @@ class Loaded:
         self._groups: dict[str, Group] = {}
         self._group_of: dict[str, Group] = {}
         self._credentials = Credentials(())
-        self._peers: dict[tuple[str, Address, Address | None], list[Connection]] = {}
+        self._peers: dict[_Key, dict[str, Way]] = {}
+        self._questions = itertools.count()
         self._pins: dict[tuple[str, Address], str] = {}
         self._worked: dict[tuple[str, Address], Way] = {}
 
@@ -56,8 +64,7 @@ class Loaded:
                 now |= self._load_responders(session, group, deadline)
             for name, address in self._pins:
                 if name in self._groups:
-                    made = self._load_peer(session, self._groups[name], address, None, deadline)
-                    now |= {connection.name for connection in made}
+                    now |= self._load_pinned(session, self._groups[name], address, None, deadline)
             self._loader.unload_connections(session, before - now, deadline)
 
     def unload(self, session: Session, deadline: float) -> None:
@@ -88,44 +95,101 @@ class Loaded:
             self._loader.unload_connections(session, [c.name for c in before], deadline)
         return {connection.name for connection in made}
 
-    def _ways(self, group: Group, address: Address) -> list[Way]:
+    def _open(self, group: Group, address: Address) -> list[Way]:
         pin = self._pins.get((group.name, address))
-        if pin is not None:
-            return ways_of(group, self._credentials, pin)
-        ways = list(group.ways())
-        worked = self._worked.get((group.name, address))
-        if worked in ways:
-            ways.remove(worked)
-            ways.insert(0, worked)
-        return ways
+        return list(group.ways()) if pin is None else ways_of(group, self._credentials, pin)
 
-    def _load_peer(
+    def ways(self, group: Group, address: Address) -> list[Way]:
+        """Return the ways that are open to a peer, the first one to try first."""
+        with self._lock:
+            ways = self._open(group, address)
+            worked = self._worked.get((group.name, address))
+            return sorted(ways, key=lambda way: way != worked)
+
+    def has_worked(self, group: Group, address: Address, way: Way) -> bool:
+        """Whether this was the way by which the peer got in last."""
+        with self._lock:
+            return self._worked.get((group.name, address)) == way
+
+    def _load_way(
+        self,
+        session: Session,
+        group: Group,
+        address: Address,
+        local: Address | None,
+        number: int,
+        deadline: float,
+    ) -> str:
+        """Load the connection for a peer, by one of the ways that are open to it; return its name."""
+        way = self._open(group, address)[number]
+        present = self._peers.setdefault((group.name, address, local), {})
+        name = peer_name(group, address, local, number)
+        if present.get(name) != way:
+            made = peer_connection(group, self._credentials, address, local, way, number)
+            self._loader.load_connections(session, [made], deadline)
+            present[name] = way
+        return name
+
+    def _load_pinned(
         self, session: Session, group: Group, address: Address, local: Address | None, deadline: float
-    ) -> list[Connection]:
-        key = (group.name, address, local)
-        ways = self._ways(group, address)
-        present = self._peers.get(key)
-        if present is not None and {c.way for c in present} == set(ways):
-            return sorted(present, key=lambda connection: ways.index(connection.way))
-        made = peer_connections(group, self._credentials, address, local, ways)
-        self._loader.load_connections(session, made, deadline)
-        stale = {c.name for c in present or ()} - {c.name for c in made}
-        self._loader.unload_connections(session, stale, deadline)
-        self._peers[key] = made
-        return made
+    ) -> set[str]:
+        """Load the connections for a peer whose identity is pinned, and no others; return their names."""
+        ways = self._open(group, address)
+        names = {
+            self._load_way(session, group, address, local, number, deadline) for number in range(len(ways))
+        }
+        self._unload_others(session, (group.name, address, local), names, deadline)
+        return names
+
+    def _unload_others(self, session: Session, key: _Key, names: set[str], deadline: float) -> None:
+        present = self._peers.get(key, {})
+        self._loader.unload_connections(session, present.keys() - names, deadline)
+        self._peers[key] = {name: way for name, way in present.items() if name in names}
+
+    def _require(self, group: Group) -> None:
+        if self._groups.get(group.name) is not group:
+            raise CharonError(Reason.NEGOTIATION, "the configuration was changed meanwhile")
 
     def peer(
-        self, session: Session, group: Group, address: Address, local: Address | None, deadline: float
-    ) -> list[Connection]:
-        """Return the connections by which to negotiate with a peer, the first one to try first; load them.
+        self,
+        session: Session,
+        group: Group,
+        address: Address,
+        local: Address | None,
+        way: Way,
+        deadline: float,
+    ) -> str:
+        """Load the connection by which to negotiate with a peer in one way; return its name.
 
         Raises:
-            CharonError: charon does not take them, or the configuration was changed meanwhile.
+            CharonError: charon does not take it, or the way is not open to the peer any more.
         """
         with self._lock:
-            if self._groups.get(group.name) is not group:
-                raise CharonError(Reason.NEGOTIATION, "the configuration was changed meanwhile")
-            return self._load_peer(session, group, address, local, deadline)
+            self._require(group)
+            try:
+                number = self._open(group, address).index(way)
+            except ValueError:
+                raise CharonError(Reason.NEGOTIATION, "who may be there was changed meanwhile") from None
+            return self._load_way(session, group, address, local, number, deadline)
+
+    @contextmanager
+    def question(
+        self, session: Session, group: Group, address: Address, local: Address | None, deadline: float
+    ) -> Iterator[str]:
+        """Have a connection by which to see who a peer is, and no more, for a while; its name.
+
+        Raises:
+            CharonError: charon does not take it, or the configuration was changed meanwhile.
+        """
+        with self._lock:
+            self._require(group)
+            made = question(group, self._credentials, address, local, next(self._questions))
+            self._loader.load_connections(session, [made], deadline)
+        try:
+            yield made.name
+        finally:
+            if not session.broken:
+                self._loader.unload_connections(session, [made.name], deadline)
 
     def worked(self, group: Group, address: Address, way: Way) -> None:
         """Try this way first from now on."""
@@ -170,6 +234,13 @@ class Loaded:
     def _reload(self, session: Session, group: str, address: Address, deadline: float) -> None:
         # First what answers for the address, then the rest begins or stops to do so.
         of = self._groups[group]
-        for local in {key[2] for key in self._peers if key[:2] == (group, address)} | {None}:
-            self._load_peer(session, of, address, local, deadline)
-        self._load_responders(session, of, deadline)
+        keys = {key for key in self._peers if key[:2] == (group, address)}
+        if (group, address) in self._pins:
+            for key in keys | {(group, address, None)}:
+                self._load_pinned(session, of, address, key[2], deadline)
+            self._load_responders(session, of, deadline)
+        else:
+            self._load_responders(session, of, deadline)
+            for key in keys:
+                self._unload_others(session, key, set(), deadline)
+                del self._peers[key]

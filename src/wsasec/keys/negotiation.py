@@ -8,9 +8,7 @@ from typing import Final
 
 from ..config.model import KeyProfile
 from .associations import Address, ChildSa, IkeSa, Outcome
-from .connections import Connection
-from .groups import Group
-from .identities import matches
+from .groups import Group, Way
 from .installed import Installed
 from .listing import list_ike_sas, terminate_child, terminate_ike
 from .loaded import Loaded
@@ -18,6 +16,7 @@ from .messages import Section, text
 from .reason import CharonError, Reason
 from .reasons import explain, shown_identity
 from .session import RefusedError, Session
+from .tries import ask_first, named_so, order
 
 __all__ = ["GRACE", "Wanted", "negotiate"]
 
@@ -26,6 +25,10 @@ GRACE: Final = 1.0
 
 _LINES: Final = 200
 _ALIVE: Final = ("ESTABLISHED", "REKEYING", "REKEYED")
+_OTHER_WAYS: Final = (Reason.AUTHENTICATION, Reason.OTHER_IDENTITY)
+"""Failures after which another way to show who it is may change something."""
+_NOBODY_THERE: Final = (Reason.PEER_SILENT, Reason.UNREACHABLE, Reason.NO_PROPOSAL, Reason.NO_CHARON)
+"""Failures of the question after which nothing else is worth a try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,8 @@ class _Search:
         return None
 
 
-def _ask(session: Session, connection: Connection, child: str, lines: list[str], deadline: float) -> str:
-    """Have charon negotiate; gather what it logs of it, and return what it says of a failure."""
+def _ask(session: Session, message: dict[str, object], lines: list[str], deadline: float) -> str:
+    """Have charon negotiate; gather what it logs of it, and return what it says of a failure, "" for none."""
 
     def each(message: Section) -> None:
         if len(lines) < _LINES:
@@ -99,12 +102,88 @@ def _ask(session: Session, connection: Connection, child: str, lines: list[str],
     left = deadline - time.monotonic()
     if left <= 0:
         return "not established after 0ms"
-    message = {"child": child, "ike": connection.name, "timeout": int(left * 1000) or 1, "loglevel": 1}
+    message = message | {"timeout": int(left * 1000) or 1, "loglevel": 1}
     try:
         session.stream("initiate", message, "control-log", each, deadline + GRACE)
     except RefusedError as error:
         return error.detail
     return ""
+
+
+class _Negotiation:
+    """One after the other of what there is to try."""
+
+    def __init__(
+        self, session: Session, loaded: Loaded, installed: Installed, wanted: Wanted, deadline: float
+    ) -> None:
+        self._session = session
+        self._loaded = loaded
+        self._wanted = wanted
+        self._deadline = deadline
+        self._search = _Search(session, loaded, installed, wanted)
+        self._failures: list[CharonError] = []
+
+    def run(self) -> Outcome:
+        if found := self._search.find(self._deadline, wait=False):
+            return found
+        ways = self._loaded.ways(self._wanted.group, self._wanted.peer)
+        may_ask = self._wanted.group.can_ask
+        shown: str | None = None
+        while ways:
+            if may_ask and ask_first(ways) and not self._has_worked(ways[0]):
+                may_ask = False
+                ways = self._asked(ways)
+                continue
+            way = ways.pop(0)
+            if shown is not None and not named_so(shown, way):
+                continue
+            lines: list[str] = []
+            if found := self._try(way, lines):
+                return found
+            failure = self._failures[-1]
+            if failure.reason not in _OTHER_WAYS:
+                break
+            shown = shown_identity(lines) if failure.reason is Reason.OTHER_IDENTITY else None
+        raise next((f for f in self._failures if f.reason is Reason.OTHER_IDENTITY), self._failures[0])
+
+    def _has_worked(self, way: Way) -> bool:
+        return self._loaded.has_worked(self._wanted.group, self._wanted.peer, way)
+
+    def _asked(self, ways: list[Way]) -> list[Way]:
+        """Ask the peer who it is; return what to try then."""
+        wanted, session = self._wanted, self._session
+        lines: list[str] = []
+        late = self._deadline + GRACE
+        with self._loaded.question(session, wanted.group, wanted.peer, wanted.local, late) as name:
+            said = _ask(session, {"ike": name}, lines, self._deadline)
+            if not said:
+                # It has a name that there is not; charon took it, with nothing below it.
+                for ike in list_ike_sas(session, late, wait=True, connection=name):
+                    terminate_ike(session, ike.unique_id, late)
+        shown = shown_identity(lines)
+        if shown is None:
+            self._failures.append(explain(lines, said))
+            if self._failures[-1].reason in _NOBODY_THERE:
+                return []
+        elif not any(named_so(shown, way) for way in ways):
+            self._failures.append(
+                CharonError(Reason.OTHER_IDENTITY, f"identity is '{shown}', none of the profile's names")
+            )
+        return order(ways, shown)
+
+    def _try(self, way: Way, lines: list[str]) -> Outcome | None:
+        """Negotiate in one way; remember how it failed."""
+        wanted, session = self._wanted, self._session
+        late = self._deadline + GRACE
+        name = self._loaded.peer(session, wanted.group, wanted.peer, wanted.local, way, late)
+        said = _ask(session, {"child": wanted.profile.profile.name, "ike": name}, lines, self._deadline)
+        # Also after a failure: where both ends begin at once one of them fails, and has what the other made.
+        found = self._search.find(late, wait=True, connection=name) or self._search.find(late, wait=True)
+        if found:
+            self._loaded.worked(wanted.group, wanted.peer, way)
+        else:
+            self._failures.append(explain(lines, said, way.name))
+        return found
 
 
 def negotiate(
@@ -117,25 +196,4 @@ def negotiate(
         MessageError: an answer of charon's has another form.
         OSError: the kernel does not list associations.
     """
-    search = _Search(session, loaded, installed, wanted)
-    if found := search.find(deadline, wait=False):
-        return found
-    failures: list[CharonError] = []
-    shown: str | None = None
-    for connection in loaded.peer(session, wanted.group, wanted.peer, wanted.local, deadline):
-        if shown is not None and not matches(shown, connection.way.name):
-            continue
-        lines: list[str] = []
-        said = _ask(session, connection, wanted.profile.profile.name, lines, deadline)
-        # Also after a failure: where both ends begin at once one of them fails, and has what the other made.
-        late = deadline + GRACE
-        found = search.find(late, wait=True, connection=connection.name) or search.find(late, wait=True)
-        if found:
-            loaded.worked(wanted.group, wanted.peer, connection.way)
-            return found
-        failure = explain(lines, said, connection.way.name)
-        failures.append(failure)
-        if failure.reason not in (Reason.AUTHENTICATION, Reason.OTHER_IDENTITY):
-            break  # another way to show who it is would change nothing
-        shown = shown_identity(lines) if failure.reason is Reason.OTHER_IDENTITY else None
-    raise next((f for f in failures if f.reason is Reason.OTHER_IDENTITY), failures[0])
+    return _Negotiation(session, loaded, installed, wanted, deadline).run()

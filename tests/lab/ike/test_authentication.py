@@ -274,3 +274,84 @@ def test_name_that_is_among_the_profiles(pair: MakePair, papers: Any, names: tup
         for ike in two.a.associations(soon()):
             two.a.terminate(ike.unique_id, soon())
         check_good(initiate(two, back=True), "a.example")
+
+
+def many(name: str) -> tuple[str, ...]:
+    """Return names of which this is the last."""
+    return (*(f"x{number}.example" for number in range(40)), name)
+
+
+def begun(pair: Any) -> int:
+    """Return how many negotiations host A has begun."""
+    return str(pair.a._charon.log.read_text()).count("initiating IKE_SA ")
+
+
+def check_question_is_gone(pair: Any) -> None:
+    """Nothing is left of what asked who the peer is, at either end."""
+    with pair.a._pool.session(soon()) as session:
+        names = session.request("get-conns", None, soon())["conns"]
+    assert names
+    assert not [name for name in names if b"who" in name]
+    assert not [ike for host in (pair.a, pair.b) for ike in host.associations(soon()) if not ike.children]
+
+
+def test_one_of_many_names(pair: MakePair, papers: Any) -> None:
+    """The peer is asked who it is, and then for this name alone."""
+    trust = Trust(ca=(papers.ca.certificate,))
+    a, b = certified("a.example", papers.a), certified("b.example", papers.b)
+    with pair(
+        key_profile(a, trust, names=many("b.example")), key_profile(b, trust, names=many("a.example"))
+    ) as two:
+        check_good(initiate(two), "b.example")
+        assert begun(two) == 2
+        check_question_is_gone(two)
+        for ike in two.a.associations(soon()):
+            two.a.terminate(ike.unique_id, soon())
+        check_good(initiate(two), "b.example")
+        assert begun(two) == 3
+        check_good(initiate(two, back=True), "a.example")
+
+
+def test_none_of_many_names(pair: MakePair, papers: Any) -> None:
+    trust = Trust(ca=(papers.ca.certificate,))
+    a, b = certified("a.example", papers.a), certified("b.example", papers.b)
+    with pair(key_profile(a, trust, names=many("m.example")), key_profile(b, trust)) as two:
+        check_bad(two, initiate(two), Reason.OTHER_IDENTITY, "identity is 'b.example'", "none of the")
+        # As it might have other identities, some names are tried all the same.
+        assert begun(two) == 17
+        check_question_is_gone(two)
+        check_bad(two, initiate(two, back=True), Reason.AUTHENTICATION)
+
+
+def test_one_of_many_names_by_a_pre_shared_key(pair: MakePair, tmp_path: Any) -> None:
+    secret = write(tmp_path / "psk", b"correct horse\n")
+    a, b = (Identity(f"{x}.example", Authentication.PSK, psk=secret) for x in "ab")
+    with pair(
+        key_profile(a, Trust(), names=many("b.example")), key_profile(b, Trust(), names=many("a.example"))
+    ) as two:
+        check_good(initiate(two), "b.example")
+        assert begun(two) == 2
+        check_question_is_gone(two)
+
+
+def test_another_identity_of_a_host_with_many_names(pair: MakePair, papers: Any) -> None:
+    """The peer shows that of its first profile; the other is among the names that are tried then."""
+    trust = Trust(ca=(papers.ca.certificate,))
+    a, b = certified("a.example", papers.a), certified("b.example", papers.b)
+    other = certified("m.example", papers.ca.issue("m.example"))
+    on_b = [key_profile(b, trust), key_profile(other, trust, another_profile("other", 1))]
+    with pair(key_profile(a, trust, names=("m.example", *many("z.example"))), on_b) as two:
+        outcome = initiate(two)
+        assert (outcome.reason, outcome.ike.remote_id) == (Reason.NONE, "m.example")
+        check_question_is_gone(two)
+
+
+def test_who_has_the_name_that_nobody_has(pair: MakePair, papers: Any) -> None:
+    """The pattern by which peers are asked who they are lets nobody in who could have an association."""
+    trust = Trust(ca=(papers.ca.certificate,))
+    a = certified("a.example", papers.a)
+    b = certified("m.wsasec.invalid", papers.ca.issue("m.wsasec.invalid"))
+    with pair(key_profile(a, trust, names=many("z.example")), key_profile(b, trust)) as two:
+        check_bad(two, initiate(two), Reason.OTHER_IDENTITY, "identity is 'm.wsasec.invalid'")
+        check_question_is_gone(two)
+        check_bad(two, initiate(two, back=True), Reason.AUTHENTICATION)

@@ -14,6 +14,7 @@ import pytest
 from ike_hosts import another_profile, certified, config, key_profile, soon
 
 from wsasec.config.model import KeyProfile, Trust
+from wsasec.keys.connections import peer
 from wsasec.keys.reason import Reason
 from wsasec.profiles import DEFAULT
 
@@ -162,7 +163,8 @@ def test_tunnel_mode_is_refused(pair: MakePair, profiles_of: Any) -> None:
     with pair(*profiles_of()) as two:
         with two.b._pool.session(soon()) as session:
             loaded = two.b._loaded
-            (connection,) = loaded.peer(session, loaded.group_of("default"), two.v4[0], None, soon())
+            group = loaded.group_of("default")
+            connection = peer(group, loaded._credentials, two.v4[0], None, group.ways()[0], 0)
             tunnel = connection.message["children"]["default"] | {"mode": "tunnel"}
             session.request(
                 "load-conn", {connection.name: connection.message | {"children": {"default": tunnel}}}, soon()

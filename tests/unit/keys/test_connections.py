@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from ike_hosts import another_profile, certified, key_profile
 
 from wsasec.config.model import Authentication, Identity, KeyProfile, Revocation, Trust
-from wsasec.keys.connections import group_of, peer, responders, ways_of
+from wsasec.keys.connections import group_of, peer, question, responders, ways_of
 from wsasec.keys.credentials import Credentials
 from wsasec.keys.exclusion import remaining
 from wsasec.keys.groups import ANONYMOUS, Way, groups
@@ -102,13 +103,14 @@ def test_groups_are_of_what_ike_negotiates(profile: Any) -> None:
 
 def test_initiator(profile: Any) -> None:
     group, credentials = one(profile(names=("b.example", "*.test")))
-    made = peer(group, credentials, ADDRESS, None, group.ways())
+    made = [peer(group, credentials, ADDRESS, None, way, n) for n, way in enumerate(group.ways())]
     assert [c.name for c in made] == ["wsasec-default@10.9.0.2/0", "wsasec-default@10.9.0.2/1"]
     assert [c.message["remote"]["id"] for c in made] == ["b.example", "*.test"]
     assert made[0].message["remote_addrs"] == ["10.9.0.2"]
     assert "local_addrs" not in made[0].message
     local = ipaddress.ip_address("10.9.0.1")
-    (pinned,) = peer(group, credentials, ADDRESS, local, ways_of(group, credentials, "x.test"))
+    (way,) = ways_of(group, credentials, "x.test")
+    pinned = peer(group, credentials, ADDRESS, local, way, 0)
     assert pinned.name == "wsasec-default@10.9.0.2,10.9.0.1/0"
     assert (pinned.message["local_addrs"], pinned.message["remote"]["id"]) == (["10.9.0.1"], "x.test")
     assert ways_of(group, credentials, "x.other") == []
@@ -126,7 +128,7 @@ def test_every_way_counts_only_what_the_profile_believes(profile: Any, tmp_path:
     # One key: else charon would take its identity from the others.
     key = of_key(credentials.pinned(trust)[0])
     (way,) = ways_of(group, credentials, key)
-    (connection,) = peer(group, credentials, ADDRESS, None, [way])
+    connection = peer(group, credentials, ADDRESS, None, way, 0)
     assert connection.message["remote"]["id"] == "@#" + key.replace(":", "")
     assert connection.message["remote"]["pubkeys"] == [credentials.pinned(trust)[0]]
     assert (
@@ -136,7 +138,25 @@ def test_every_way_counts_only_what_the_profile_believes(profile: Any, tmp_path:
     assert ways_of(group, credentials, "b.example") == [Way("ca", "b.example")]
     assert Way("pinned", "b.example") not in ways_of(group, credentials, ANONYMOUS)
     with pytest.raises(ValueError, match="no key"):
-        peer(group, credentials, ADDRESS, None, [Way("pinned", "b.example")])
+        peer(group, credentials, ADDRESS, None, Way("pinned", "b.example"), 0)
+
+
+@pytest.mark.parametrize("kind", ["ca", "psk"])
+def test_question_who_a_peer_is(profile: Any, tmp_path: Path, kind: str) -> None:
+    """By it nobody gets an association: it has none, and no identity will do."""
+    names = ("x.example", "b.example")
+    of = profile(names=names) if kind == "ca" else psk(tmp_path, "one", "1", names=names)
+    group, credentials = one(of)
+    made = question(group, credentials, ADDRESS, None, 7)
+    assert made.name == f"wsasec-{group.name}@10.9.0.2/who-7"
+    assert group_of(made.name) == group.name
+    assert made.message["children"] == {}
+    assert made.message["remote_addrs"] == ["10.9.0.2"]
+    remote = made.message["remote"]
+    # With a wildcard, so that charon does not ask for it; and below a domain that there is not.
+    assert remote["id"] == "*.wsasec.invalid"
+    assert remote["auth"] == ("pubkey" if kind == "ca" else "psk")
+    assert ways_of(group, credentials, "wsasec.invalid") == []
 
 
 def test_own_raw_key_is_the_identity(tmp_path: Path) -> None:
@@ -328,3 +348,21 @@ def test_chain_and_lists(profile: Any, ca: Authority, tmp_path: Path) -> None:
     assert credentials.between() == credentials.all_authorities()
     assert len(credentials.crls()) == 1
     assert credentials.key_files() == [files.key]
+
+
+def test_pre_shared_keys_for_peers_that_are_not_known_yet(tmp_path: Path, profile: Any) -> None:
+    """This host's identity is enough for its key only where no other profile could be entered by that."""
+    two = psk(tmp_path, "two", "2", names=("q.example",), peers=(ipaddress.ip_network("10.1.0.0/16"),))
+    named = psk(tmp_path, "one", "1", names=("p.example",), peers=(ipaddress.ip_network("10.2.0.0/16"),))
+
+    def owners(*profiles: KeyProfile) -> tuple[str, ...]:
+        first, *_ = groups({each.profile.name: each for each in profiles})
+        assert first.can_ask is (first.identity.id in first.key_owners())
+        return first.key_owners()
+
+    assert owners(named) == owners(named, two) == owners(named, profile()) == ("p.example", "one.example")
+    same = replace(named.identity, id="ONE.example", psk=two.identity.psk)
+    assert owners(named, replace(two, identity=same)) == ("p.example",)
+    assert owners(replace(named, ike_version=1)) == ("p.example",)
+    with pytest.raises(ValueError, match="another pre-shared key"):
+        owners(named, replace(two, names=("ONE.example", "p.example")))
