@@ -324,7 +324,7 @@ def test_none_of_many_names(pair: MakePair, papers: Any) -> None:
 
 
 def test_one_of_many_names_by_a_pre_shared_key(pair: MakePair, tmp_path: Any) -> None:
-    secret = write(tmp_path / "psk", b"correct horse\n")
+    secret = write(tmp_path / "psk", b"correct horse battery\n")
     a, b = (Identity(f"{x}.example", Authentication.PSK, psk=secret) for x in "ab")
     with pair(
         key_profile(a, Trust(), names=many("b.example")), key_profile(b, Trust(), names=many("a.example"))
