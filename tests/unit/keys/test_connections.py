@@ -177,7 +177,7 @@ def test_secrets_are_not_in_connections(tmp_path: Path) -> None:
 def psk(folder: Path, name: str, file: str, **rest: Any) -> KeyProfile:
     path = folder / file
     if not path.exists():
-        write(path, file.encode())
+        write(path, f"the secret in file {file}".encode())
     number = sum(name.encode()) % 100
     return key_profile(
         Identity(f"{name}.example", Authentication.PSK, psk=path),
