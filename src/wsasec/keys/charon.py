@@ -139,7 +139,9 @@ class Charon:
                 before = _EXPIRES.read_text()
             unshare = shutil.which("unshare") or "/usr/bin/unshare"
             words = [unshare, "--mount", "--propagation", "private", "--", "/bin/sh", str(_SCRIPT)]
-            words += [str(self._folder), _USER, str(program), str(os.getpid())]
+            account = pwd.getpwnam(_USER)
+            words += [str(self._folder), str(account.pw_uid), str(account.pw_gid)]
+            words += [str(program), str(os.getpid())]
             with self.log.open("ab") as log:  # what goes wrong before charon is there
                 self._process = subprocess.Popen(
                     words,
