@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT", "ConfigError", "Profile", "Profiles", "active", "config_files", "load", "of", "use"]
 
 CONFIG_DIR: Final = Path("/etc/wsasec")
+CONFIG_FILE: Final = CONFIG_DIR / "wsasec.toml"
 CONFIG_ENV: Final = "WSASEC_CONFIG"
 
 _NUMBERS: Final = ("reqid", "mark", "mask")

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from ..profiles import CONFIG_ENV, CONFIG_FILE
 from ._daemon import add_verb
 
 __all__ = ["add"]
@@ -43,10 +44,6 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    # Imported here: the other verbs need neither.
-    from ..config.load import CONFIG_FILE
-    from ..profiles import CONFIG_ENV
-
     config = Path(arguments.config or os.environ.get(CONFIG_ENV) or CONFIG_FILE).absolute()
     if arguments.foreground:
         from ..daemon.main import run

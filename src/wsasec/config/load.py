@@ -29,9 +29,8 @@ from .model import (
 )
 from .positions import Place
 
-__all__ = ["CONFIG_FILE", "load", "signal_of"]
+__all__ = ["load", "signal_of"]
 
-CONFIG_FILE: Final = profiles.CONFIG_DIR / "wsasec.toml"
 _NUMBERS: Final = (
     *("ike_version", "ike_rekey_seconds", "rekey_seconds", "rekey_bytes", "idle_seconds", "dpd_seconds"),
 )
@@ -205,7 +204,9 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
         ConfigError: what is wrong, on which line, and what is allowed.
         OSError: the file cannot be read.
     """
-    where = Path(path) if path is not None else Path(os.environ.get(profiles.CONFIG_ENV) or CONFIG_FILE)
+    where = (
+        Path(path) if path is not None else Path(os.environ.get(profiles.CONFIG_ENV) or profiles.CONFIG_FILE)
+    )
     document = read(where)
     known = profiles.of([document])
     loader = _Loader(document)
