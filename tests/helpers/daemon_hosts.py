@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from certificates import Authority
 
+from wsasec.daemon.client import Client, NotUpError
 from wsasec.lab import Lab, Namespace
 
 CONFIG = """\
@@ -45,9 +47,22 @@ class Host:
     def up(self, code: int = 0) -> str:
         return self.wsasec("up", "--config", str(self.config), code=code)
 
+    def down(self) -> None:
+        """As the verb, without a process for it; that it is not up does not matter."""
+        with suppress(NotUpError), self.namespace.entered(), Client() as client:
+            client.stop()
+
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = json.loads(self.wsasec("status", "--json"))
         return status
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """Make a folder that other users can go through, as they cannot through pytest's own."""
+    with TemporaryDirectory(prefix="wsasec-test-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
 
 
 @contextmanager
@@ -66,4 +81,4 @@ def two_hosts(folder: Path) -> Iterator[tuple[Lab, Host, Host]]:
             yield lab, a, b
         finally:
             for host in (a, b):
-                host.wsasec("down")
+                host.down()

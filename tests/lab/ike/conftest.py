@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from certificates import Authority, Files
-from daemon_hosts import Host, two_hosts
-from ike_hosts import host
+from daemon_hosts import Host, open_folder, two_hosts
+from ike_hosts import certified, host, key_profile
 
-from wsasec.config.model import KeyProfile
+from wsasec.config.model import KeyProfile, Trust
 from wsasec.keys.associations import Address
 from wsasec.keys.ike import Ike
 from wsasec.lab import Lab
@@ -50,35 +50,44 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
     return Papers(folder, ca, rogue, ca.issue("a.example"), b)
 
 
+@contextmanager
+def open_pair(
+    folder: Path, a: KeyProfile | list[KeyProfile], b: KeyProfile | list[KeyProfile], **rest: object
+) -> Iterator[Pair]:
+    """Make two hosts of their profiles: one, or several, for each."""
+    of_a, of_b = (each if isinstance(each, list) else [each] for each in (a, b))
+    with (
+        Lab(keys=False) as lab,
+        host(lab.a, folder, *of_a, **rest) as on_a,
+        host(lab.b, folder, *of_b, **rest) as on_b,
+    ):
+        v4, v6 = (
+            (ip_address(first), ip_address(second))
+            for first, second in ((lab.a.v4, lab.b.v4), (lab.a.v6, lab.b.v6))
+        )
+        yield Pair(lab, on_a, on_b, v4, v6)
+
+
 @pytest.fixture
 def pair(no_namespaces: None, deadline: None, tmp_path: Path) -> Callable[..., AbstractContextManager[Pair]]:
-    """Return what makes two hosts of their profiles: one, or several, for each."""
+    """Return what makes two hosts; see `open_pair`."""
+    return partial(open_pair, tmp_path)
 
-    @contextmanager
-    def make(
-        a: KeyProfile | list[KeyProfile], b: KeyProfile | list[KeyProfile], **rest: object
-    ) -> Iterator[Pair]:
-        of_a, of_b = (each if isinstance(each, list) else [each] for each in (a, b))
-        with (
-            Lab(keys=False) as lab,
-            host(lab.a, tmp_path, *of_a, **rest) as on_a,
-            host(lab.b, tmp_path, *of_b, **rest) as on_b,
-        ):
-            v4, v6 = (
-                (ip_address(first), ip_address(second))
-                for first, second in ((lab.a.v4, lab.b.v4), (lab.a.v6, lab.b.v6))
-            )
-            yield Pair(lab, on_a, on_b, v4, v6)
 
-    return make
+@pytest.fixture(scope="module")
+def lasting_pair(esp: None, papers: Papers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two hosts with certificates, for all tests of a file: most take less time than to start a charon."""
+    trust = Trust(ca=(papers.ca.certificate,))
+    a, b = certified("a.example", papers.a), certified("b.example", papers.b)
+    folder = tmp_path_factory.mktemp("hosts")
+    with open_pair(folder, key_profile(a, trust), key_profile(b, trust)) as made:
+        yield made
 
 
 @pytest.fixture
 def passable() -> Iterator[Path]:
-    """A folder that other users can go through, as they cannot through pytest's own."""
-    with TemporaryDirectory(prefix="wsasec-test-") as folder:
-        Path(folder).chmod(0o711)
-        yield Path(folder)
+    with open_folder() as folder:
+        yield folder
 
 
 @pytest.fixture

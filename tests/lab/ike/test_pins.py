@@ -6,7 +6,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from ipaddress import ip_address
 from typing import Any, cast
@@ -24,11 +24,20 @@ MakePair = Callable[..., AbstractContextManager[Any]]
 
 
 @pytest.fixture
-def two(pair: MakePair, papers: Any) -> Any:
-    trust = Trust(ca=(papers.ca.certificate,))
-    a, b = certified("a.example", papers.a), certified("b.example", papers.b)
-    with pair(key_profile(a, trust), key_profile(b, trust)) as made:
-        yield made
+def two(no_namespaces: None, lasting_pair: Any, deadline: None) -> Iterator[Any]:
+    """Two hosts without pins and associations."""
+    yield lasting_pair
+    for ike in (lasting_pair.a, lasting_pair.b):
+        for address in (*lasting_pair.v4, *lasting_pair.v6):
+            ike.unpin("default", address, soon())
+        for each in ike.associations(soon()):
+            ike.terminate(each.unique_id, soon())
+    ends = soon()
+    while any(sa.usable for host in (lasting_pair.lab.a, lasting_pair.lab.b) for sa in host.sas()):
+        assert time.monotonic() < ends, "associations left"
+        time.sleep(0.01)
+    for ike in (lasting_pair.a, lasting_pair.b):
+        ike._pool.close()
 
 
 @pytest.mark.parametrize("which", ["v4", "v6"])
@@ -87,12 +96,15 @@ def test_patterns_are_no_identities(two: Any, identity: str) -> None:
     assert two.a.pinned("default", two.v4[1]) is None
 
 
-def test_pins_outlast_charon(two: Any) -> None:
-    two.a.pin("default", two.v4[1], "m.example", soon())
-    with two.lab.a.entered():
-        two.a.start(soon(30))
-    assert two.a.pinned("default", two.v4[1]) == "m.example"
-    assert two.b.initiate("default", two.v4[0], soon()).reason is Reason.AUTHENTICATION
+def test_pins_outlast_charon(pair: MakePair, papers: Any) -> None:
+    trust = Trust(ca=(papers.ca.certificate,))
+    a, b = certified("a.example", papers.a), certified("b.example", papers.b)
+    with pair(key_profile(a, trust), key_profile(b, trust)) as two:
+        two.a.pin("default", two.v4[1], "m.example", soon())
+        with two.lab.a.entered():
+            two.a.start(soon(30))
+        assert two.a.pinned("default", two.v4[1]) == "m.example"
+        assert two.b.initiate("default", two.v4[0], soon()).reason is Reason.AUTHENTICATION
 
 
 def test_identity_that_no_way_is_open_to(pair: MakePair, papers: Any) -> None:

@@ -9,13 +9,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from daemon_hosts import Host, open_folder, two_hosts
+from ike_hosts import soon
 from wire import receive, wait_for
 
 import wsasec
+from wsasec.daemon.place import folder as folder_of_daemon
+from wsasec.keys.listing import list_ike_sas, terminate_ike
+from wsasec.keys.session import connect as vici
 
 pytestmark = pytest.mark.lab
 
@@ -39,16 +44,43 @@ def test_seconds() -> int:
     return 150
 
 
-@pytest.fixture
-def up(hosts):
-    """Both hosts with their daemons; b lets everyone secure sockets, and knows a's account."""
-    lab, a, b = hosts
+def have_up(a: Host, b: Host) -> None:
+    """Start both daemons: both let everyone secure sockets, and b knows a's account."""
     rules = "\n[[access]]\neveryone = true\nprofiles = ['default']\n"
     a.configure(rules)
     b.configure(rules + "\n[[account]]\nidentity = 'a.example'\naccount = 'nobody'\n")
     a.up()
     b.up()
+
+
+@pytest.fixture
+def up(hosts):
+    """Both hosts with their daemons."""
+    lab, a, b = hosts
+    have_up(a, b)
     return lab, a, b
+
+
+@pytest.fixture(scope="module")
+def lasting(esp):
+    """Both hosts with their daemons, for all tests that change nothing about them."""
+    with open_folder() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WSASEC_RUN", str(folder / "run"))
+        with two_hosts(folder) as (lab, a, b):
+            have_up(a, b)
+            yield lab, a, b
+
+
+@pytest.fixture
+def strangers(no_namespaces, lasting, deadline):
+    """Both hosts with their daemons, which have not negotiated yet, or not any more."""
+    lab, a, b = lasting
+    yield lab, a, b
+    for namespace in (lab.a, lab.b):
+        with namespace.entered(), closing(vici(folder_of_daemon() / "charon/own/vici", soon())) as session:
+            for ike in list_ike_sas(session, soon(), wait=True):
+                terminate_ike(session, ike.unique_id, soon())
+    wait_for(lambda: not any(sa.usable for end in (lab.a, lab.b) for sa in end.sas()), "no keys are left")
 
 
 @contextmanager
@@ -133,9 +165,9 @@ def test_datagram_names(up):
     assert wire.counts.clear == 0, wire.counts
 
 
-def test_many_sockets_make_one_negotiation(up):
+def test_many_sockets_make_one_negotiation(strangers):
     """However many go to a new peer at once."""
-    lab, a, _ = up
+    lab, a, _ = strangers
     with lab.b.entered():
         server = wsasec.Listener((lab.b.v4, 0))
     with server:
@@ -164,9 +196,9 @@ def test_why_there_are_no_keys(hosts):
     assert caught.value.winsock == wsasec.Winsock.WSAEACCES
 
 
-def test_negotiate_beforehand(up):
+def test_negotiate_beforehand(strangers):
     """Then a plain connect() does."""
-    lab, _, _ = up
+    lab, _, _ = strangers
     with listener(lab) as door, client(lab) as sock:
         with pytest.raises(BlockingIOError):
             sock.connect(door.getsockname())
@@ -190,9 +222,9 @@ print("done", flush=True)
 """
 
 
-def test_a_program_without_privileges(up):
+def test_a_program_without_privileges(strangers):
     """The daemon secures its sockets; it says who the peer is; all is in ESP."""
-    lab, _, _ = up
+    lab, _, _ = strangers
     with lab.capture() as wire, listener(lab) as door:
         host, port = door.getsockname()
         process = lab.a.popen(
@@ -234,9 +266,9 @@ def folder(passable) -> Path:
     return made
 
 
-def test_the_file_server(up, folder):
+def test_the_file_server(strangers, folder):
     """The example: what the client's account may not read it does not get, though the server is root."""
-    lab, _, _ = up
+    lab, _, _ = strangers
     process = lab.b.popen(
         [sys.executable, str(EXAMPLES / "file_server.py"), "--host", lab.b.v4, "--folder", str(folder)],
         stdout=subprocess.PIPE,
@@ -260,9 +292,9 @@ def test_the_file_server(up, folder):
             process.kill()
 
 
-def test_nobody_is_mapped(up):
+def test_nobody_is_mapped(strangers):
     """The other way round there is no account: the client cannot be acted as."""
-    lab, _, _ = up
+    lab, _, _ = strangers
     with listener(lab) as door, client(lab) as sock:
         wsasec.connect(sock, door.getsockname(), timeout=20)
         sock.settimeout(None)
@@ -273,9 +305,9 @@ def test_nobody_is_mapped(up):
         assert "no local account" in str(caught.value)
 
 
-def test_flushed_associations(up):
+def test_flushed_associations(strangers):
     """Nothing in clear, and the connection goes on within seconds."""
-    lab, _, _ = up
+    lab, _, _ = strangers
     with lab.capture() as wire, listener(lab) as door, client(lab) as sock:
         wsasec.connect(sock, door.getsockname(), timeout=20)
         sock.settimeout(20)
