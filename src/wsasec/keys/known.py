@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from ipaddress import ip_address
@@ -19,6 +20,9 @@ Maker: TypeAlias = tuple[IkeSa, ChildSa]
 
 # While an IKE SA is renewed, its associations may be listed with neither the old nor the new.
 _LISTINGS: Final = 2
+
+# IKE SAs that have ended: listings that are under way may still have them.
+_REMEMBERED: Final = 4096
 
 PROVEN: Final = ("ESTABLISHED", "REKEYING", "REKEYED")
 """States of IKE SAs whose remote_id has been proven."""
@@ -41,6 +45,7 @@ class Known:
         self._inward: dict[int, Maker] = {}
         self._outward: dict[tuple[Address, int], Maker] = {}
         self._certificates: dict[int, tuple[bytes, ...]] = {}
+        self._ended: OrderedDict[int, None] = OrderedDict()
 
     def happened(self, event: Event) -> None:
         """Take note of an event of charon's."""
@@ -49,6 +54,7 @@ class Known:
                 self._inward.clear()
                 self._outward.clear()
                 self._certificates.clear()
+                self._ended.clear()
             elif event.ike is None:
                 return
             elif event.kind == "ike-updown" and not event.up:
@@ -71,12 +77,19 @@ class Known:
             self._inward.pop(child.spi_in, None)
             self._outward.pop((ike.remote, child.spi_out), None)
 
+    def _end(self, unique_id: int) -> None:
+        self._ended[unique_id] = None
+        if len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)
+
     def _forget(self, unique_id: int) -> None:
+        self._end(unique_id)
         for ike, child in [maker for maker in self._inward.values() if maker[0].unique_id == unique_id]:
             self._drop(ike, (child,))
         self._certificates.pop(unique_id, None)
 
     def _renumber(self, old: int, new: IkeSa) -> None:
+        self._end(old)
         for ike, child in list(self._inward.values()):
             if ike.unique_id == old:
                 self._add(replace(new, children=(child,)))
@@ -97,7 +110,9 @@ class Known:
         found = self._ike.associations(deadline, None if peer is None else unscoped(peer))
         with self._lock:
             for ike in found:
-                self._add(ike)
+                # The listing may be older than the event that says what became of it.
+                if ike.unique_id not in self._ended:
+                    self._add(ike)
         return found
 
     def maker(self, pair: Pair, peer: Address, deadline: float) -> Maker | None:
