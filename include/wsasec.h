@@ -153,6 +153,7 @@ enum wsasec_reason {
     WSASEC_REASON_TOKENS,
     WSASEC_REASON_IMPERSONATING,
     WSASEC_REASON_IDENTITY_PRIVILEGE,
+    WSASEC_REASON_NO_ABORT,
     WSASEC_REASON_COUNT
 };
 
@@ -209,8 +210,10 @@ void wsasec_overlapped_cancel(wsasec_socket socket, void *overlapped);
  * WSAQuerySocketSecurity: what protects a connection. template_ may be NULL for stream sockets; info NULL
  * asks for the size in *info_len (answered with WSAEMSGSIZE). Errors: WSAENOTSOCK, WSAEFAULT, WSAEMSGSIZE,
  * WSAEINVAL; Linux: WSAENOTCONN (not connected, or protected by nothing now), WSAECONNRESET (the connection is gone),
- * WSAEOPNOTSUPP (tokens, and ABORT_CONNECTION_ON_FIELD_CHANGE), WSAENETDOWN (neither a key daemon nor the
- * privilege to ask the kernel), WSAETIMEDOUT.
+ * WSAEOPNOTSUPP (tokens), WSAENETDOWN (neither a key daemon nor the privilege to ask the kernel), WSAETIMEDOUT. With
+ * ABORT_CONNECTION_ON_FIELD_CHANGE also WSAEOPNOTSUPP (no TCP, or a kernel without CONFIG_INET_DIAG_DESTROY), WSAEINVAL
+ * (the socket is not secured), WSAENETDOWN (no key daemon, or one without charon), WSAEACCES (keys that were not
+ * negotiated).
  */
 int32_t wsasec_query_socket_security(wsasec_socket socket, const void *template_, uint32_t template_len,
                                      void *info, uint32_t *info_len, void *overlapped,

@@ -193,6 +193,8 @@ static const struct {
     [WSASEC_REASON_IMPERSONATING] = {WSASEC_WSAEINVAL, "the thread acts as a peer already", "revert first"},
     [WSASEC_REASON_IDENTITY_PRIVILEGE] = {WSASEC_WSAEACCES, "needs CAP_SETUID and CAP_SETGID",
                                           "run as root, or with these capabilities"},
+    [WSASEC_REASON_NO_ABORT] = {WSASEC_WSAEOPNOTSUPP, "the connection cannot be aborted when its associations change",
+                                "it takes TCP, and a kernel with CONFIG_INET_DIAG_DESTROY"},
 };
 
 static const char *const steps[WSASEC_STEP_COUNT] = {

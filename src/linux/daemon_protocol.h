@@ -46,12 +46,15 @@ struct wsasec_daemon_header {
 
 struct wsasec_daemon_question {
     uint32_t milliseconds; /* how long the answer may take */
-    uint32_t flags;        /* WSASEC_DAEMON_NAME_... */
+    uint32_t flags;        /* WSASEC_DAEMON_NAME_..., of QUERY WSASEC_DAEMON_ABORT_... */
     wsasec_sockaddr_storage peer; /* family 0: that which the socket is connected to */
 };
 
 #define WSASEC_DAEMON_NAME_RAW UINT32_C(1)      /* the name is the identity itself, of no form */
 #define WSASEC_DAEMON_NAME_OPTIONAL UINT32_C(2) /* another identity is no failure */
+/* From a good answer on, the connection is aborted when one of these ids is not what it was, or the daemon loses charon. */
+#define WSASEC_DAEMON_ABORT_MM_SA_ID UINT32_C(4)
+#define WSASEC_DAEMON_ABORT_QM_SA_ID UINT32_C(8)
 
 /* The answer to SECURE; a code (int32_t, as wsasec_secure_many() has them) for each descriptor follows. */
 struct wsasec_daemon_secured {

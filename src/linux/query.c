@@ -62,8 +62,9 @@ static int read_answer(const struct answer *answer, size_t size, wsasec_socket_a
     return 0;
 }
 
-static int32_t ask_daemon(wsasec_socket socket, const wsasec_sockaddr_storage *peer, wsasec_socket_association *association,
-                          wsasec_status *status)
+/* flags: WSASEC_DAEMON_ABORT_... */
+static int32_t ask_daemon(wsasec_socket socket, const wsasec_sockaddr_storage *peer, uint32_t flags,
+                          wsasec_socket_association *association, wsasec_status *status)
 {
     struct wsasec_daemon_question question;
     struct answer answer;
@@ -72,6 +73,7 @@ static int32_t ask_daemon(wsasec_socket socket, const wsasec_sockaddr_storage *p
     int32_t code;
 
     wsasec_daemon_question_of(&question, peer, PATIENCE);
+    question.flags = flags;
     code = wsasec_daemon_ask(WSASEC_STEP_QUERY, WSASEC_DAEMON_QUERY, &question, sizeof question, &descriptor, 1,
                              &answer, sizeof answer, &size, PATIENCE + WSASEC_DAEMON_GRACE, status);
     if (code)
@@ -102,7 +104,7 @@ int32_t wsasec_backend_association(wsasec_socket socket, const wsasec_sockaddr_s
     memset(association, 0, sizeof *association);
     if (!secured.profile)
         return 0;
-    code = ask_daemon(socket, asked, association, status);
+    code = ask_daemon(socket, asked, 0, association, status);
     if (code && status->reason == WSASEC_REASON_NO_DAEMON)
         code = wsasec_association_of_kernel(socket, &secured, asked, association, status);
     if (code && !secured.required &&
@@ -110,6 +112,39 @@ int32_t wsasec_backend_association(wsasec_socket socket, const wsasec_sockaddr_s
         memset(association, 0, sizeof *association); /* it may go on in clear, and does */
         return 0;
     }
+    if (!code && wsasec_acts_as(association->identity))
+        association->flags |= WSASEC_SOCKET_INFO_CONNECTION_IMPERSONATED;
+    return code;
+}
+
+static int32_t check_abort(const struct wsasec_secured *secured, wsasec_socket socket, wsasec_status *status)
+{
+    if (secured->facts.type != WSASEC_TYPE_STREAM)
+        return wsasec_fail_detail(status, WSASEC_STEP_QUERY, WSASEC_REASON_NO_ABORT, 0, "it is no TCP connection");
+    if (!secured->profile)
+        return wsasec_fail(status, WSASEC_STEP_QUERY, WSASEC_REASON_NOT_SECURED, 0);
+    return wsasec_secured_connected(socket, WSASEC_STEP_QUERY, status);
+}
+
+/*
+ * As wsasec_backend_association(), and has the connection aborted when one of the fields changes. Only the daemon can do
+ * that: without it, or without keys of its own, it is refused rather than only said.
+ */
+static int32_t tie(wsasec_socket socket, uint32_t fields, wsasec_socket_association *association, wsasec_status *status)
+{
+    struct wsasec_secured secured;
+    uint32_t flags = 0;
+    int32_t code = wsasec_secured_find(socket, &secured, status);
+
+    if (!code)
+        code = check_abort(&secured, socket, status);
+    if (code)
+        return code;
+    if (fields & WSASEC_SOCKET_QUERY_IPSEC2_FIELD_MASK_MM_SA_ID)
+        flags |= WSASEC_DAEMON_ABORT_MM_SA_ID;
+    if (fields & WSASEC_SOCKET_QUERY_IPSEC2_FIELD_MASK_QM_SA_ID)
+        flags |= WSASEC_DAEMON_ABORT_QM_SA_ID;
+    code = ask_daemon(socket, NULL, flags, association, status);
     if (!code && wsasec_acts_as(association->identity))
         association->flags |= WSASEC_SOCKET_INFO_CONNECTION_IMPERSONATED;
     return code;
@@ -135,6 +170,7 @@ int32_t wsasec_backend_query(wsasec_socket socket, const void *template_, uint32
     wsasec_socket_security_query_template_ipsec2 in = {0};
     wsasec_socket_security_query_info out = {.SecurityProtocol = WSASEC_SOCKET_SECURITY_PROTOCOL_IPSEC};
     wsasec_socket_association association;
+    uint32_t flags;
     int ipsec2;
     int32_t code;
 
@@ -145,10 +181,11 @@ int32_t wsasec_backend_query(wsasec_socket socket, const void *template_, uint32
     ipsec2 = in.SecurityProtocol == WSASEC_SOCKET_SECURITY_PROTOCOL_IPSEC2;
     if (in.PeerTokenAccessMask)
         return wsasec_fail(status, WSASEC_STEP_QUERY, WSASEC_REASON_TOKENS, 0);
-    /* A socket's connection cannot be bound to an SA here: better not at all than only said. */
-    if (ipsec2 && in.Flags)
+    flags = ipsec2 ? in.Flags : 0;
+    if (flags & ~WSASEC_SOCKET_QUERY_IPSEC2_ABORT_CONNECTION_ON_FIELD_CHANGE)
         return wsasec_fail(status, WSASEC_STEP_QUERY, WSASEC_REASON_NOT_IMPLEMENTED, 0);
-    code = wsasec_backend_association(socket, template_ ? &in.PeerAddress : NULL, &association, status);
+    code = flags ? tie(socket, in.FieldMask, &association, status)
+                 : wsasec_backend_association(socket, template_ ? &in.PeerAddress : NULL, &association, status);
     if (code)
         return code;
     if (ipsec2) {

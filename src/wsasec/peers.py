@@ -178,7 +178,9 @@ def query(
         access_mask: of the tokens (TOKEN_QUERY, ...), 32 bits; 0 for no tokens.
         ipsec2: ask for more: the ids of the SAs, the error of the negotiation (Windows 7 and later).
         fields: `QueryFields`, the ids that are asked for; all by default. With ipsec2 only.
-        abort_on_change: end the connection when one of the fields changes. With ipsec2 only; Windows.
+        abort_on_change: abort the connection when one of the fields changes. With ipsec2 only. On Linux for
+            TCP, by the key daemon, also when it ends or loses charon: calls fail with ECONNABORTED then. It
+            takes a kernel with CONFIG_INET_DIAG_DESTROY; where it cannot be done the query fails.
 
     Returns:
         A `SocketSecurity`, with the tokens that the caller closes.
@@ -188,7 +190,9 @@ def query(
             connected, a datagram socket without its peer), WSAECONNRESET (the connection is gone),
             WSAENOTCONN (Linux: not connected, or nothing protects the connection now), WSAENETDOWN (Linux:
             neither a key daemon nor CAP_NET_ADMIN), WSAETIMEDOUT (the key daemon does not answer),
-            WSAEOPNOTSUPP (Linux: tokens, abort_on_change; or no fwpuclnt.dll), or what else Windows answers.
+            WSAEOPNOTSUPP (Linux: tokens; or no fwpuclnt.dll), or what else Windows answers. Linux, with
+            abort_on_change: WSAEOPNOTSUPP (no TCP, or the kernel cannot do it), WSAEINVAL (not secured),
+            WSAENETDOWN (no key daemon, or no charon), WSAEACCES (keys that were not negotiated).
         TypeError, ValueError: wrong arguments.
         OSError: the address names a network interface that there is not.
 
@@ -201,9 +205,13 @@ def query(
     flags = QueryFlags.ABORT_CONNECTION_ON_FIELD_CHANGE if abort_on_change else QueryFlags.NONE
     more = (int(flags), int(asked)) if ipsec2 else None
     storage = _storage(sock, peer)
-    # What Linux has not, its own WSAQuerySocketSecurity refuses.
-    if sys.platform == "win32" or access_mask or abort_on_change:
-        return _ask_winsock(sock, query_template(storage, access_mask, more), ipsec2, asked)
+    template = query_template(storage, access_mask, more)
+    # Tokens, which Linux has not, its own WSAQuerySocketSecurity refuses.
+    if sys.platform == "win32" or access_mask:
+        return _ask_winsock(sock, template, ipsec2, asked)
+    if abort_on_change:
+        # From now on the connection goes by this answer; if the next one is another, it is aborted.
+        _ask_winsock(sock, template, ipsec2, asked)
     return _ask_linux(sock, storage, ipsec2, asked)
 
 

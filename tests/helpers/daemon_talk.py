@@ -17,7 +17,7 @@ from typing import Any
 
 from wsasec.config.model import Config
 from wsasec.daemon.messages import MalformedError
-from wsasec.daemon.protocol import HEADER, MAGIC, QUESTION, VERDICT, Flag, Kind, NameFlag
+from wsasec.daemon.protocol import HEADER, MAGIC, QUESTION, VERDICT, AbortFlag, Flag, Kind, NameFlag
 from wsasec.daemon.questions import Questions
 from wsasec.daemon.server import Asked, Later, Limits, Server
 from wsasec.keys.associations import Address
@@ -62,8 +62,10 @@ class FakeBrain:
     def program_ended(self, program: Program) -> None:
         self.ended.append(program.pid)
 
-    def association_of(self, fd: int, peer: Address | None, deadline: float) -> Association:
-        self._called("association_of", peer)
+    def association_of(
+        self, fd: int, peer: Address | None, deadline: float, abort: AbortFlag = AbortFlag.NONE
+    ) -> Association:
+        self._called("association_of", peer, *([abort] if abort else []))
         return self.association
 
     def identity_of(self, fd: int, peer: Address | None, deadline: float) -> tuple[Verdict, str]:

@@ -17,7 +17,17 @@ import pytest
 from fake_daemon import ACCOUNT, DELETE_NAME, GOOD, QUERY, SET_NAME, FakeDaemon, Question, verdict
 
 import wsasec
-from wsasec import ImpersonationError, IpsecFlags, IpsecSettings, SecurityError, SocketInfo, Winsock
+from wsasec import (
+    ImpersonationError,
+    IpsecFlags,
+    IpsecSettings,
+    QueryFields,
+    SecurityError,
+    SocketInfo,
+    Winsock,
+    _wsasec,
+    peers,
+)
 from wsasec.addresses import pack_address
 
 STREAM, DGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
@@ -185,8 +195,65 @@ def test_what_a_query_cannot_ask_for(daemon: FakeDaemon, connection: socket.sock
     error = failure(lambda: wsasec.query(connection, access_mask=8))
     assert error.winsock is Winsock.WSAEOPNOTSUPP
     assert "no access tokens" in str(error)
+    unknown = peers.query_template(bytes(128), 0, (2, 3))
+    error = failure(lambda: _wsasec.query_security(connection, unknown, 64))
+    assert error.winsock is Winsock.WSAEOPNOTSUPP
+    assert daemon.questions == []
+
+
+# What a connection is tied to
+
+
+@pytest.mark.parametrize(
+    ("fields", "flags"),
+    [(None, 12), (QueryFields.MM_SA_ID, 4), (QueryFields.QM_SA_ID, 8), (QueryFields(0), 0)],
+)
+def test_what_a_connection_is_to_be_aborted_for(
+    daemon: FakeDaemon, connection: socket.socket, fields: QueryFields | None, flags: int
+) -> None:
+    daemon.handler = as_association
+    answer = wsasec.query(connection, ipsec2=True, fields=fields, abort_on_change=True)
+    assert answer.peer == "C=CH, CN=\u00e9"
+    assert answer.qm_sa_id == (2**41 + 2 if fields is None or fields & QueryFields.QM_SA_ID else None)
+    first, second = daemon.questions
+    assert (first.kind, first.flags, second.kind, second.flags) == (QUERY, flags, QUERY, 0)
+
+
+def test_a_daemon_that_cannot_abort(daemon: FakeDaemon, connection: socket.socket) -> None:
+    refusal = verdict(-10045, 95, detail=b"the kernel has no CONFIG_INET_DIAG_DESTROY")
+    daemon.handler = lambda question: [question.answer(refusal + bytes(fake_daemon.ASSOCIATION.size))]
     error = failure(lambda: wsasec.query(connection, ipsec2=True, abort_on_change=True))
     assert error.winsock is Winsock.WSAEOPNOTSUPP
+    assert "CONFIG_INET_DIAG_DESTROY" in str(error)
+    assert len(daemon.questions) == 1
+
+
+def test_nothing_is_promised_without_a_daemon(folder: Path, connection: socket.socket) -> None:
+    error = failure(lambda: wsasec.query(connection, ipsec2=True, abort_on_change=True))
+    assert error.winsock is Winsock.WSAENETDOWN
+
+
+def test_what_cannot_be_aborted(daemon: FakeDaemon) -> None:
+    """What is refused before the daemon is asked."""
+    daemon.handler = as_association
+    with ExitStack() as stack:
+        datagram = stack.enter_context(socket.socket(socket.AF_INET, DGRAM))
+        pretend(datagram)
+        error = failure(lambda: wsasec.query(datagram, peer=PEER, ipsec2=True, abort_on_change=True))
+        assert error.winsock is Winsock.WSAEOPNOTSUPP
+        assert "no TCP connection" in str(error)
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        plain = stack.enter_context(socket.create_connection(server.getsockname()))
+        error = failure(lambda: wsasec.query(plain, ipsec2=True, abort_on_change=True))
+        assert error.winsock is Winsock.WSAEINVAL
+        single = stack.enter_context(socket.socket(socket.AF_INET, STREAM))
+        pretend(single)
+        error = failure(lambda: wsasec.query(single, ipsec2=True, abort_on_change=True))
+        assert error.winsock is Winsock.WSAENOTCONN
+    assert daemon.questions == []
+
+
+# Answers that are wrong
 
 
 def test_answers_whose_strings_are_wrong(daemon: FakeDaemon, connection: socket.socket) -> None:

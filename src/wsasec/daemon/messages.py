@@ -24,6 +24,7 @@ from .protocol import (
     QUESTION,
     SECURED,
     VERDICT,
+    AbortFlag,
     Flag,
     Kind,
     NameFlag,
@@ -72,12 +73,14 @@ class Question:
     Attributes:
         seconds: how long the answer may take.
         flags: of names.
+        abort: what the connection is to be aborted for.
         peer: an address; None for that which the socket is connected to.
         name: what follows, in UTF-8.
     """
 
     seconds: float
     flags: NameFlag
+    abort: AbortFlag
     peer: Address | None
     name: str = field(repr=False)
 
@@ -124,13 +127,15 @@ def read_question(body: bytes) -> Question:
     if len(body) < QUESTION.size:
         raise MalformedError("shorter than a question")
     milliseconds, flags, storage = QUESTION.unpack_from(body)
-    if flags & ~int(NameFlag.RAW | NameFlag.OPTIONAL):
+    names = flags & int(NameFlag.RAW | NameFlag.OPTIONAL)
+    aborts = flags & int(AbortFlag.MM_SA_ID | AbortFlag.QM_SA_ID)
+    if flags != names | aborts:
         raise MalformedError("a flag of another version")
     try:
         name = body[QUESTION.size :].decode()
     except UnicodeDecodeError as error:
         raise MalformedError("a name that is not UTF-8") from error
-    return Question(milliseconds / 1000, NameFlag(flags), _read_peer(storage), name)
+    return Question(milliseconds / 1000, NameFlag(names), AbortFlag(aborts), _read_peer(storage), name)
 
 
 def answers(kind: Kind, number: int, body: bytes) -> Iterator[bytes]:

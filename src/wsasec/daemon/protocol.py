@@ -18,6 +18,7 @@ __all__ = [
     "SECURED",
     "VARIABLE",
     "VERDICT",
+    "AbortFlag",
     "Flag",
     "Kind",
     "NameFlag",
@@ -55,6 +56,14 @@ class NameFlag(IntFlag):
 
     RAW = 1
     OPTIONAL = 2
+
+
+class AbortFlag(IntFlag):
+    """Flags of QUERY: the connection is to be aborted when this changes."""
+
+    NONE = 0
+    MM_SA_ID = 4
+    QM_SA_ID = 8
 
 
 HEADER: Final = struct.Struct("=IHHII")

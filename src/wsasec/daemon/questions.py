@@ -27,7 +27,7 @@ from .messages import (
     read_question,
     refuse_all,
 )
-from .protocol import VERDICT, Kind, NameFlag
+from .protocol import VERDICT, AbortFlag, Kind, NameFlag
 from .server import Asked, Later
 
 __all__ = ["Brain", "Questions", "netns_cookie"]
@@ -57,7 +57,9 @@ class Brain(Protocol):
     def program_ended(self, program: Program) -> None:
         """Forget the names of a program."""
 
-    def association_of(self, fd: int, peer: Address | None, deadline: float) -> Association:
+    def association_of(
+        self, fd: int, peer: Address | None, deadline: float, abort: AbortFlag = AbortFlag.NONE
+    ) -> Association:
         """QUERY."""
 
     def identity_of(self, fd: int, peer: Address | None, deadline: float) -> tuple[Verdict, str]:
@@ -213,9 +215,10 @@ class Questions:
 
     def _query(self, asked: Asked) -> bytes | Later:
         brain = self._brain
+        abort = read_question(bytes(asked.body)).abort
         return self._about_one(
             asked,
-            lambda fd, peer, deadline: encode_association(brain.association_of(fd, peer, deadline)),
+            lambda fd, peer, deadline: encode_association(brain.association_of(fd, peer, deadline, abort)),
             lambda verdict: verdict + encode_association(Association())[len(verdict) :],
         )
 

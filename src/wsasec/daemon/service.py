@@ -125,7 +125,9 @@ class Service:
         self._stopping.set()
         self._wake.set()
         with self._changing:
-            # charon first: who waits for a negotiation is then told.
+            if self._negotiator is not None:
+                self._negotiator.abort_tied()
+            # charon before the rest: who waits for a negotiation is then told.
             self._ike.stop()
             if self._negotiator is not None:
                 self._negotiator.close()

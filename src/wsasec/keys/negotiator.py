@@ -8,10 +8,12 @@ from collections.abc import Collection
 from typing import Final
 
 from ..config.model import Config, KeyProfile
-from ..daemon.protocol import NameFlag
+from ..daemon.protocol import AbortFlag, NameFlag
+from ..kernel.sockdiag import TcpTable
 from .acquire import Acquire, AcquireListener
 from .associations import Address, Event
 from .background import Background
+from .changes import Changes
 from .known import Known
 from .layer import IkeLayer
 from .named import Named, NamedSocket, PeerName, TooManyNamesError
@@ -22,8 +24,9 @@ from .pins import Pins
 from .programs import Program
 from .query import Query
 from .reason import CharonError, Reason
-from .sockets import Gate, SocketFacts, facts
+from .sockets import Gate, SocketFacts, facts, tcp_connection
 from .stale import remove_stale
+from .tied import Ids, Route, Tied
 from .verdict import Association, Verdict, failed
 from .verifier import Verifier
 
@@ -36,6 +39,7 @@ _REASONS: Final = {
     errno.EPERM: Reason.PRIVILEGE,
     errno.ENETUNREACH: Reason.UNREACHABLE,
     errno.EHOSTUNREACH: Reason.UNREACHABLE,
+    errno.ENOTCONN: Reason.NOT_CONNECTED,
 }
 
 
@@ -68,6 +72,7 @@ class Negotiator:
         self._query = Query(ike, self._sas, self._known)
         self._background: Background | None = None
         self._listener: AcquireListener | None = None
+        self._tied: Tied | None = None
         ike.watch(self._happened)
 
     def start(self) -> None:
@@ -81,12 +86,23 @@ class Negotiator:
         self._background = Background(self._work, listener.look_again)
         self.take_over(time.monotonic() + self._config.first_seconds)
         listener.start()
+        self._tied = Tied(self._sas, self._known, TcpTable(), Changes())
+        self._tied.start()
+
+    def abort_tied(self) -> None:
+        """Abort all connections that are tied to their associations, and tie none any more. Twice is fine.
+
+        Before charon ends: the peers are told in ESP.
+        """
+        if self._tied is not None:
+            self._tied.close()
 
     def close(self) -> None:
         """End all threads; who waits is told NO_CHARON. Twice is fine.
 
         It waits for negotiations that are under way: end charon before.
         """
+        self.abort_tied()
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
@@ -121,6 +137,8 @@ class Negotiator:
 
     def _happened(self, event: Event) -> None:
         self._known.happened(event)
+        if self._tied is not None:
+            self._tied.happened(event)
         if event.kind == "child-updown" and event.up:
             self._negotiations.forget_failures()
 
@@ -331,8 +349,14 @@ class Negotiator:
 
     # Questions
 
-    def association_of(self, fd: int, peer: Address | None, deadline: float) -> Association:
-        """QUERY: what protects packets between this socket and a peer now."""
+    def association_of(
+        self, fd: int, peer: Address | None, deadline: float, abort: AbortFlag = AbortFlag.NONE
+    ) -> Association:
+        """QUERY: what protects packets between this socket and a peer now.
+
+        With flags, a connection of which this is told is aborted when one of these ids is not that of its
+        association any more, or cannot be told as charon has ended.
+        """
         try:
             asked = facts(fd)
             target = peer or asked.peer
@@ -342,9 +366,28 @@ class Negotiator:
             if profile is None:
                 return Association(failed(Reason.NOT_SECURED))
             own = self._own_address(asked, target, profile)
-            return self._query.association(profile, own, target, deadline)
+            found = self._query.association(profile, own, target, deadline)
+            if abort and found.verdict.good:
+                verdict = self._tie(fd, Route(found.reqid, own, target), found, abort)
+                return found if verdict.good else Association(verdict)
+            return found
         except OSError as error:
             return Association(_failure(error))
+
+    def _tie(self, fd: int, route: Route, found: Association, abort: AbortFlag) -> Verdict:
+        """Have the socket's connection aborted when what was found changes. Raises OSError."""
+        if self._tied is None or not self._ike.alive:
+            return failed(Reason.NO_CHARON)
+        if not found.mm_sa_id or not found.qm_sa_id:
+            return failed(Reason.NO_IDENTITY)
+        connection = tcp_connection(fd)
+        verdict = self._tied.possible(connection)
+        if connection is None or not verdict.good:
+            tcp_connection(fd)  # it may have ended just now
+            return verdict
+        main = found.mm_sa_id if AbortFlag.MM_SA_ID in abort else None
+        quick = found.qm_sa_id if AbortFlag.QM_SA_ID in abort else None
+        return self._tied.tie(connection, route, Ids(main, quick))
 
     def identity_of(self, fd: int, peer: Address | None, deadline: float) -> tuple[Verdict, str]:
         """ACCOUNT: who authenticated as the peer, as charon writes it.

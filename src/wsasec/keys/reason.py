@@ -45,6 +45,7 @@ class Reason(IntEnum):
     TOKENS = 92
     IMPERSONATING = 93
     IDENTITY_PRIVILEGE = 94
+    NO_ABORT = 95
 
 
 def one_line(text: str) -> str:

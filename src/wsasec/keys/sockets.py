@@ -14,11 +14,12 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from .._wsasec import socket_options
+from ..kernel.sockdiag import TcpConnection
 from ..profile import Profile
 from ..settings import IpsecSettings
 from .associations import Address
 
-__all__ = ["Gate", "SocketFacts", "address_of", "facts"]
+__all__ = ["Gate", "SocketFacts", "address_of", "facts", "tcp_connection"]
 
 _SO_COOKIE: Final = 57
 _SO_BINDTOIFINDEX: Final = 62
@@ -101,7 +102,7 @@ def facts(fd: int) -> SocketFacts:
         if sock.family not in _OPTIONS:
             raise OSError(errno.EAFNOSUPPORT, "not an IPv4 or IPv6 socket")
         return SocketFacts(
-            cookie=int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8), sys.byteorder),
+            cookie=_cookie(sock),
             family=sock.family,
             stream=sock.type == socket.SOCK_STREAM,
             mark=sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) & 0xFFFFFFFF,
@@ -109,6 +110,32 @@ def facts(fd: int) -> SocketFacts:
             own=address_of(sock.getsockname()),
             peer=_peer(sock),
         )
+
+
+def tcp_connection(fd: int) -> TcpConnection | None:
+    """Return a socket's connection; None of sockets of another protocol, and of MPTCP, which has several.
+
+    Raises:
+        OSError: it is not connected (ENOTCONN), or no socket.
+    """
+    with _borrowed(fd) as sock:
+        if sock.family not in _OPTIONS or sock.proto != socket.IPPROTO_TCP:
+            return None
+        own, peer = sock.getsockname(), sock.getpeername()
+        addresses = [socket.inet_pton(sock.family, name[0].partition("%")[0]) for name in (own, peer)]
+        return TcpConnection(
+            cookie=_cookie(sock),
+            family=sock.family,
+            own=addresses[0],
+            own_port=own[1],
+            peer=addresses[1],
+            peer_port=peer[1],
+            device=sock.getsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX),
+        )
+
+
+def _cookie(sock: socket.socket) -> int:
+    return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8), sys.byteorder)
 
 
 class Gate:

@@ -126,6 +126,14 @@ def test_names_and_answers(up):
                     assert (back.peer, back.encrypted) == ("a.example", True)
                     # They are the same associations, seen from both ends.
                     assert back.association.spi_in == found.association.spi_out
+                    try:
+                        tied = wsasec.query(sock, ipsec2=True, abort_on_change=True)
+                    except wsasec.SecurityError as error:  # the kernel lacks that
+                        assert error.winsock == wsasec.Winsock.WSAEOPNOTSUPP
+                        assert "CONFIG_INET_DIAG_DESTROY" in str(error)
+                    else:
+                        assert (tied.mm_sa_id, tied.qm_sa_id) == (found.mm_sa_id, found.qm_sa_id)
+                    sock.sendall(b"still there")
         door.setblocking(False)
         for name in ("c.example", "host/other", "b.example.org"):
             with client(lab) as sock:

@@ -43,6 +43,7 @@ def test_constants(tmp_path: Path) -> None:
         "WSASEC_DAEMON_MORE": protocol.Flag.MORE,
         "WSASEC_DAEMON_NAME_RAW": protocol.NameFlag.RAW,
         "WSASEC_DAEMON_NAME_OPTIONAL": protocol.NameFlag.OPTIONAL,
+        **{f"WSASEC_DAEMON_ABORT_{flag.name}": int(flag) for flag in protocol.AbortFlag if flag},
         **{f"WSASEC_DAEMON_{kind.name}": int(kind) for kind in protocol.Kind},
         **{f"WSASEC_REASON_{reason.name}": int(reason) for reason in Reason},
         "WSASEC_REASON_NOT_A_SOCKET": codes.NOT_A_SOCKET,

@@ -175,7 +175,7 @@ def test_malformed(tmp_path: Path, data: bytes) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        question(flags=4),
+        question(flags=16),
         question()[:8] + b"\x63\0" + question()[10:],
         question() + b"\xff",
     ],
