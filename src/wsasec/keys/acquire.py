@@ -12,6 +12,7 @@ import selectors
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -102,16 +103,18 @@ def _waited_for(sa: SA) -> Acquire | None:
 class AcquireListener:
     """A thread that hears the ACQUIREs of the network namespace in which it was made."""
 
-    def __init__(self, callback: Callable[[Acquire], None]) -> None:
+    def __init__(self, callback: Callable[[Acquire], None], every: float | None = None) -> None:
         """Listen from now on; calls begin with start().
 
         Args:
             callback: called from the thread, for every template of every ACQUIRE; it must not block.
+            every: seconds after which all that the kernel still waits for is told again; None for never.
 
         Raises:
             OSError: the kernel has no XFRM.
         """
         self._callback = callback
+        self._every = every
         self._thread: threading.Thread | None = None
         self._again = threading.Event()
         self._ended = False
@@ -148,12 +151,15 @@ class AcquireListener:
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_READ)
             selector.register(self._wake, selectors.EVENT_READ)
+            looked = 0.0
             while not self._ended:
-                if self._again.is_set():
+                due = self._every is not None and time.monotonic() - looked >= self._every
+                if due or self._again.is_set():
                     self._again.clear()
+                    looked = time.monotonic()
                     self._find_waiting()
                 # What could not be looked for is looked for again a moment later.
-                for key, _ in selector.select(_LATER if self._again.is_set() else None):
+                for key, _ in selector.select(_LATER if self._again.is_set() else self._every):
                     if key.fileobj is self._socket:
                         self._receive()
                     else:

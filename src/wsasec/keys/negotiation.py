@@ -24,6 +24,7 @@ GRACE: Final = 1.0
 """Seconds after a negotiation's deadline until charon must have said so."""
 
 _LINES: Final = 200
+_TIMED_OUT: Final = "not established after"
 _ALIVE: Final = ("ESTABLISHED", "REKEYING", "REKEYED")
 _OTHER_WAYS: Final = (Reason.AUTHENTICATION, Reason.OTHER_IDENTITY)
 """Failures after which another way to show who it is may change something."""
@@ -110,6 +111,16 @@ def _ask(session: Session, message: dict[str, object], lines: list[str], deadlin
     return ""
 
 
+def _give_up(session: Session, connection: str, deadline: float) -> None:
+    """End what charon has begun with a peer and would go on repeating, by default for minutes.
+
+    The next attempt would join it, and wait for its next repetition, where a new one is heard at once.
+    """
+    for ike in list_ike_sas(session, deadline, wait=False, connection=connection):
+        if ike.initiator and ike.state == "CONNECTING":
+            terminate_ike(session, ike.unique_id, deadline)
+
+
 class _Negotiation:
     """One after the other of what there is to try."""
 
@@ -160,6 +171,8 @@ class _Negotiation:
                 # It has a name that there is not; charon took it, with nothing below it.
                 for ike in list_ike_sas(session, late, wait=True, connection=name):
                     terminate_ike(session, ike.unique_id, late)
+            elif _TIMED_OUT in said:
+                _give_up(session, name, late)
         shown = shown_identity(lines)
         if shown is None:
             self._failures.append(explain(lines, said))
@@ -181,9 +194,11 @@ class _Negotiation:
         found = self._search.find(late, wait=True, connection=name) or self._search.find(late, wait=True)
         if found:
             self._loaded.worked(wanted.group, wanted.peer, way)
-        else:
-            self._failures.append(explain(lines, said, way.name))
-        return found
+            return found
+        if _TIMED_OUT in said:
+            _give_up(session, name, late)
+        self._failures.append(explain(lines, said, way.name))
+        return None
 
 
 def negotiate(

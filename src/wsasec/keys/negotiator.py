@@ -24,6 +24,7 @@ from .pins import Pins
 from .programs import Program
 from .query import Query
 from .reason import CharonError, Reason
+from .settings import ACQUIRE_SECONDS
 from .sockets import Gate, SocketFacts, facts, tcp_connection
 from .stale import remove_stale
 from .tied import Ids, Route, Tied
@@ -81,7 +82,9 @@ class Negotiator:
         Raises:
             OSError: the kernel has no XFRM, or no privilege.
         """
-        listener = AcquireListener(self._acquired)
+        # A charon of others has the kernel wait for minutes before it asks again; that is not ours to change.
+        every = None if self._config.vici is None else float(ACQUIRE_SECONDS)
+        listener = AcquireListener(self._acquired, every)
         self._listener = listener
         self._background = Background(self._work, listener.look_again)
         self.take_over(time.monotonic() + self._config.first_seconds)
