@@ -83,7 +83,7 @@ def render(status: dict[str, Any]) -> Group:
 
     charon = status["charon"]
     if charon["shared"]:
-        ike = f"charon of others at {charon['shared']}"
+        ike = f"charon of others at {charon['shared']}" + ("" if charon["alive"] else " does not answer")
     else:
         ike = f"charon {charon['pid']}" if charon["alive"] else "charon does not run"
     age = _time(int(time.time() - status["since"]))

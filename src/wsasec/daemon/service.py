@@ -88,6 +88,7 @@ class Service:
             SecurityError: the guard cannot be complete.
             CharonError, ConfigError, OSError, ValueError: as Ike.start(). Nothing runs then.
         """
+        self._ike.require(self._config, time.monotonic() + _START_SECONDS)
         _use(self._config)
         self._ike.watch(self._happened)
         self._ike.start(time.monotonic() + _START_SECONDS)
@@ -241,6 +242,8 @@ class Service:
         assert self._questions is not None  # noqa: S101
         assert self._negotiator is not None  # noqa: S101
         old = self._config
+        if new.vici == old.vici:
+            self._ike.require(new, time.monotonic() + _START_SECONDS)
         try:
             with self._questions.swap:
                 _use(new)

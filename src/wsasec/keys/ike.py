@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from ..config.model import Config
+from ..profiles import ConfigError
 from .associations import Address, Certificate, Event, IkeSa, Outcome
 from .charon import Charon
 from .credentials import Credentials
-from .groups import groups
+from .groups import Group, groups
 from .installed import Installed
+from .keeper import Keeper
+from .leftover import Leftover
 from .listing import list_certificates, list_ike_sas, terminate_ike
 from .loaded import Loaded
 from .messages import MessageError
@@ -24,10 +28,13 @@ from .pool import Pool
 from .reason import CharonError, Reason
 from .routes import Routes
 from .session import Session
+from .sharing import require_shareable
 from .strangers import Strangers
 from .watcher import Watcher
 
 __all__ = ["Ike"]
+
+_log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 40
 """Negotiations that are waited for at the same time: each holds one of charon's threads."""
@@ -59,6 +66,8 @@ class Ike:
         """
         self._config = config
         self._charon: Charon | None = None
+        self._keeper: Keeper | None = None
+        leftover = None
         if config.vici is None:
             self._charon = Charon(folder / "charon")
             self._pool = Pool(self._charon.vici)
@@ -66,13 +75,30 @@ class Ike:
             if not config.vici.startswith(_SHARED_SCHEME + "/"):
                 raise ValueError(f"vici: {config.vici!r} is not of the form unix:///PATH")
             self._pool = Pool(Path(config.vici.removeprefix(_SHARED_SCHEME)))
-        self._loaded = Loaded()
+            leftover = Leftover(folder / "left")
+        self._loaded = Loaded(leftover)
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
         self._callbacks: list[Callable[[Event], None]] = []
         self._watcher: Watcher | None = None
         self._strangers: Strangers | None = None
         self._routes: Routes | None = None
         self._installed: Installed | None = None
+
+    def require(self, config: Config, deadline: float) -> None:
+        """Find out whether a charon of others can do what a configuration asks of it. Nothing is changed.
+
+        Raises:
+            CharonError: it cannot, or does not answer. And as start().
+        """
+        found = groups(config.profiles)
+        self._require(found, Credentials(found), deadline)
+
+    def _require(self, found: list[Group], credentials: Credentials, deadline: float) -> None:
+        if self._charon is not None:
+            return
+        with self._session(deadline) as session:
+            at_once = require_shareable(session, str(self._pool.path), found, credentials, deadline)
+        self._slots = threading.BoundedSemaphore(at_once)
 
     def start(self, deadline: float) -> None:
         """Start charon (or find the shared one) and load the configuration. Again after its end is fine.
@@ -88,6 +114,7 @@ class Ike:
         found = groups(self._config.profiles)
         credentials = Credentials(found)
         self.stop()
+        self._require(found, credentials, deadline)
         try:
             self._routes = Routes()
             self._installed = Installed()
@@ -100,9 +127,15 @@ class Ike:
             self._strangers = Strangers(self.pinned, self._end_strangers)
             self._watcher = Watcher(self._pool.path, self._happened)
             self._watcher.start(deadline)
+            if self._charon is None:
+                self._keeper = Keeper(self._restore)
         except BaseException:
             self.stop()
             raise
+
+    def _restore(self, deadline: float) -> bool:
+        with self._session(deadline) as session:
+            return self._loaded.restore(session, deadline)
 
     def load(self, config: Config, deadline: float) -> None:
         """Load another configuration in place of the present one; associations stay.
@@ -114,21 +147,21 @@ class Ike:
             raise ValueError("vici: another IKE daemon: run wsasec down, wsasec up")
         found = groups(config.profiles)
         credentials = Credentials(found)
+        self._require(found, credentials, deadline)
         with self._session(deadline) as session:
             self._loaded.load(session, found, credentials, deadline)
         self._config = config
 
     def stop(self) -> None:
         """End charon, and with it all associations; or take from a shared one what is ours. Twice is fine."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.close()
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.stop()
         if self._charon is None and self._loaded:
-            deadline = time.monotonic() + _STOP_SECONDS
-            with suppress(CharonError), self._session(deadline) as session:
-                self._loaded.unload(session, deadline)
-                for ike in list_ike_sas(session, deadline, wait=True):
-                    terminate_ike(session, ike.unique_id, deadline)
+            self._leave(time.monotonic() + _STOP_SECONDS)
         self._pool.close()
         if self._charon is not None:
             self._charon.stop()
@@ -142,6 +175,16 @@ class Ike:
         installed, self._installed = self._installed, None
         if installed is not None:
             installed.close()
+
+    def _leave(self, deadline: float) -> None:
+        """Take from a shared charon what is ours; what it does not do is not waited for."""
+        try:
+            with self._session(deadline) as session:
+                self._loaded.unload(session, deadline)
+                for ike in list_ike_sas(session, deadline, wait=True):
+                    terminate_ike(session, ike.unique_id, deadline)
+        except CharonError as error:
+            _log.warning("%s: not everything of ours was taken out: %s", self._pool.path, error)
 
     @property
     def alive(self) -> bool:
@@ -213,16 +256,21 @@ class Ike:
         if routes is None or installed is None:
             raise CharonError(Reason.NO_CHARON, "it was not started")
         routes.require(wanted.peer)
-        if not self._slots.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        slots = self._slots
+        if not slots.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise CharonError(Reason.PEER_SILENT, "too many negotiations at once: its turn did not come")
         try:
             # A negotiation that fails at the deadline still gets its reason from charon.
             with self._session(deadline + GRACE) as session:
+                if self._charon is None:
+                    self._loaded.restore(session, deadline)
                 return negotiate(session, self._loaded, installed, wanted, deadline)
+        except ConfigError as error:
+            raise CharonError(Reason.NEGOTIATION, str(error)) from error
         except OSError as error:
             raise _reason_of(error) from error
         finally:
-            self._slots.release()
+            slots.release()
 
     def pin(self, group: str, peer: Address, identity: str, deadline: float) -> None:
         """From now on take nobody but this identity (an IKE SA's remote_id, exactly) at this address.

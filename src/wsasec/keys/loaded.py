@@ -14,6 +14,7 @@ from .connections import peer_name, question, responders, ways_of
 from .credentials import Credentials
 from .groups import Group, Way
 from .identities import is_exact
+from .leftover import Leftover
 from .loading import Loader
 from .reason import CharonError, Reason
 from .session import Session
@@ -27,9 +28,16 @@ _Key: TypeAlias = tuple[str, Address, Address | None]
 class Loaded:
     """Connections and credentials in one charon. For any thread; charon answers its requests at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, leftover: Leftover | None = None) -> None:
+        """Describe it.
+
+        Args:
+            leftover: of a charon that outlasts this process.
+        """
         self._lock = threading.RLock()
-        self._loader = Loader()
+        self._leftover = leftover
+        self._loader = Loader(leftover)
+        self._begun = False
         self._groups: dict[str, Group] = {}
         self._group_of: dict[str, Group] = {}
         self._credentials = Credentials(())
@@ -39,8 +47,8 @@ class Loaded:
         self._worked: dict[tuple[str, Address], Way] = {}
 
     def __bool__(self) -> bool:
-        """Whether anything was loaded."""
-        return bool(self._groups)
+        """Whether anything was loaded, or an attempt was made."""
+        return self._begun
 
     def load(self, session: Session, groups: list[Group], credentials: Credentials, deadline: float) -> None:
         """Load all, in place of what was loaded before.
@@ -52,6 +60,7 @@ class Loaded:
             ConfigError, OSError: a secret cannot be read any more.
         """
         with self._lock:
+            self._begun = True
             self._loader.load_credentials(session, groups, credentials, deadline)
             before = self._loader.connections(session, deadline)
             self._groups = {group.name: group for group in groups}
@@ -65,7 +74,20 @@ class Loaded:
             for name, address in self._pins:
                 if name in self._groups:
                     now |= self._load_pinned(session, self._groups[name], address, None, deadline)
-            self._loader.unload_connections(session, before - now, deadline)
+            self._loader.unload_connections(session, (before | self._loader.names) - now, deadline)
+
+    def restore(self, session: Session, deadline: float) -> bool:
+        """Load all again if somebody else has taken something of it out; return whether that was so.
+
+        Raises:
+            CharonError: charon does not answer, or does not take something.
+            ConfigError, OSError: a secret cannot be read any more.
+        """
+        with self._lock:
+            if not self._groups or not self._loader.lacks(session, deadline):
+                return False
+            self.load(session, list(self._groups.values()), self._credentials, deadline)
+            return True
 
     def unload(self, session: Session, deadline: float) -> None:
         """Take out of a shared charon what is ours. Raises CharonError."""
@@ -75,7 +97,8 @@ class Loaded:
     def forget(self) -> None:
         """Forget what was loaded: charon is gone. Pins stay, for the next."""
         with self._lock:
-            self._loader = Loader()
+            self._begun = False
+            self._loader = Loader(self._leftover)
             self._groups.clear()
             self._peers.clear()
             self._worked.clear()

@@ -26,6 +26,7 @@ LARGEST: Final = 512 * 1024
 
 _LENGTH: Final = struct.Struct("!I")
 _CHUNK: Final = 65536
+_UCRED: Final = struct.Struct("=iII")
 
 
 class RefusedError(CharonError):
@@ -76,6 +77,12 @@ class Session:
         unread = select.poll()
         unread.register(self._socket, select.POLLIN)
         return not unread.poll(0)
+
+    def listener(self) -> tuple[int, int]:
+        """Return the process that began to listen, and its user; 0 for one of another process namespace."""
+        size = _UCRED.size
+        pid, uid, _ = _UCRED.unpack(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+        return pid, uid
 
     def close(self) -> None:
         """Close it; twice is fine."""

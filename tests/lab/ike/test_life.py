@@ -12,7 +12,6 @@ import textwrap
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,9 @@ from certificates import write
 from ike_hosts import certified, config, host, key_profile, soon
 
 from wsasec.config.model import Authentication, Identity, Trust
-from wsasec.keys.charon import Charon
 from wsasec.keys.ike import Ike
-from wsasec.keys.pool import Pool
 from wsasec.keys.reason import CharonError, Reason
-from wsasec.lab import Lab, Namespace
+from wsasec.lab import Namespace
 
 pytestmark = pytest.mark.lab
 
@@ -198,58 +195,3 @@ def test_another_daemon_has_the_ports(
             with pytest.raises(CharonError, match=f"UDP {port} is taken.*vici = "):
                 ike.start(soon())
             assert ike.pid is None
-
-
-def test_shared_with_others(papers: Any, tmp_path: Path, no_namespaces: None, deadline: None) -> None:
-    trust = Trust(ca=(papers.ca.certificate,))
-    a, b = (
-        key_profile(certified(f"{x}.example", files), trust)
-        for x, files in (("a", papers.a), ("b", papers.b))
-    )
-    theirs = Charon(tmp_path / "theirs")
-    with Lab(keys=False) as lab, host(lab.b, tmp_path, b):
-        with lab.a.entered():
-            theirs.start(soon(30))
-        try:
-            pool = Pool(theirs.vici)
-            with pool.session(soon()) as session:
-                before = listed(session)
-                session.request("load-conn", {"theirs": {"version": 2, "remote_addrs": ["10.9.0.7"]}}, soon())
-                session.request("load-shared", {"id": "theirs", "type": "IKE", "data": "x"}, soon())
-            ours = Ike(tmp_path, config(a, vici=f"unix://{theirs.vici}"))
-            with lab.a.entered():
-                ours.start(soon())
-            assert (ours.alive, ours.pid) == (True, None)
-            assert ours.initiate("default", ip_address(lab.b.v4), soon()).reason is Reason.NONE
-            ours.stop()
-            assert not ours.alive
-            assert not lab.a.sas()
-            with pool.session(soon()) as session:
-                assert listed(session) == before | {"conns": [b"theirs"], "shared": [b"theirs"]}
-            with lab.a.entered():
-                ours.start(soon())
-            theirs.stop()
-            wait_for(lambda: not ours.alive)
-            ours.stop()
-            pool.close()
-        finally:
-            theirs.stop()
-
-
-def listed(session: Any) -> dict[str, Any]:
-    return {
-        "conns": session.request("get-conns", None, soon())["conns"],
-        "authorities": session.request("get-authorities", None, soon())["authorities"],
-        "shared": session.request("get-shared", None, soon())["keys"],
-        "keys": session.request("get-keys", None, soon())["keys"],
-    }
-
-
-def test_shared_one_that_is_not_there(papers: Any, tmp_path: Path, no_namespaces: None) -> None:
-    profile = key_profile(certified("a.example", papers.a), Trust(ca=(papers.ca.certificate,)))
-    with Namespace("a") as namespace, namespace.entered():
-        with pytest.raises(CharonError) as raised:
-            Ike(tmp_path, config(profile, vici=f"unix://{tmp_path}/no")).start(soon(1))
-        assert raised.value.reason is Reason.NO_CHARON
-    with pytest.raises(ValueError, match="unix:///PATH"):
-        Ike(tmp_path, config(profile, vici="tcp://127.0.0.1:1"))

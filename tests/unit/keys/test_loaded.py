@@ -25,14 +25,18 @@ BOTH = tuple(ipaddress.ip_network(address) for address in (PEER, OTHER))
 
 
 class FakeSession:
-    """charon's connections; of all else it has nothing.
+    """charon's connections, CAs and keys; of all else it has nothing.
 
     Attributes:
         connections: what was loaded, by name.
+        authorities: the same.
+        keys: the same, by number.
     """
 
     def __init__(self) -> None:
         self.connections: dict[str, Any] = {}
+        self.authorities: dict[str, Any] = {}
+        self.keys: dict[str, Any] = {}
 
     def request(self, command: str, message: Mapping[str, Any] | None, _: float) -> dict[str, Any]:
         if command == "load-conn":
@@ -41,9 +45,16 @@ class FakeSession:
             if self.connections.pop((message or {})["name"], None) is None:
                 raise RefusedError(Reason.NEGOTIATION, "unload: connection not found")
         elif command == "get-conns":
-            return {"conns": [name.encode() for name in self.connections]}
+            return _names("conns", self.connections)
+        elif command == "load-authority":
+            self.authorities.update(message or {})
+        elif command == "get-authorities":
+            return _names("authorities", self.authorities)
         elif command == "load-key":
+            self.keys["1"] = "any"
             return {"id": b"1"}
+        elif command == "get-keys":
+            return _names("keys", self.keys)
         return {}
 
     def answering(self, address: ipaddress.IPv4Address) -> set[str]:
@@ -54,6 +65,10 @@ class FakeSession:
             for where in each["remote_addrs"]
             if _is_in(address, where)
         }
+
+
+def _names(key: str, of: dict[str, Any]) -> dict[str, Any]:
+    return {key: [name.encode() for name in of]}
 
 
 def _is_in(address: ipaddress.IPv4Address, where: str) -> bool:
@@ -102,3 +117,24 @@ def test_pins_are_there_again_after_a_configuration_that_failed(profile: KeyProf
     load(loaded, session, profile)
     assert loaded.pinned("default", PEER) == "b.example"
     assert session.answering(PEER) == {"b.example"}
+
+
+def test_what_others_took_out_is_put_back(profile: KeyProfile) -> None:
+    session: Any = FakeSession()
+    loaded = Loaded()
+    load(loaded, session, profile)
+    loaded.pin(session, "default", PEER, "b.example", soon())
+    assert not loaded.restore(session, soon())
+    lists: list[Any] = [session.connections, session.authorities, session.keys]
+    before = [each.copy() for each in lists]
+    for each in lists:
+        for name in each.copy():
+            del each[name]
+            assert loaded.restore(session, soon())
+            assert lists == before
+            assert not loaded.restore(session, soon())
+
+
+def test_nothing_is_put_back_where_nothing_was_loaded() -> None:
+    session: Any = FakeSession()
+    assert not Loaded().restore(session, soon())
