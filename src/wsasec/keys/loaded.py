@@ -212,7 +212,8 @@ class Loaded:
             yield made.name
         finally:
             if not session.broken:
-                self._loader.unload_connections(session, [made.name], deadline)
+                with self._lock:
+                    self._loader.unload_connections(session, [made.name], deadline)
 
     def worked(self, group: Group, address: Address, way: Way) -> None:
         """Try this way first from now on."""
