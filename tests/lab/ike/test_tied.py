@@ -99,7 +99,10 @@ class Disconnecting:
 
     def destroy(self, connection: TcpConnection) -> bool:
         nobody = struct.pack("=H14x", socket.AF_UNSPEC)
-        with self.copies.pop(connection.cookie) as copy:
+        found = self.copies.pop(connection.cookie, None)
+        if found is None:  # as with the kernel: another thread was faster
+            return False
+        with found as copy:
             assert ctypes.CDLL(None).connect(copy.fileno(), nobody, len(nobody)) == 0
         return True
 
