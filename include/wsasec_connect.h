@@ -49,7 +49,8 @@ typedef struct wsasec_connector wsasec_connector;
  *   ETIMEDOUT  no answer, or it was not its turn, until the deadline
  *   EBADF      a descriptor of -1, which is passed over
  * And EINVAL is also that of a socket that would block. A socket whose connect() was under way is waited for. All
- * sockets stay open, and those that had no answer stay in progress.
+ * sockets stay open, and those that had no answer stay in progress; but those with names (wsasec.h) whose connection
+ * was not made cannot send until they are connected anew.
  *
  * On Windows they are Winsock's: WSAECONNREFUSED, not C's ECONNREFUSED. The three are WSAEWOULDBLOCK, which nothing
  * gives there, as the system itself waits for an association; WSAETIMEDOUT; and WSAENOTSOCK. As nothing tells whether

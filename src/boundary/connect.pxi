@@ -141,7 +141,7 @@ cdef extern from * nogil:
     bint wsasec_question_has_daemon()
     bint wsasec_question_is_for(int32_t, int)
     bint wsasec_question_is_optional(int32_t)
-    void wsasec_question_hold(int32_t, const void *, size_t)
+    int wsasec_question_hold(int32_t, const void *, size_t)
 
 
 @cython.final

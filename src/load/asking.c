@@ -15,6 +15,8 @@ static const uint64_t FIRST_KEY = UINT64_C(1) << 40;
 static const uint64_t MARGIN = UINT64_C(100000000);
 /* The longest that a socket which may go on in clear waits for keys. */
 static const uint64_t LONGEST_TRY = UINT64_C(10000000000);
+/* What a connector waits for the daemon to close gates, all in all; sockets after that can send nothing any more. */
+static const uint64_t LONGEST_HOLDING = UINT64_C(1000000000);
 
 static const unsigned char *address_of(const struct wsasec_connector *connector,
                                        const struct wsasec_destination *destination)
@@ -115,11 +117,36 @@ enum wsasec_asked wsasec_ask_for_host(struct wsasec_connector *connector, struct
 enum wsasec_asked wsasec_ask_for_socket(struct wsasec_connector *connector, struct wsasec_destination *destination,
                                         uint32_t index)
 {
+    enum wsasec_asked asked;
+
     if (!connector->let)
         connector->let = calloc(connector->count, 1);
     if (!connector->let)
         return WSASEC_ASKED_NOBODY;
-    return ask(connector, destination, index, index, 0);
+    asked = ask(connector, destination, index, index, 0);
+    /* It may open the gate, and its answer be too late. */
+    if (asked == WSASEC_ASKED_NOW)
+        connector->let[index] = 1;
+    return asked;
+}
+
+void wsasec_take_back(struct wsasec_connector *connector, uint32_t index)
+{
+    const uint64_t begin = wsasec_backend_clock();
+
+    if (!connector->let || !connector->let[index])
+        return;
+    connector->let[index] = 0;
+    if (connector->is_deaf) {
+        (void)wsasec_backend_block(connector->sockets[index]);
+        return;
+    }
+    if (wsasec_question_hold(connector->sockets[index], wsasec_address_of(connector, index),
+                             connector->spec.address_size))
+        connector->is_deaf = 1;
+    connector->holding += wsasec_backend_clock() - begin;
+    if (connector->holding >= LONGEST_HOLDING)
+        connector->is_deaf = 1;
 }
 
 /* What cannot be remembered, for the want of memory, is told by its errno alone. */
@@ -165,8 +192,8 @@ static void settle_socket(struct wsasec_connector *connector, struct wsasec_dest
 {
     if (status->code)
         remember(destination, status, detail);
-    else
-        connector->let[index] = 1;
+    if (status->code && !wsasec_question_is_open(status))
+        connector->let[index] = 0;
     /* Also after a failure: connect() itself says what there is then. */
     if (!wsasec_attempt(connector, destination, index))
         wsasec_put_back(connector, destination, index);

@@ -37,11 +37,10 @@ void wsasec_attempt_settle(struct wsasec_connector *connector, uint32_t index, i
     }
     connector->errnos[index] = error;
     connector->done++;
-    if (error && connector->let && connector->let[index])
-        wsasec_question_hold(connector->sockets[index], wsasec_address_of(connector, index),
-                             connector->spec.address_size);
-    if (error)
+    if (error) {
+        wsasec_take_back(connector, index);
         return;
+    }
     connector->connected++;
     wsasec_histogram_record(connector->spec.latency, (wsasec_backend_clock() - connector->began[index]) / 1000);
 }

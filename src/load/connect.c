@@ -243,10 +243,22 @@ static int collect(struct wsasec_connector *connector, uint64_t nanoseconds)
     return count < 0 ? -1 : 0;
 }
 
+/* Of all without a result, for whom nothing is asked any more. */
+static void take_all_back(struct wsasec_connector *connector)
+{
+    if (!connector->let)
+        return;
+    for (size_t i = 0; i < connector->count; i++)
+        if (connector->errnos[i] < 0)
+            wsasec_take_back(connector, (uint32_t)i);
+}
+
 static void give_up(struct wsasec_connector *connector)
 {
     const struct wsasec_destinations *destinations = &connector->destinations;
 
+    wsasec_end_questions(connector);
+    take_all_back(connector);
     for (size_t i = 0; i < connector->count; i++) {
         const struct wsasec_destination *destination = &destinations->all[i % destinations->stride];
         const int is_waiting = destination->standing == WSASEC_WAITING;
@@ -321,6 +333,8 @@ void wsasec_connect_end(wsasec_connector *connector)
     if (!connector)
         return;
     wsasec_end_questions(connector);
+    if (!connector->end)
+        take_all_back(connector);
     free(connector->let);
     wsasec_polls_close(connector->polls);
     wsasec_destinations_free(&connector->destinations);

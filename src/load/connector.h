@@ -47,7 +47,9 @@ struct wsasec_connector {
     struct wsasec_asking asking[WSASEC_QUESTIONS];
     uint32_t questions;  /* how many of them are under way */
     uint64_t give_up;    /* when the next of them is given up */
-    uint8_t *let;        /* by index: the daemon let this very socket send; NULL: none */
+    uint8_t *let;        /* by index: the daemon lets this very socket send, or may do so yet; NULL: none */
+    uint64_t holding;    /* nanoseconds that it took to have that taken back */
+    int is_deaf;         /* the daemon is not asked any more to take it back */
     uint64_t start;
     uint64_t deadline;
     uint64_t end;   /* 0 while it runs */
@@ -82,6 +84,9 @@ void wsasec_hear(struct wsasec_connector *connector, uint64_t key);
 /* Gives up those whose time is over. Returns when that of the next is, or UINT64_MAX. */
 uint64_t wsasec_give_up_questions(struct wsasec_connector *connector, uint64_t now);
 void wsasec_end_questions(struct wsasec_connector *connector);
+
+/* After a failure: a socket that the daemon lets send cannot any more, until its names were held against its peer. */
+void wsasec_take_back(struct wsasec_connector *connector, uint32_t index);
 
 /* A socket that is in no queue, and was refused: it waits. */
 void wsasec_put_back(struct wsasec_connector *connector, struct wsasec_destination *destination, uint32_t index);

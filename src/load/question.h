@@ -42,8 +42,8 @@ int wsasec_question_is_optional(int32_t socket);
 
 /*
  * After a connection that failed: the names of the socket are to be held against its next peer, too. Where that cannot
- * be had it can send nothing any more. Waits, but not for long.
+ * be had it can send nothing any more. Waits, but not longer than a second. Returns 0, or 1 where there was no answer.
  */
-void wsasec_question_hold(int32_t socket, const void *address, size_t size);
+int wsasec_question_hold(int32_t socket, const void *address, size_t size);
 
 #endif

@@ -69,13 +69,14 @@ class Names:
         self._sock = sock
         self._asked = False
         self.let = False
-        """The daemon lets it send: after a failure that is to be taken back."""
+        """The daemon lets it send, or may do so yet: after a failure that is to be taken back."""
 
     def are_to_be_asked_for(self, error: OSError) -> bool:
         """Tell whether an error of connect() is a reason to ask, which it is once."""
         if error.errno != errno.EPERM or self._asked or not _wsasec.is_gated(self._sock, errno.EPERM):
             return False
         self._asked = True
+        self.let = _wsasec.has_key_daemon()
         return True
 
     def hold(self, peer: bytes | None) -> None:

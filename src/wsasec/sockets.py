@@ -149,8 +149,8 @@ def settle_names(
     if refusal is not None:
         if not is_final:
             raise error
+        names.let = False
         raise no_association(sock, address, refusal) from None
-    names.let = True
 
 
 def _begin(sock: _socket.socket, address: Any, names: Names, deadline: float) -> int:

@@ -3,8 +3,8 @@
 It is told by a JSON object: "secure": "real", "refuse" or "die"; "after": so many messages before it dies;
 "verdict": [code, reason, step, detail] for NEGOTIATE, null for success; "open": on success it takes the
 policies off the socket, so that connect() finds its way without an association; "delay": seconds until it
-answers NEGOTIATE, while it goes on; "by_host": those three by host. It writes down each question as a line of
-JSON: [kind, descriptors, host, body's length].
+answers NEGOTIATE, while it goes on; "hold_delay": the same for HOLD; "by_host": those four by host. It writes
+down each question as a line of JSON: [kind, descriptors, host, body's length].
 """
 
 from __future__ import annotations
@@ -163,6 +163,8 @@ class _Server:
             answer = protocol.VERDICT.pack(
                 *(verdict[:3] if verdict else (0, 0, 0)), (verdict[3] if verdict else "").encode()
             )
+            if kind is protocol.Kind.HOLD:
+                delay = told.get("hold_delay", 0.0)
             if kind is protocol.Kind.NEGOTIATE:
                 delay = told.get("delay", 0.0)
                 if not verdict and told.get("open"):

@@ -6,9 +6,11 @@ import asyncio
 import errno
 import os
 import pickle
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,77 @@ def test_a_firewall_is_asked_about_once(tmp_path: Path, connect: Connect, listen
         with pytest.raises(OSError, match="not permitted"):
             connect(sock, listener.getsockname())
         assert daemon.kinds() == {"NEGOTIATE": 1, "HOLD": 1}
+
+
+@all_ways
+def test_an_open_gate_is_closed_at_the_deadline(tmp_path: Path, connect: Connect) -> None:
+    """The connection is still being made."""
+    with socket.socket() as busy, ExitStack() as stack:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen(0)
+        for _ in range(4):  # until there is no room for another: then it does not answer
+            other = stack.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(busy.getsockname())
+        with FakeDaemon(tmp_path, open=True) as daemon, socket.socket() as sock:
+            wsasec.secure(sock)
+            block(sock)
+            with pytest.raises((TimeoutError, ConnectError)):
+                connect(sock, busy.getsockname(), 0.5)
+            assert daemon.kinds() == {"NEGOTIATE": 1, "HOLD": 1}
+
+
+@all_ways
+def test_a_gate_that_may_be_opened_too_late(tmp_path: Path, connect: Connect) -> None:
+    """The question is given up; what the daemon does about it is to be undone all the same."""
+    with FakeDaemon(tmp_path, delay=60) as daemon, socket.socket() as sock:
+        wsasec.secure(sock)
+        block(sock)
+        with pytest.raises(OSError):
+            connect(sock, ("127.0.0.1", 9), 0.3)
+        assert daemon.kinds() == {"NEGOTIATE": 1, "HOLD": 1}
+
+
+def test_a_daemon_that_closes_no_gates(tmp_path: Path, listener: socket.socket) -> None:
+    """It is waited for once, however many sockets there are; and they can send nothing."""
+    with (
+        FakeDaemon(tmp_path, open=True, hold_delay=60) as daemon,
+        SocketBatch(20) as batch,
+        ExitStack() as stack,
+    ):
+        socks = [stack.enter_context(socket.socket(fileno=os.dup(number))) for number in batch]
+        for sock in socks:
+            block(sock)
+        begin = time.monotonic()
+        report = batch.connect(("127.0.0.1", 9), timeout=LONG, errors="return")
+        assert time.monotonic() - begin < 5
+        assert report.errors == {"ECONNREFUSED": 20}
+        assert daemon.kinds() == {"NEGOTIATE": 20, "HOLD": 1}
+        for sock in socks:
+            with pytest.raises(OSError) as caught:
+                sock.connect(listener.getsockname())
+            assert caught.value.errno == errno.ENODEV
+
+
+def interrupt(*_: object) -> None:
+    raise InterruptedError
+
+
+def test_an_interrupted_connector_closes_gates(tmp_path: Path) -> None:
+    """Its sockets may be used for another peer."""
+    with FakeDaemon(tmp_path, delay=60) as daemon, SocketBatch(2) as batch:
+        for number in batch:
+            with socket.socket(fileno=os.dup(number)) as sock:
+                block(sock)
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            with pytest.raises(InterruptedError):
+                batch.connect(("127.0.0.1", 9), timeout=LONG)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert daemon.kinds() == {"NEGOTIATE": 2, "HOLD": 2}
 
 
 # --- sockets that may be in clear ---

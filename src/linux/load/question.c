@@ -14,8 +14,8 @@
 #include "../daemon_client.h"
 #include "../daemon_connections.h"
 
-/* How long the daemon may take to close a socket's gate, nanoseconds. */
-static const uint64_t PATIENCE = UINT64_C(1000000000);
+/* How long the daemon may take to close a socket's gate, nanoseconds; with its grace it is a second. */
+static const uint64_t PATIENCE = UINT64_C(500000000);
 
 struct wsasec_question {
     struct wsasec_daemon_call call;
@@ -141,12 +141,14 @@ int wsasec_question_is_optional(int32_t socket)
            wsasec_socket_outcome(socket, facts.identity, &number) == WSASEC_OUTCOME_OPTIONAL;
 }
 
-void wsasec_question_hold(int32_t socket, const void *address, size_t size)
+int wsasec_question_hold(int32_t socket, const void *address, size_t size)
 {
     wsasec_sockaddr_storage peer;
     wsasec_status status;
 
-    if (peer_of(address, size, &peer) ||
-        wsasec_daemon_tell(WSASEC_STEP_NEGOTIATE, WSASEC_DAEMON_HOLD, socket, &peer, PATIENCE, &status))
-        (void)wsasec_backend_block(socket);
+    if (!peer_of(address, size, &peer) &&
+        !wsasec_daemon_tell(WSASEC_STEP_NEGOTIATE, WSASEC_DAEMON_HOLD, socket, &peer, PATIENCE, &status))
+        return 0;
+    (void)wsasec_backend_block(socket);
+    return 1;
 }

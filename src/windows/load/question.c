@@ -59,9 +59,10 @@ int wsasec_question_is_optional(int32_t socket)
     return 0;
 }
 
-void wsasec_question_hold(int32_t socket, const void *address, size_t size)
+int wsasec_question_hold(int32_t socket, const void *address, size_t size)
 {
     (void)socket;
     (void)address;
     (void)size;
+    return 0;
 }
