@@ -13,8 +13,11 @@
 static const uint64_t FIRST_KEY = UINT64_C(1) << 40;
 /* The daemon is to answer before the deadline, so that it is told why. */
 static const uint64_t MARGIN = UINT64_C(100000000);
-/* The longest that a socket which may go on in clear waits for keys. */
-static const uint64_t LONGEST_TRY = UINT64_C(10000000000);
+/*
+ * The longest that a socket which may go on in clear waits for keys: the most that first_seconds of the daemon's
+ * configuration can be. After first_seconds the daemon itself says that there are none.
+ */
+static const uint64_t LONGEST_TRY = UINT64_C(300000000000);
 /* What a connector waits for the daemon to close gates, all in all; sockets after that can send nothing any more. */
 static const uint64_t LONGEST_HOLDING = UINT64_C(1000000000);
 

@@ -17,7 +17,8 @@ __all__ = ["Answer", "Names", "ask", "pack", "time_to_answer", "time_to_try"]
 Answer = tuple[SecurityError | None, bool]
 """What went wrong, or None; and whether that is final."""
 
-_LONGEST_TRY: Final = 10.0
+# The most that the daemon's `first_seconds` can be; after them it says itself that there are no keys.
+_LONGEST_TRY: Final = 300.0
 _MARGIN: Final = 0.1
 
 

@@ -196,8 +196,8 @@ def connect(sock: _socket.socket, address: Any, timeout: float = 30.0) -> None:
     On Linux connect() and sendto() on a secured socket without an SA fail with EAGAIN at once, and poll()
     does not tell when there is one. This asks the key daemon to negotiate with the peer, where one runs, and
     tries again until the deadline. A socket that may go on in clear (ALLOW_INSECURE) does so after the
-    negotiation has failed, or after half of the time, at most 10 s; socket.connect() goes at once. The
-    socket's own time-out is kept.
+    negotiation has failed, or after half of the time, or after the limit of the daemon's configuration
+    (``first_seconds``); socket.connect() goes at once. The socket's own time-out is kept.
 
     Args:
         sock: a socket; a plain one is simply connected.

@@ -20,7 +20,7 @@ from wsasec.daemon.protocol import NameFlag
 from wsasec.kernel.route import source_of
 from wsasec.kernel.xfrm import XfrmTable
 from wsasec.keys.acquire import Acquire, AcquireListener
-from wsasec.keys.associations import Address
+from wsasec.keys.associations import Address, Outcome
 from wsasec.keys.negotiator import Negotiator
 from wsasec.keys.programs import Program
 from wsasec.keys.reason import Reason
@@ -164,6 +164,38 @@ def test_a_stream_socket_with_a_name(
     assert send(stream, peer) == errno.EAGAIN
     assert negotiator.delete_name(fd, None).reason is Reason.NO_NAME
     until(lambda: ike.pins == {})
+
+
+def test_how_long_sockets_wait_that_may_go_on_in_clear(
+    negotiator: Negotiator,
+    ike: FakeIke,
+    stream: socket.socket,
+    peer: Address,
+    family: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the configuration says, also a new one; others as long as they ask for."""
+    end = threading.Event()
+    asked: list[float] = []
+
+    def initiate(profile: str, peer: Address, deadline: float, local: Address | None) -> Outcome:
+        asked.append(deadline - time.monotonic())
+        end.wait(20)
+        return Outcome(Reason.PEER_SILENT)
+
+    monkeypatch.setattr(ike, "initiate", initiate)
+    negotiator.configure(replace(CONFIG, first_seconds=0.3))
+    try:
+        with socket.socket(family) as optional:
+            for sock, seconds in ((optional, 0.3), (stream, 0.6)):
+                begin = time.monotonic()
+                verdict = negotiator.verify(sock.fileno(), peer, soon(5 if sock is optional else seconds))
+                assert verdict.reason is Reason.TIMED_OUT
+                assert seconds <= time.monotonic() - begin < 4
+    finally:
+        end.set()
+    assert len(asked) == 1
+    assert 0 < asked[0] <= 0.3
 
 
 def test_a_socket_without_names(

@@ -175,7 +175,8 @@ class Questions:
         refused = self._refused(asked)
         if refused is not None:
             return refuse(refused)
-        deadline = time.monotonic() + min(question.seconds, _LONGEST_SECONDS)
+        longest = max(_LONGEST_SECONDS, self.config.first_seconds)
+        deadline = time.monotonic() + min(question.seconds, longest)
         fd = asked.descriptors.numbers[0]
         return lambda: ask(fd, question.peer, deadline)
 

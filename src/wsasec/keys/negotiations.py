@@ -38,7 +38,11 @@ class _Job:
 
 
 class Negotiations:
-    """Makes SAs where there are none. Thread-safe."""
+    """Makes SAs where there are none. Thread-safe.
+
+    Attributes:
+        seconds: how long a negotiation may take.
+    """
 
     def __init__(
         self, ike: IkeLayer, sas: Sas, seconds: float, clock: Callable[[], float] = time.monotonic
@@ -48,12 +52,12 @@ class Negotiations:
         Args:
             ike: what negotiates.
             sas: what comes of it.
-            seconds: how long a negotiation may take.
+            seconds: see above.
             clock: of deadlines.
         """
         self._ike = ike
         self._sas = sas
-        self._seconds = seconds
+        self.seconds = seconds
         self._clock = clock
         self._lock = threading.Lock()
         self._jobs: dict[_Key, _Job] = {}
@@ -133,7 +137,7 @@ class Negotiations:
         self._failures[key] = now + _FAILURE_SECONDS, verdict
 
     def _negotiate(self, profile: KeyProfile, own: Address, peer: Address) -> Verdict:
-        deadline = self._clock() + self._seconds
+        deadline = self._clock() + self.seconds
         name, reqid = profile.profile.name, profile.profile.reqid
         try:
             outcome = self._ike.initiate(name, peer, deadline, own)

@@ -117,6 +117,7 @@ class Negotiator:
     def configure(self, config: Config) -> None:
         """Use other profiles from now on; names and pins stay. Ike must have loaded it before."""
         self._config = config
+        self._negotiations.seconds = config.first_seconds
         self._pins.check()
         self._negotiations.forget_failures()
 
@@ -199,7 +200,11 @@ class Negotiator:
             target = peer or asked.peer
             if target is None:
                 return failed(Reason.NOT_CONNECTED)
-            profile = self._profile_of_mark(asked.mark) or self._config.profiles[self._config.default]
+            profile = self._profile_of_mark(asked.mark)
+            if profile is None:
+                # It goes on in clear when there is no good answer, and that after a time which is configured.
+                deadline = min(deadline, time.monotonic() + self._config.first_seconds)
+                profile = self._config.profiles[self._config.default]
             own = self._own_address(asked, target, profile)
             sock = self._named.get(asked.cookie)
             if sock is None:
