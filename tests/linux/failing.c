@@ -3,10 +3,11 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-/* 0: none; 1: setsockopt, 2: getsockopt, 3: socket, 4: bind, 5: connect, 6: send, 7: sendmmsg */
+/* 0: none; 1: setsockopt, 2: getsockopt, 3: socket, 4: bind, 5: connect, 6: send, 7: sendmmsg, 8: syscall */
 static atomic_int kind;
 static int the_level;
 static int the_name;
@@ -91,6 +92,20 @@ ssize_t send(int fd, const void *data, size_t size, int flags)
     ssize_t (*real)(int, const void *, size_t, int) = dlsym(RTLD_NEXT, "send");
 
     return fails(6, 0, 0) ? -1 : real(fd, data, size, flags);
+}
+
+/* Raw ones, of which the level is the number. */
+long syscall(long number, ...)
+{
+    long (*real)(long, long, long, long, long, long, long) = dlsym(RTLD_NEXT, "syscall");
+    long at[6];
+    va_list arguments;
+
+    va_start(arguments, number);
+    for (int i = 0; i < 6; i++)
+        at[i] = va_arg(arguments, long);
+    va_end(arguments);
+    return fails(8, (int)number, 0) ? -1 : real(number, at[0], at[1], at[2], at[3], at[4], at[5]);
 }
 
 int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
