@@ -2,13 +2,11 @@
 # private /run keeps it from the system's own charon, and from those of other network namespaces. Of what was below
 # /run, charon sees its own folder only, at /run/wsasec; the way to it outside is closed to nobody's other processes.
 #
-# $1 the folder, $2 the user, $3 its group, $4 charon, $5 process that must be alive. Ends when that ends: the kernel
-# forgets such a wish when a process changes its user, so setpriv says it after that, and charon is never root.
+# $1 the folder, with what is to be mounted in fstab; $2 the user, $3 its group, $4 charon, $5 process that must be
+# alive. Ends when that ends: the kernel forgets such a wish when a process changes its user, so setpriv says it after
+# that, and charon is never root.
 set -eu
-mount -n -t tmpfs -o "mode=0755,uid=$2,nosuid,nodev,noexec,size=1m" wsasec "$1/run"
-mkdir "$1/run/wsasec"
-mount -n --bind "$1/own" "$1/run/wsasec"
-mount -n --move "$1/run" /run
+mount -n --all --fstab "$1/fstab"
 cd /
 exec setpriv --reuid "$2" --regid "$3" --clear-groups --no-new-privs \
     --bounding-set -all,+net_admin,+net_bind_service --inh-caps -all,+net_admin,+net_bind_service \

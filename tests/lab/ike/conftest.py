@@ -79,7 +79,8 @@ def lasting_pair(esp: None, papers: Papers, tmp_path_factory: pytest.TempPathFac
     """Two hosts with certificates, for all tests of a file: most take less time than to start a charon."""
     trust = Trust(ca=(papers.ca.certificate,))
     a, b = certified("a.example", papers.a), certified("b.example", papers.b)
-    folder = tmp_path_factory.mktemp("hosts")
+    folder = tmp_path_factory.mktemp("hosts") / "any # name"
+    folder.mkdir()
     with open_pair(folder, key_profile(a, trust), key_profile(b, trust)) as made:
         yield made
 
