@@ -7,7 +7,6 @@ import os
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
-from types import TracebackType
 from typing import Final
 
 __all__ = ["ANCILLARY_BYTES", "Received", "received"]
@@ -32,9 +31,7 @@ class Received:
     def __enter__(self) -> Received:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from .listing import list_certificates, list_ike_sas, terminate_ike
 from .loaded import Loaded
 from .messages import MessageError
 from .negotiation import GRACE, Wanted, negotiate
+from .pairs import Sas
 from .pool import Pool
 from .reason import CharonError, Reason
 from .routes import Routes
@@ -121,7 +122,8 @@ class Ike:
             if self._charon is not None:
                 self._charon.start(deadline)
                 # Of an earlier charon, which cannot renew or end them now. Not before this one has the ports.
-                self._installed.remove({p.profile.reqid for p in self._config.profiles.values()})
+                sas = Sas()
+                sas.remove(sas.of({p.profile.reqid for p in self._config.profiles.values()}))
             with self._session(deadline) as session:
                 self._loaded.load(session, found, credentials, deadline)
             self._strangers = Strangers(self.pinned, self._end_strangers)

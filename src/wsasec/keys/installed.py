@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
-from contextlib import suppress
 
 from ..kernel.xfrm import XfrmTable
 from .associations import ChildSa, IkeSa
@@ -40,16 +38,3 @@ class Installed:
             coming = {sa.spi for sa in self._table.between(remote, local)}
             going = {sa.spi for sa in self._table.between(local, remote)}
         return child.spi_in in coming and child.spi_out in going
-
-    def remove(self, reqids: Collection[int]) -> int:
-        """Delete all with these reqids: left by a charon that is gone. Return how many. Raises OSError."""
-        removed = 0
-        with self._lock:
-            for sa in self._table.associations():
-                # Without an SPI it is none yet: the kernel waits for one, and forgets it by itself.
-                if sa.reqid not in reqids or not sa.spi:
-                    continue
-                with suppress(ProcessLookupError):  # ESRCH: it ended meanwhile
-                    self._table.delete(sa)
-                    removed += 1
-        return removed
