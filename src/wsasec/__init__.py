@@ -141,15 +141,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> _Any:
-    """Load what most programs do without: asyncio, for one, takes as long as all the rest."""
-    if name in ("aio", "policy"):
-        return _import_module(f".{name}", __name__)
-    if name == "__version__":
-        version: str = _import_module("importlib.metadata").version("wsasec")
-        globals()[name] = version
-        return version
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not _TYPE_CHECKING:  # or any other name were an Any
+
+    def __getattr__(name: str) -> _Any:
+        """Load what most programs do without: asyncio, for one, takes as long as all the rest."""
+        if name in ("aio", "policy"):
+            return _import_module(f".{name}", __name__)
+        if name == "__version__":
+            version = globals()[name] = _import_module("importlib.metadata").version("wsasec")
+            return version
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def get_include() -> str:

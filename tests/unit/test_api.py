@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import warnings
@@ -216,3 +217,20 @@ def test_version() -> None:
 def test_the_public_list() -> None:
     for name in wsasec.__all__:
         assert getattr(wsasec, name) is not None
+
+
+def test_what_is_loaded_when_it_is_needed() -> None:
+    code = """
+import sys
+late = {"asyncio", "wsasec.policy", "importlib.metadata"} - set(sys.modules)  # an environment may load some
+import wsasec
+assert not late & set(sys.modules)
+assert callable(wsasec.aio.connect) and wsasec.policy.Session and wsasec.__version__
+assert late <= set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_name_that_there_is_not() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        wsasec.nothing  # noqa: B018
