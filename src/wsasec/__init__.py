@@ -152,6 +152,9 @@ if not _TYPE_CHECKING:  # or any other name were an Any
             return version
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
 
 def get_include() -> str:
     """Return the folder of wsasec.h, wsasec_capi.h and the other headers, for C and Cython compilers."""

@@ -225,6 +225,7 @@ import sys
 late = {"asyncio", "wsasec.policy", "importlib.metadata"} - set(sys.modules)  # an environment may load some
 import wsasec
 assert not late & set(sys.modules)
+assert set(wsasec.__all__) <= set(dir(wsasec))
 assert callable(wsasec.aio.connect) and wsasec.policy.Session and wsasec.__version__
 assert late <= set(sys.modules)
 """
