@@ -6,13 +6,15 @@ import argparse
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ._daemon import add_verb
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, Group
     from rich.table import Table
+
+    from ..daemon.client import Client
 
 __all__ = ["add", "render"]
 
@@ -47,13 +49,28 @@ def _run(arguments: argparse.Namespace) -> int:
         console = Console()
         if not console.is_terminal:
             console = Console(width=_WIDTH)  # whoever reads it looks for whole words
-        if not arguments.watch:
+        if arguments.watch:
+            _watch(client, status, console)
+        console.print(render(status))
+    return 0
+
+
+def _watch(client: Client, status: dict[str, Any], console: Console) -> NoReturn:
+    """Show it again and again, until the daemon goes away or Ctrl-C.
+
+    A terminal has it in one place; whatever else reads gets one after the other, as each is told.
+    """
+    from rich.live import Live
+
+    if not console.is_terminal:
+        while True:
             console.print(render(status))
-            return 0
-        with Live(render(status), console=console, auto_refresh=False) as live:
-            while True:
-                time.sleep(_EVERY_SECONDS)
-                live.update(render(client.control("status")), refresh=True)
+            time.sleep(_EVERY_SECONDS)
+            status = client.control("status")
+    with Live(render(status), console=console, auto_refresh=False) as live:
+        while True:
+            time.sleep(_EVERY_SECONDS)
+            live.update(render(client.control("status")), refresh=True)
 
 
 def _bytes(count: int) -> str:
