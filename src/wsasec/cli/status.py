@@ -44,7 +44,6 @@ def _run(arguments: argparse.Namespace) -> int:
             print(json.dumps(status, indent=2))
             return 0
         from rich.console import Console
-        from rich.live import Live
 
         console = Console()
         if not console.is_terminal:

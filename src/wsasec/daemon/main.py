@@ -30,6 +30,7 @@ __all__ = ["main", "run"]
 _log = logging.getLogger(__name__)
 
 _LOG_BYTES: Final = 4 << 20
+_SYSLOG: Final = "/dev/log"
 _FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
 
 Tell = Callable[[dict[str, object]], None]
@@ -39,7 +40,10 @@ def _log_to(where: str, place: Place) -> None:
     """Begin to log: "stderr", "syslog", or "file", which is `log` in the daemon's folder, for root only."""
     handler: logging.Handler
     if where == "syslog":
-        handler = logging.handlers.SysLogHandler("/dev/log", logging.handlers.SysLogHandler.LOG_DAEMON)
+        # The handler itself would say nothing of a socket that is not there, and then lose every line.
+        if not Path(_SYSLOG).is_socket():
+            raise StartError(f"no syslog daemon listens at {_SYSLOG}")
+        handler = logging.handlers.SysLogHandler(_SYSLOG, logging.handlers.SysLogHandler.LOG_DAEMON)
         handler.setFormatter(logging.Formatter("wsasec[%(process)d]: %(message)s"))
     elif where == "stderr":
         handler = logging.StreamHandler()
