@@ -38,7 +38,8 @@ def require_ours(session: Session) -> None:
         raise CharonError(
             Reason.NO_CHARON, f"process {pid} of user {uid} listens there, and not root's charon"
         )
-    if not _has_xfrm_socket(pid):
+    # In the list 0 is the kernel, and here a process of another process namespace.
+    if not pid or not _has_xfrm_socket(pid):
         raise CharonError(
             Reason.NO_CHARON,
             f"process {pid}, which listens there, has no associations in this network namespace",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import struct
 import time
 from collections.abc import Mapping
@@ -15,11 +17,13 @@ from ike_hosts import certified, key_profile
 
 from wsasec.config.model import KeyProfile, Trust
 from wsasec.kernel.policies import Policy, parse_policies
+from wsasec.kernel.xfrm import NETLINK_XFRM
 from wsasec.keys.abilities import require_abilities
 from wsasec.keys.algorithms import require_algorithms
 from wsasec.keys.groups import groups
 from wsasec.keys.leftover import Leftover
 from wsasec.keys.reason import DETAIL_BYTES, CharonError
+from wsasec.keys.whose import require_ours
 
 PLUGINS = [
     *("nonce", "openssl", "pem", "pkcs8", "x509", "pubkey", "revocation", "constraints"),
@@ -156,3 +160,26 @@ def test_keys_that_are_left(tmp_path: Path) -> None:
     left.write(7, set())
     left.forget()
     assert not (tmp_path / "left").exists()
+
+
+class Listener:
+    """A session with somebody."""
+
+    def __init__(self, pid: int, uid: int) -> None:
+        self.listener = lambda: (pid, uid)
+
+
+def test_who_listens() -> None:
+    stranger: Any = Listener(os.getpid(), os.geteuid() + 1000)
+    with pytest.raises(CharonError, match="and not root's charon"):
+        require_ours(stranger)
+    ours: Any = Listener(os.getpid(), 0)
+    with pytest.raises(CharonError, match="no associations in this network namespace"):
+        require_ours(ours)
+    elsewhere: Any = Listener(0, 0)
+    with pytest.raises(CharonError, match="no associations in this network namespace"):
+        require_ours(elsewhere)
+    # The first of a kind that a process opens has its number.
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_XFRM) as xfrm:
+        xfrm.bind((os.getpid(), 0))
+        require_ours(ours)
