@@ -32,6 +32,7 @@ from .session import Session
 from .sharing import require_shareable
 from .strangers import Strangers
 from .watcher import Watcher
+from .whereabouts import Whereabouts
 
 __all__ = ["Ike"]
 
@@ -79,6 +80,7 @@ class Ike:
             leftover = Leftover(folder / "left")
         self._loaded = Loaded(leftover)
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
+        self._whereabouts = Whereabouts()
         self._callbacks: list[Callable[[Event], None]] = []
         self._watcher: Watcher | None = None
         self._strangers: Strangers | None = None
@@ -129,6 +131,8 @@ class Ike:
             self._strangers = Strangers(self.pinned, self._end_strangers)
             self._watcher = Watcher(self._pool.path, self._happened)
             self._watcher.start(deadline)
+            # Of a shared one, or begun by peers before this host could be told.
+            self._whereabouts.listed(self.associations(deadline))
             if self._charon is None:
                 self._keeper = Keeper(self._restore)
         except BaseException:
@@ -171,6 +175,7 @@ class Ike:
         if strangers is not None:
             strangers.close()
         self._loaded.forget()
+        self._whereabouts.happened(Event("gone"))
         routes, self._routes = self._routes, None
         if routes is not None:
             routes.close()
@@ -204,6 +209,7 @@ class Ike:
         self._callbacks.append(callback)
 
     def _happened(self, event: Event) -> None:
+        self._whereabouts.happened(event)
         strangers = self._strangers
         if strangers is not None:
             strangers.happened(event)
@@ -266,7 +272,8 @@ class Ike:
             with self._session(deadline + GRACE) as session:
                 if self._charon is None:
                     self._loaded.restore(session, deadline)
-                return negotiate(session, self._loaded, installed, wanted, deadline)
+                known = self._whereabouts.at(wanted.group.name, wanted.peer)
+                return negotiate(session, self._loaded, installed, wanted, known, deadline)
         except ConfigError as error:
             raise CharonError(Reason.NEGOTIATION, str(error)) from error
         except OSError as error:
@@ -303,8 +310,8 @@ class Ike:
             # Waiting for IKE SAs at work is the barrier: those which are listed after it know of the pin.
             others = [
                 ike
-                for ike in list_ike_sas(session, deadline, wait=True)
-                if (ike.group, ike.remote) == (group, peer)
+                for ike in list_ike_sas(session, deadline, wait=True, peer=peer)
+                if ike.group == group
                 and ike.remote_id != identity
                 # A peer that has begun and not said who it is will be held against the pin.
                 and (ike.initiator or ike.state != "CONNECTING")
@@ -347,8 +354,7 @@ class Ike:
             CharonError: charon does not answer.
         """
         with self._session(deadline) as session:
-            found = list_ike_sas(session, deadline, wait=wait)
-        return [ike for ike in found if peer in (None, ike.remote)]
+            return list_ike_sas(session, deadline, wait=wait, peer=peer)
 
     def certificates(self, deadline: float, subject: str | None = None) -> list[Certificate]:
         """Return X.509 certificates that charon holds: all, or those which an identity is in. CharonError."""

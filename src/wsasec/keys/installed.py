@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 from ..kernel.xfrm import XfrmTable
-from .associations import ChildSa, IkeSa
+from .associations import Address, ChildSa, IkeSa
+from .pairs import unscoped
 from .reason import CharonError, Reason
 
 __all__ = ["Installed"]
@@ -38,3 +39,11 @@ class Installed:
             coming = {sa.spi for sa in self._table.between(remote, local)}
             going = {sa.spi for sa in self._table.between(local, remote)}
         return child.spi_in in coming and child.spi_out in going
+
+    def any(self, reqid: int, local: Address | None, remote: Address) -> bool:
+        """Whether there is one of a reqid to a peer, from any address of this host or one. Raises OSError."""
+        with self._lock:
+            found = self._table.between(
+                None if local is None else str(unscoped(local)), str(unscoped(remote))
+            )
+        return any(sa.reqid == reqid for sa in found)

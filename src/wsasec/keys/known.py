@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from ipaddress import ip_address
@@ -44,6 +44,7 @@ class Known:
         self._lock = threading.Lock()
         self._inward: dict[int, Maker] = {}
         self._outward: dict[tuple[Address, int], Maker] = {}
+        self._inward_of: defaultdict[int, set[int]] = defaultdict(set)
         self._certificates: dict[int, tuple[bytes, ...]] = {}
         self._ended: OrderedDict[int, None] = OrderedDict()
 
@@ -53,6 +54,7 @@ class Known:
             if event.kind == "gone":
                 self._inward.clear()
                 self._outward.clear()
+                self._inward_of.clear()
                 self._certificates.clear()
                 self._ended.clear()
             elif event.ike is None:
@@ -70,11 +72,24 @@ class Known:
     def _add(self, ike: IkeSa) -> None:
         if ike.state in PROVEN:
             for child in ike.children:
+                self._drop_inward(child.spi_in)
                 self._inward[child.spi_in] = self._outward[ike.remote, child.spi_out] = ike, child
+                self._inward_of[ike.unique_id].add(child.spi_in)
+
+    def _drop_inward(self, spi: int) -> None:
+        before = self._inward.pop(spi, None)
+        if before is not None:
+            number = before[0].unique_id
+            self._inward_of[number].discard(spi)
+            if not self._inward_of[number]:
+                del self._inward_of[number]
+
+    def _made_by(self, unique_id: int) -> list[Maker]:
+        return [self._inward[spi] for spi in self._inward_of.get(unique_id, ())]
 
     def _drop(self, ike: IkeSa, children: tuple[ChildSa, ...]) -> None:
         for child in children:
-            self._inward.pop(child.spi_in, None)
+            self._drop_inward(child.spi_in)
             self._outward.pop((ike.remote, child.spi_out), None)
 
     def _end(self, unique_id: int) -> None:
@@ -84,15 +99,14 @@ class Known:
 
     def _forget(self, unique_id: int) -> None:
         self._end(unique_id)
-        for ike, child in [maker for maker in self._inward.values() if maker[0].unique_id == unique_id]:
+        for ike, child in self._made_by(unique_id):
             self._drop(ike, (child,))
         self._certificates.pop(unique_id, None)
 
     def _renumber(self, old: int, new: IkeSa) -> None:
         self._end(old)
-        for ike, child in list(self._inward.values()):
-            if ike.unique_id == old:
-                self._add(replace(new, children=(child,)))
+        for _, child in self._made_by(old):
+            self._add(replace(new, children=(child,)))
         if old in self._certificates:
             self._certificates[new.unique_id] = self._certificates.pop(old)
 

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from .associations import Certificate, IkeSa
-from .messages import Section
+import socket
+
+from .associations import Address, Certificate, IkeSa
+from .messages import Section, encode
 from .parsing import certificate, ike_sas
 from .session import RefusedError, Session
 
 __all__ = ["list_certificates", "list_ike_sas", "terminate_child", "terminate_ike"]
 
 
-def list_ike_sas(session: Session, deadline: float, *, wait: bool, connection: str = "") -> list[IkeSa]:
+def _remote(peer: Address) -> bytes:
+    """Return how a message says that this is the peer's address: as charon writes it, by inet_ntop()."""
+    family = socket.AF_INET if peer.version == 4 else socket.AF_INET6
+    return encode({"remote-host": socket.inet_ntop(family, peer.packed)})
+
+
+def list_ike_sas(
+    session: Session,
+    deadline: float,
+    *,
+    wait: bool,
+    connection: str = "",
+    unique_id: int = 0,
+    peer: Address | None = None,
+) -> list[IkeSa]:
     """Return our IKE SAs.
 
     Args:
@@ -18,12 +34,23 @@ def list_ike_sas(session: Session, deadline: float, *, wait: bool, connection: s
         deadline: for all of it.
         wait: for those that charon is working on just now; else they are left out.
         connection: name of the one whose IKE SAs are asked for; "" for all.
+        unique_id: of the one that is asked for; 0 for all.
+        peer: address of the one whose IKE SAs are returned; None for all. charon lists all the same.
     """
     found: list[IkeSa] = []
     # Whatever value "noblock" has, to have it means yes.
-    message = ({} if wait else {"noblock": "yes"}) | ({"ike": connection} if connection else {})
-    session.stream("list-sas", message, "list-sa", lambda each: found.extend(ike_sas(each)), deadline)
-    return found
+    message: dict[str, object] = {} if wait else {"noblock": "yes"}
+    message |= {"ike": connection} if connection else {}
+    message |= {"ike-id": unique_id} if unique_id else {}
+    session.stream(
+        "list-sas",
+        message,
+        "list-sa",
+        lambda each: found.extend(ike_sas(each)),
+        deadline,
+        having=b"" if peer is None else _remote(peer),
+    )
+    return [ike for ike in found if peer in (None, ike.remote)]
 
 
 def list_certificates(session: Session, deadline: float, subject: str | None) -> list[Certificate]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from .associations import Address
 from .connections import peer as peer_connection
@@ -20,6 +21,9 @@ from .reason import CharonError, Reason
 from .session import Session
 
 __all__ = ["Loaded"]
+
+_PEERS: Final = 1024
+"""With so many peers, whose identity is not pinned, connections to begin with stay in charon."""
 
 _Key: TypeAlias = tuple[str, Address, Address | None]
 """Group, peer's address, and this host's if it is given."""
@@ -42,6 +46,7 @@ class Loaded:
         self._group_of: dict[str, Group] = {}
         self._credentials = Credentials(())
         self._peers: dict[_Key, dict[str, Way]] = {}
+        self._unpinned: OrderedDict[_Key, None] = OrderedDict()
         self._questions = itertools.count()
         self._pins: dict[tuple[str, Address], str] = {}
         self._worked: dict[tuple[str, Address], Way] = {}
@@ -67,6 +72,7 @@ class Loaded:
             self._group_of = {p.profile.name: group for group in groups for p in group.profiles}
             self._credentials = credentials
             self._peers.clear()
+            self._unpinned.clear()
             self._worked.clear()
             now: set[str] = set()
             for group in groups:
@@ -101,6 +107,7 @@ class Loaded:
             self._loader = Loader(self._leftover)
             self._groups.clear()
             self._peers.clear()
+            self._unpinned.clear()
             self._worked.clear()
 
     def group_of(self, profile: str) -> Group:
@@ -145,13 +152,26 @@ class Loaded:
     ) -> str:
         """Load the connection for a peer, by one of the ways that are open to it; return its name."""
         way = self._open(group, address)[number]
-        present = self._peers.setdefault((group.name, address, local), {})
+        key = group.name, address, local
+        present = self._peers.setdefault(key, {})
         name = peer_name(group, address, local, number)
         if present.get(name) != way:
             made = peer_connection(group, self._credentials, address, local, way, number)
             self._loader.load_connections(session, [made], deadline)
             present[name] = way
+        self._unpinned[key] = None
+        self._unpinned.move_to_end(key)
+        if key[:2] in self._pins:
+            del self._unpinned[key]
+        self._unload_oldest(session, deadline)
         return name
+
+    def _unload_oldest(self, session: Session, deadline: float) -> None:
+        """Take out what began with peers long ago: associations do without, and charon looks through all."""
+        while len(self._unpinned) > _PEERS:
+            key, _ = self._unpinned.popitem(last=False)
+            self._worked.pop(key[:2], None)
+            self._loader.unload_connections(session, self._peers.pop(key, ()), deadline)
 
     def _load_pinned(
         self, session: Session, group: Group, address: Address, local: Address | None, deadline: float
@@ -268,3 +288,4 @@ class Loaded:
             for key in keys:
                 self._unload_others(session, key, set(), deadline)
                 del self._peers[key]
+                self._unpinned.pop(key, None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from ..config.model import KeyProfile
 from .associations import Address
@@ -14,6 +16,9 @@ from .programs import Program
 __all__ = ["Named", "NamedSocket", "PeerName", "TooManyNamesError"]
 
 NAMES_OF_A_PROGRAM = 65536
+
+_Names: TypeAlias = "OrderedDict[PeerName, tuple[int, Address | None]]"
+"""Names with their socket's cookie, and where, the oldest first."""
 
 
 class TooManyNamesError(Exception):
@@ -48,7 +53,10 @@ class NamedSocket:
     Attributes:
         profile: the socket's.
         family: its address family.
-        names: by the peer's address; of stream sockets one, under None.
+        names: by the peer's address; of stream sockets one, under None. Programs end without the lock: a
+            copy is to be gone through.
+        due: those of the names that are not verified, and where.
+        missing: those of them that must be.
         shut: whether it was shut here and not opened again.
         lock: held while one is verified.
     """
@@ -56,13 +64,30 @@ class NamedSocket:
     profile: KeyProfile
     family: int
     names: dict[Address | None, PeerName] = field(default_factory=dict)
+    due: dict[PeerName, Address | None] = field(default_factory=dict)
+    missing: set[PeerName] = field(default_factory=set)
     shut: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def may_send(self) -> bool:
         """Whether every name that must be verified is."""
-        return all(name.optional or name.verified is not None for name in self.names.values())
+        return not self.missing
+
+    def found(self, name: PeerName, at: Address | None, peer: Address | None) -> None:
+        """Note where a name that it has under an address was verified; None: it is not."""
+        name.verified = peer
+        if peer is None:
+            self.due[name] = at
+            if not name.optional:
+                self.missing.add(name)
+        if peer is not None or self.names.get(at) is not name:  # it was taken away meanwhile
+            self.settled(name)
+
+    def settled(self, name: PeerName) -> None:
+        """Nothing is due of a name any more."""
+        self.due.pop(name, None)
+        self.missing.discard(name)
 
 
 class Named:
@@ -77,7 +102,7 @@ class Named:
         self._limit = limit
         self._lock = threading.Lock()
         self._sockets: dict[int, NamedSocket] = {}
-        self._programs: dict[Program, dict[PeerName, tuple[int, Address | None]]] = {}
+        self._programs: dict[Program, _Names] = {}
 
     def get(self, cookie: int) -> NamedSocket | None:
         """Return a socket that has names."""
@@ -96,7 +121,7 @@ class Named:
             TooManyNamesError: the program has too many.
         """
         with self._lock:
-            names = self._programs.setdefault(name.program, {})
+            names = self._programs.setdefault(name.program, OrderedDict())
             if len(names) >= self._limit:
                 self._forget_oldest(names)
             names[name] = cookie, at
@@ -105,7 +130,9 @@ class Named:
             before = sock.names.get(at)
             if before is not None:
                 self._remove(before)
+                sock.settled(before)
             sock.names[at] = name
+            sock.found(name, at, name.verified)
             return before
 
     def delete(self, cookie: int, at: Address | None) -> PeerName | None:
@@ -113,7 +140,8 @@ class Named:
         with self._lock:
             sock = self._sockets.get(cookie)
             found = sock.names.pop(at, None) if sock else None
-            if found is not None:
+            if sock is not None and found is not None:
+                sock.settled(found)
                 self._remove(found)
             return found
 
@@ -147,12 +175,12 @@ class Named:
     def _take(self, cookie: int, at: Address | None, name: PeerName) -> None:
         sock = self._sockets.get(cookie)
         if sock is not None and sock.names.get(at) is name:
-            # A copy: somebody may look at it, with the socket's lock held.
-            sock.names = {address: other for address, other in sock.names.items() if other is not name}
+            del sock.names[at]
+            sock.settled(name)
             if not sock.names:
                 del self._sockets[cookie]
 
-    def _forget_oldest(self, names: dict[PeerName, tuple[int, Address | None]]) -> None:
+    def _forget_oldest(self, names: _Names) -> None:
         for name, (cookie, at) in names.items():
             if name.verified is not None or name.optional:
                 del names[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +26,7 @@ GRACE: Final = 1.0
 
 _LINES: Final = 200
 _TIMED_OUT: Final = "not established after"
+_FEW: Final = 4
 _ALIVE: Final = ("ESTABLISHED", "REKEYING", "REKEYED")
 _OTHER_WAYS: Final = (Reason.AUTHENTICATION, Reason.OTHER_IDENTITY)
 """Failures after which another way to show who it is may change something."""
@@ -77,9 +79,32 @@ class _Search:
             and pin in (None, ike.remote_id)
         )
 
-    def find(self, deadline: float, *, wait: bool, connection: str = "") -> Outcome | None:
-        """Return it, None if there is none. See list_ike_sas() for the arguments."""
-        for ike in list_ike_sas(self._session, deadline, wait=wait, connection=connection):
+    def known(self, numbers: Collection[int], deadline: float) -> Outcome | None:
+        """Return it if it is among these IKE SAs, by charon's numbers; None if it is not."""
+        # Every question is work for as many as charon has: of many one is asked for all.
+        few = numbers if len(numbers) <= _FEW else [0]
+        for number in few:
+            listed = list_ike_sas(
+                self._session, deadline, wait=False, unique_id=number, peer=self._wanted.peer
+            )
+            if found := self._among(listed, deadline):
+                return found
+        return None
+
+    def made(self, connection: str, deadline: float) -> Outcome | None:
+        """Return what was negotiated just now: by a connection, or by the peer at the same time."""
+        # charon waits here for all that it is working on: what it has made is in the kernel after this.
+        listed = list_ike_sas(self._session, deadline, wait=True, connection=connection)
+        if found := self._among(listed, deadline):
+            return found
+        wanted = self._wanted
+        if not self._installed.any(wanted.profile.profile.reqid, wanted.local, wanted.peer):
+            return None
+        listed = list_ike_sas(self._session, deadline, wait=True, peer=wanted.peer)
+        return self._among(listed, deadline)
+
+    def _among(self, ikes: Iterable[IkeSa], deadline: float) -> Outcome | None:
+        for ike in ikes:
             for child in ike.children if self._fits(ike) else ():
                 if not self._wanted.served_by(child):
                     continue
@@ -134,8 +159,8 @@ class _Negotiation:
         self._search = _Search(session, loaded, installed, wanted)
         self._failures: list[CharonError] = []
 
-    def run(self) -> Outcome:
-        if found := self._search.find(self._deadline, wait=False):
+    def run(self, known: Collection[int]) -> Outcome:
+        if found := self._search.known(known, self._deadline):
             return found
         ways = self._loaded.ways(self._wanted.group, self._wanted.peer)
         may_ask = self._wanted.group.can_ask
@@ -191,7 +216,7 @@ class _Negotiation:
         name = self._loaded.peer(session, wanted.group, wanted.peer, wanted.local, way, late)
         said = _ask(session, {"child": wanted.profile.profile.name, "ike": name}, lines, self._deadline)
         # Also after a failure: where both ends begin at once one of them fails, and has what the other made.
-        found = self._search.find(late, wait=True, connection=name) or self._search.find(late, wait=True)
+        found = self._search.made(name, late)
         if found:
             self._loaded.worked(wanted.group, wanted.peer, way)
             return found
@@ -202,13 +227,26 @@ class _Negotiation:
 
 
 def negotiate(
-    session: Session, loaded: Loaded, installed: Installed, wanted: Wanted, deadline: float
+    session: Session,
+    loaded: Loaded,
+    installed: Installed,
+    wanted: Wanted,
+    known: Collection[int],
+    deadline: float,
 ) -> Outcome:
     """Have an association; one that exists will do.
+
+    Args:
+        session: with charon.
+        loaded: what it was given.
+        installed: what the kernel has.
+        wanted: what is to be negotiated.
+        known: charon's numbers of IKE SAs that there are with the peer already.
+        deadline: for all of it.
 
     Raises:
         CharonError: there is none; it says why.
         MessageError: an answer of charon's has another form.
         OSError: the kernel does not list associations.
     """
-    return _Negotiation(session, loaded, installed, wanted, deadline).run()
+    return _Negotiation(session, loaded, installed, wanted, deadline).run(known)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeAlias
@@ -21,7 +22,6 @@ _Key: TypeAlias = tuple[str, Address, Address]
 
 _AT_ONCE: Final = 24
 _FAILURE_SECONDS: Final = 1.0
-_FAILURES: Final = 1024
 
 
 class _Job:
@@ -61,7 +61,7 @@ class Negotiations:
         self._clock = clock
         self._lock = threading.Lock()
         self._jobs: dict[_Key, _Job] = {}
-        self._failures: dict[_Key, tuple[float, Verdict]] = {}
+        self._failures: OrderedDict[_Key, tuple[float, Verdict]] = OrderedDict()
         self._pool = ThreadPoolExecutor(_AT_ONCE, "wsasec-negotiation")
         self._closed = False
 
@@ -128,12 +128,13 @@ class Negotiations:
             _finish(job, verdict)
 
     def _remember(self, key: _Key, verdict: Verdict) -> None:
+        self._failures.pop(key, None)
         if verdict.good or verdict.reason is Reason.NO_CHARON:
-            self._failures.pop(key, None)
             return
         now = self._clock()
-        if len(self._failures) >= _FAILURES:
-            self._failures = {key: entry for key, entry in self._failures.items() if now < entry[0]}
+        # They are in the order in which they are forgotten.
+        while self._failures and next(iter(self._failures.values()))[0] <= now:
+            self._failures.popitem(last=False)
         self._failures[key] = now + _FAILURE_SECONDS, verdict
 
     def _negotiate(self, profile: KeyProfile, own: Address, peer: Address) -> Verdict:

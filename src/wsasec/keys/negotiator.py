@@ -218,40 +218,50 @@ class Negotiator:
         self, fd: int, asked: SocketFacts, sock: NamedSocket, own: Address, target: Address, deadline: float
     ) -> Verdict:
         if asked.stream:
-            due: list[tuple[PeerName, Address, Address]] = [(n, own, target) for n in sock.names.values()]
+            due: list[tuple[PeerName, Address, Address]] = [
+                (n, own, target) for n in list(sock.names.values())
+            ]
         else:
             # A socket of many names sends when all are verified: also those of others than this peer.
+            wanted = list(sock.due.items())
+            here = sock.names.get(target)
+            if here is not None and here not in sock.due:
+                wanted.append((here, target))
             due = [
                 (name, own if at == target else self._own_address(asked, at, sock.profile), at)
-                for at, name in sock.names.items()
-                if at is not None and (at == target or name.verified is None)
+                for name, at in wanted
+                if at is not None
             ]
         verdict = Verdict()
         if not any(at == target for _, _, at in due):
             verdict = self._negotiations.run(sock.profile, own, target, deadline)
         for name, source, at in due:
             if verdict.good:
-                verdict = self._hold_against(name, sock, source, at, deadline)
+                under = None if asked.stream else at
+                verdict = self._hold_against(name, sock, under, source, at, deadline)
         if any(name.gone for name, _, _ in due):
             return failed(Reason.NO_NAME, "its program has ended")
         self._set_gate(fd, sock)
         return verdict
 
     def _hold_against(
-        self, name: PeerName, sock: NamedSocket, own: Address, peer: Address, deadline: float
+        self,
+        name: PeerName,
+        sock: NamedSocket,
+        under: Address | None,
+        own: Address,
+        peer: Address,
+        deadline: float,
     ) -> Verdict:
-        """Verify one name; an optional one need only be tried.
+        """Verify one name, which the socket has under an address; an optional one need only be tried.
 
         After a failure the name keeps the pin that it had before: others do not get in because they tried.
         """
         before = name.pin
         verdict = self._verifier.verify(name, sock.profile, own, peer, deadline)
-        if verdict.good:
-            name.verified = peer
-        else:
-            name.verified = None
-            if name.optional and verdict.reason in (Reason.OTHER_IDENTITY, Reason.NO_IDENTITY):
-                verdict = Verdict()
+        sock.found(name, under, peer if verdict.good else None)
+        if name.optional and verdict.reason in (Reason.OTHER_IDENTITY, Reason.NO_IDENTITY):
+            verdict = Verdict()
         if name.gone or (name.verified is None and name.pin != before):
             # Its program may have ended while it was being verified.
             self._release(name)
@@ -280,8 +290,8 @@ class Negotiator:
             if sock is None:
                 return Verdict()
             with sock.lock:
-                for name in sock.names.values():
-                    name.verified = None
+                for at, name in list(sock.names.items()):
+                    sock.found(name, at, None)
                 self._set_gate(fd, sock)
         except OSError as error:
             return _failure(error)
@@ -321,7 +331,7 @@ class Negotiator:
                 if target is None:
                     return Verdict()
                 own = self._own_address(asked, target, profile)
-                verdict = self._hold_against(entry, sock, own, target, deadline)
+                verdict = self._hold_against(entry, sock, target, own, target, deadline)
                 if not entry.gone:
                     self._set_gate(fd, sock)
                 return verdict

@@ -203,6 +203,8 @@ class Session:
         event: str,
         each: Callable[[Section], None],
         deadline: float,
+        *,
+        having: bytes = b"",
     ) -> Section:
         """Send a request whose answer comes by events, hand each of them over, and return what comes last.
 
@@ -212,6 +214,7 @@ class Session:
             event: the kind of the events; "" for none.
             each: called with every event; what it raises breaks the session.
             deadline: for all of it.
+            having: events without these bytes are not looked at: to read thousands takes time.
 
         Raises:
             RefusedError: charon did not do it.
@@ -227,6 +230,8 @@ class Session:
                 break
             if not event or name != event:
                 raise self._lost(f"it sent an event nobody asked for: {name}")
+            if having not in data:
+                continue
             found = self._decoded(data)
             try:
                 each(found)
