@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any, Final
 
 from ..policy.algorithms import Encryption, Exchange, Group, Impersonation, Integrity, Method, Protocol
 from ..policy.checks import UNKNOWN
-from ..policy.policies import MAIN, QUICK
+from ..policy.policies import MAIN, QUICK, QuickModePolicy
 from . import policies
 from .model import Authentication, Config, KeyProfile
 
@@ -91,7 +91,8 @@ def _quick(profile: KeyProfile) -> Iterator[tuple[Any, ...]]:
             _known(words, GROUP) or [int(Group.NONE)],
         ):
             transform = int(protocol), encryption, integrity
-            yield _proposal(transform, group, profile.rekey_seconds, kilobytes(profile.rekey_bytes), NO_LIMIT)
+            limits = kilobytes(profile.rekey_bytes), profile.rekey_packets or NO_LIMIT
+            yield _proposal(transform, group, profile.rekey_seconds, *limits)
 
 
 def methods(profile: KeyProfile) -> Iterator[tuple[int, int]]:
@@ -121,11 +122,25 @@ def _described(profile: KeyProfile) -> Iterator[Described]:
     yield (*head, kind, True, 0, impersonation, 0, 0, 0, idle, 0, (), tuple(_quick(profile)))
 
 
-def described(config: Config) -> list[Described]:
+def described(config: Config, added: Collection[QuickModePolicy] = ()) -> list[Described]:
     """Return the policies of a configuration, those of the default profile first.
 
     Each profile is two policies, main mode and quick mode, with the profile's GUID and name. Quick modes of
     IKEv2 count as AuthIP's, which are what the keys of sockets are for.
+
+    Args:
+        config: whose.
+        added: policies that some of its profiles were made of, which are told as they are.
     """
+    of_sessions = {policy.guid: policy for policy in added}
     profiles = sorted(config.profiles.values(), key=lambda each: each.profile.name != config.default)
-    return [policy for profile in profiles for policy in _described(profile)]
+    found: list[Described] = []
+    for profile in profiles:
+        main, quick = _described(profile)
+        policy = of_sessions.get(profile.profile.guid)
+        if policy is None:
+            found += main, quick
+        else:
+            key, _, kind, _, *rest = main
+            found += (key, policy.name, kind, False, *rest), policy._described(profile.profile.guid)
+    return found

@@ -106,6 +106,7 @@ class KeyProfile:
         ike_rekey_seconds: of the IKE SA.
         rekey_seconds: of the associations.
         rekey_bytes: of the associations; 0 for no limit.
+        rekey_packets: the same; only policies of sessions have one, and no key of the file.
         idle_seconds: an association without traffic ends after this; 0 for never.
         dpd_seconds: how often a silent peer is asked whether it is there.
         peers: networks that may be reached, and may reach this host; () for all.
@@ -123,6 +124,7 @@ class KeyProfile:
     ike_rekey_seconds: int = 14400
     rekey_seconds: int = 3600
     rekey_bytes: int = 0
+    rekey_packets: int = 0
     idle_seconds: int = 0
     dpd_seconds: int = 2
     peers: tuple[Network, ...] = ()

@@ -78,6 +78,8 @@ def _child(profile: KeyProfile) -> dict[str, object]:
         child["esp_proposals"] = list(profile.esp_proposals)
     if profile.rekey_bytes:
         child["rekey_bytes"] = profile.rekey_bytes
+    if profile.rekey_packets:
+        child["rekey_packets"] = profile.rekey_packets
     if profile.idle_seconds:
         child["inactivity"] = f"{profile.idle_seconds}s"
     return child

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from .groups import Group, groups
 from .installed import Installed
 from .keeper import Keeper
 from .leftover import Leftover
-from .listing import list_certificates, list_ike_sas, terminate_ike
+from .listing import list_certificates, list_ike_sas, terminate_child, terminate_ike
 from .loaded import Loaded
 from .messages import MessageError
 from .negotiation import GRACE, Wanted, negotiate
@@ -355,6 +355,35 @@ class Ike:
         """
         with self._session(deadline) as session:
             return list_ike_sas(session, deadline, wait=wait, peer=peer)
+
+    def end_associations(self, reqids: Collection[int], deadline: float) -> None:
+        """End all associations with some reqids, of profiles that charon has no more. Raises CharonError.
+
+        It works in the network namespace of the calling thread. From the return on the kernel has none of
+        them; what charon was about to make it may still install, and tells of by an event.
+        """
+        sas = Sas()
+        told: set[int] = set()
+        try:
+            # Not only by charon, which waits for the peer before it takes them out.
+            sas.remove(sas.of(reqids))
+            with self._session(deadline) as session:
+                while True:
+                    # Waiting for IKE SAs at work is the barrier, as in _end_others().
+                    ikes = list_ike_sas(session, deadline, wait=True)
+                    found = {c.unique_id for ike in ikes for c in ike.children if c.reqid in reqids} - told
+                    if not found:
+                        break
+                    for number in found:
+                        terminate_child(session, number, deadline)
+                    told |= found
+            sas.remove(sas.of(reqids))
+        except OSError as error:
+            raise _reason_of(error) from error
+
+    def prepare(self, config: Config) -> None:
+        """Have the next start() load another configuration, where load() cannot now."""
+        self._config = config
 
     def certificates(self, deadline: float, subject: str | None = None) -> list[Certificate]:
         """Return X.509 certificates that charon holds: all, or those which an identity is in. CharonError."""
