@@ -152,7 +152,8 @@ def load(files: Iterable[str | os.PathLike[str]] | None = None) -> Profiles:
             that the environment variable WSASEC_CONFIG names.
 
     Returns:
-        The built-in profile "default" and those of the files. A file may redefine "default".
+        The built-in profile "default" and those of the files. A file may redefine "default". Without `files`
+        also those of policies that sessions of `wsasec.policy` have added (Linux).
 
     Raises:
         ConfigError: a file has an unknown key, a wrong value, or two profiles that cannot be told apart.
@@ -160,12 +161,37 @@ def load(files: Iterable[str | os.PathLike[str]] | None = None) -> Profiles:
 
     """
     paths = [Path(file) for file in files] if files is not None else config_files()
-    if not paths:
-        return of([])
+    found = of([_read(path) for path in paths])
+    return found if files is not None else _with_sessions(found)
+
+
+def _read(path: Path) -> Document:
     # Imported here: all that is known of the file takes a while to import, and most programs have none.
     from .config.document import read
 
-    return of([read(path) for path in paths])
+    return read(path)
+
+
+def _with_sessions(found: Profiles) -> Profiles:
+    """Add the policies of sessions that the key daemon has, but for such as are like one of the files."""
+    if sys.platform == "win32":
+        return found
+    from .daemon.place import PROFILES, folder
+
+    try:
+        file = folder() / PROFILES
+        # Root's, as the daemon is, or this user's own.
+        if file.lstat().st_uid not in (0, os.geteuid()):
+            return found
+        tables = _read(file).data["profile"]
+    except OSError:
+        return found
+    by_name = dict(found)
+    for name, table in tables.items():
+        profile = _profile(name, table)
+        if name not in by_name and not any(_clash(profile, old) for old in by_name.values()):
+            by_name[name] = profile
+    return Profiles(by_name, found.default)
 
 
 _lock = threading.Lock()

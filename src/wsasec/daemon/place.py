@@ -12,7 +12,10 @@ from typing import Final
 
 from .protocol import FOLDER, VARIABLE
 
-__all__ = ["AlreadyUpError", "Place", "folder"]
+__all__ = ["PROFILES", "AlreadyUpError", "Place", "folder"]
+
+PROFILES: Final = "profiles.toml"
+"""File in the folder, for all to read: profiles beside those of the configuration."""
 
 _NAMESPACE: Final = "/proc/thread-self/ns/net"
 _BACKLOG: Final = 128
@@ -51,7 +54,7 @@ class Place:
     """The folder of a network namespace, held by a lock for as long as the process lives.
 
     Attributes:
-        folder: 0711; `control` in it is the socket, for everybody; all else is root's.
+        folder: 0711; `control` in it is the socket, PROFILES a file for everybody; all else is root's.
     """
 
     def __init__(self, path: Path) -> None:
@@ -117,6 +120,7 @@ class Place:
             return
         with suppress(OSError):
             self.control.unlink(missing_ok=True)
+            (self.folder / PROFILES).unlink(missing_ok=True)
             (self.folder / "lock").unlink(missing_ok=True)
         os.close(lock)
         with suppress(OSError):  # others may have files there: charon its log

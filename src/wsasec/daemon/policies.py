@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from ..config.described import described
@@ -14,6 +14,7 @@ from ..keys.associations import IkeSa
 from ..keys.pairs import Sas
 from ..keys.reason import CharonError
 from ..keys.reported import by_number, ike_association, security_associations
+from ..policy.policies import QuickModePolicy
 
 __all__ = ["VERBS", "Associations", "Policies", "refused"]
 
@@ -21,7 +22,7 @@ _SECONDS: Final = 5.0
 # While an IKE SA is renewed, its associations may be listed with neither the old nor the new.
 _LISTINGS: Final = 3
 
-VERBS: Final = ("policy-session", "policies", "security-associations", "ike-association")
+VERBS: Final = ("policies", "security-associations", "ike-association")
 
 
 class Associations(Protocol):
@@ -39,16 +40,24 @@ def refused(why: str, code: Winsock, hint: str = "") -> dict[str, Any]:
 class Policies:
     """Answers the verbs of sessions; for any thread."""
 
-    def __init__(self, config: Callable[[], Config], ike: Associations, sas: Sas | None = None) -> None:
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        ike: Associations,
+        added: Callable[[], Iterable[QuickModePolicy]] = tuple,
+        sas: Sas | None = None,
+    ) -> None:
         """Describe it.
 
         Args:
             config: returns the configuration in force.
             ike: knows which IKE SAs there are.
+            added: returns the policies of sessions.
             sas: the kernel's; None for those of the calling threads' network namespace.
         """
         self._config = config
         self._ike = ike
+        self._added = added
         self._sas = Sas() if sas is None else sas
 
     def answer(self, verb: str, asked: dict[str, Any]) -> dict[str, Any]:
@@ -56,10 +65,14 @@ class Policies:
         try:
             match verb:
                 case "policies":
-                    return {"policies": [_text(policy) for policy in described(self._config())]}
+                    return {
+                        "policies": [
+                            _text(policy) for policy in described(self._config(), tuple(self._added()))
+                        ]
+                    }
                 case "security-associations":
                     return {"associations": self._associations()}
-                case "ike-association":
+                case _:
                     return self._ike_association(asked.get("number"))
         except CharonError as error:
             return refused(
@@ -69,7 +82,6 @@ class Policies:
             )
         except OSError as error:
             return refused(f"listing the SAs: {error.strerror or error}", Winsock.WSAENETDOWN)
-        return {}  # who may ask this may ask the others
 
     def _associations(self) -> list[dict[str, Any]]:
         config = self._config()

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import ipaddress
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final, NoReturn
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
 
+from .. import profiles
 from ..constants import Winsock
 from ..errors import SecurityError
+from ..policy.policies import QUICK
+from ..profile import Profile
 from .client import Client, DaemonError
 
 __all__ = ["PolicySession"]
 
 _STEP: Final = "key daemon"
 _REMEDY: Final = (
-    "policies are profiles of /etc/wsasec/wsasec.toml here: change [profile.NAME] there, then wsasec reload"
+    "main modes are the configuration's: see [profile.NAME] in /etc/wsasec/wsasec.toml, then wsasec reload"
 )
+_QUICK: Final = frozenset(QUICK.values())
 
 Subnet = tuple[bytes, int] | None
 
@@ -56,7 +60,7 @@ class PolicySession:
         """Begin it.
 
         Args:
-            dynamic: makes no difference as long as sessions cannot add anything.
+            dynamic: whether what is added ends with it, or with the process.
         """
         self._client: Client | None = None
         with _failures():
@@ -67,12 +71,18 @@ class PolicySession:
                 client.close()
                 raise
         self._client = client
+        self._added: dict[uuid.UUID, Profile] = {}
+        self._dynamic = dynamic
 
     def close(self) -> None:
         """End it; more than once is no error."""
         client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        if client is None:
+            return
+        with client, suppress(DaemonError):  # it has ended, and with it all that was added
+            client.control("end-session")
+        if self._dynamic:
+            _forget(self._added)
 
     def _ask(self, verb: str, **more: Any) -> dict[str, Any]:
         if self._client is None:
@@ -80,23 +90,43 @@ class PolicySession:
         with _failures():
             return self._client.control(verb, **more)
 
-    def _refuse(self, step: str) -> NoReturn:
-        if self._client is None:
-            raise ValueError("the session is closed")
-        raise SecurityError(
-            "sessions add and delete no policies on Linux",
-            winsock=Winsock.WSAEOPNOTSUPP,
-            hint=_REMEDY,
-            step=step,
-        )
+    def add(self, policy: tuple[Any, ...]) -> None:
+        """Add a quick-mode policy as `wsasec.policy` describes it, and have this process know its profile."""
+        key, name, kind, *rest = policy
+        authentications = rest[-2]
+        if kind not in _QUICK or authentications:
+            # Not sent: there may be a secret in it.
+            why = "main modes" if kind not in _QUICK else "users, by extended"
+            raise SecurityError(
+                f"sessions add no {why} on Linux",
+                winsock=Winsock.WSAEOPNOTSUPP,
+                hint=_REMEDY,
+                step="add policy",
+            )
+        said = self._ask("add-policy", policy=(uuid.UUID(bytes_le=key).hex, name, kind, *rest))
+        profile_name, guid, *numbers = said["profile"]
+        made = Profile(profile_name, uuid.UUID(guid), *numbers)
+        try:
+            active = profiles.active()
+            profiles.use(profiles.Profiles({**active.by_name, made.name: made}, active.default))
+        except BaseException as error:
+            self._ask("delete-policy", guid=guid)
+            if isinstance(error, ValueError):
+                raise SecurityError(
+                    "a profile that this program has put in use cannot be told from the policy",
+                    winsock=Winsock.WSAEINVAL,
+                    hint="give the policy another GUID, or leave that profile out",
+                    step="add policy",
+                ) from None
+            raise
+        self._added[made.guid] = made
 
-    def add(self, policy: tuple[Any, ...]) -> None:  # noqa: ARG002 - as Windows' has it
-        """Refuse: WSAEOPNOTSUPP."""
-        self._refuse("add policy")
-
-    def delete(self, key: bytes) -> None:  # noqa: ARG002 - as Windows' has it
-        """Refuse: WSAEOPNOTSUPP."""
-        self._refuse("delete policy")
+    def delete(self, key: bytes) -> None:
+        """Delete a policy that was added, by its GUID."""
+        guid = uuid.UUID(bytes_le=key)
+        self._ask("delete-policy", guid=guid.hex)
+        self._added.pop(guid, None)
+        _forget([guid])
 
     def policies(self) -> list[tuple[Any, ...]]:
         """Return policies, see `wsasec.config.described`."""
@@ -114,6 +144,14 @@ class PolicySession:
         addresses = {end: _packed(found[end]) for end in ("local", "remote")}
         rest = {key: _tuples(value) for key, value in found.items()}
         return rest | addresses | {"policy": uuid.UUID(found["policy"]).bytes_le}
+
+
+def _forget(guids: Collection[uuid.UUID]) -> None:
+    """Have this process know no profiles of these any more."""
+    active = profiles.active()
+    kept = {name: each for name, each in active.by_name.items() if each.guid not in guids}
+    if len(kept) < len(active):
+        profiles.use(profiles.Profiles(kept, active.default))
 
 
 def _association(found: dict[str, Any]) -> dict[str, Any]:

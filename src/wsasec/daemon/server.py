@@ -24,7 +24,7 @@ from .protocol import DESCRIPTORS, HEADER, LARGEST, Kind
 from .received import ANCILLARY_BYTES, Received, received
 from .workers import Workers
 
-__all__ = ["Asked", "Handler", "Later", "Limits", "Server"]
+__all__ = ["Asked", "Handler", "Kept", "Later", "Limits", "Server"]
 
 _log = logging.getLogger(__name__)
 _NO_DESCRIPTOR_SECONDS: Final = 0.1
@@ -53,6 +53,19 @@ class Limits:
 
 
 @dataclass(slots=True)
+class Kept:
+    """What the handler keeps for a connection, in the server's thread.
+
+    Attributes:
+        what: anything.
+        at_end: is called by another thread when the connection has ended; None for nothing.
+    """
+
+    what: object = None
+    at_end: Callable[[], object] | None = None
+
+
+@dataclass(slots=True)
 class Asked:
     """A question, and who asks.
 
@@ -63,6 +76,7 @@ class Asked:
         descriptors: what came with it; the server closes them after the answer.
         program: returns what stands for the caller as long as it lives, and has Handler.ended() called after;
             raises OSError. To be called before the handler returns.
+        kept: the handler's own, of the connection.
     """
 
     caller: Caller
@@ -70,6 +84,7 @@ class Asked:
     body: memoryview
     descriptors: Received
     program: Callable[[], Program]
+    kept: Kept
 
 
 class Handler(Protocol):
@@ -101,6 +116,7 @@ class _Connection:
     out: deque[bytes] = field(default_factory=deque)
     stuck_since: float = 0.0
     closed: bool = False
+    kept: Kept = field(default_factory=Kept)
 
 
 class Server:
@@ -295,7 +311,8 @@ class Server:
             self._answer(connection, replace(header, kind=Kind.ANSWER), _busy("no descriptors are left"))
             return False
         asked = Asked(
-            connection.caller, header, data[HEADER.size :], descriptors, lambda: self._program(connection)
+            *(connection.caller, header, data[HEADER.size :], descriptors),
+            *(lambda: self._program(connection), connection.kept),
         )
         made = self._handler.answer(asked)
         if isinstance(made, bytes):
@@ -372,6 +389,15 @@ class Server:
         self._of_user[uid] -= 1
         if not self._of_user[uid]:
             del self._of_user[uid]
+        if connection.kept.at_end is not None:
+            self._workers.submit(0, lambda: self._ended(connection))
+
+    def _ended(self, connection: _Connection) -> None:
+        assert connection.kept.at_end is not None  # noqa: S101
+        try:
+            connection.kept.at_end()
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("the end of a connection of process %d was not heard", connection.caller.pid)
 
     def _program(self, connection: _Connection) -> Program:
         pid = connection.caller.pid

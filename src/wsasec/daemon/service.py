@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,12 +18,18 @@ from ..config.model import Config
 from ..constants import Winsock
 from ..keys.associations import Event
 from ..keys.negotiator import Negotiator
+from ..keys.pairs import Sas
 from ..keys.reason import CharonError
+from ..profile import Profile
 from ..profiles import ConfigError, Profiles
+from .changing import VERBS as CHANGES
+from .changing import Changing
 from .guard import put_up
 from .messages import MalformedError
 from .place import Place
-from .policies import VERBS, Policies, refused
+from .policies import VERBS as POLICIES
+from .policies import Policies, refused
+from .program_profiles import tell
 from .questions import Questions
 from .recorded import RecordedIke
 from .server import Asked, Later, Server
@@ -50,9 +56,14 @@ def read_config(path: Path) -> Config:
     return config
 
 
-def _use(config: Config) -> None:
+def _profiles(config: Config) -> Profiles:
     found = {name: each.profile for name, each in config.profiles.items()}
-    profiles.use(Profiles(found, found[config.default]))
+    return Profiles(found, found[config.default])
+
+
+def _use(config: Config) -> None:
+    found = _profiles(config)
+    profiles.use(found)
     put_up(found.values())
 
 
@@ -72,8 +83,9 @@ class Service:
         self._restarts = 0
         self._trouble = ""
         self._ike = RecordedIke(place.folder, config)
-        self._policies = Policies(lambda: self._config, self._ike)
-        self._changing = threading.Lock()  # held while the configuration changes, or charon is started
+        self._sessions = Changing(config, self)
+        self._policies = Policies(lambda: self._config, self._ike, self._sessions.policies)
+        self._changing = self._sessions.lock  # held while the configuration changes, or charon is started
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="wsasec-watch", daemon=True)
@@ -90,6 +102,7 @@ class Service:
         """
         self._ike.require(self._config, time.monotonic() + _START_SECONDS)
         _use(self._config)
+        self.tell(())  # those of a daemon that was killed
         self._ike.watch(self._happened)
         self._ike.start(time.monotonic() + _START_SECONDS)
         try:
@@ -138,6 +151,22 @@ class Service:
     def _happened(self, event: Event) -> None:
         if event.kind == "gone":
             self._wake.set()
+        elif over := self._sessions.over(event):
+            threading.Thread(target=self._end_soon, args=[over], name="wsasec-ended", daemon=True).start()
+
+    def _end_soon(self, reqids: Collection[int]) -> None:
+        """End what charon was about to make when a policy ended."""
+        with self._changing:
+            if not self._stopping.is_set():
+                self._end_associations(reqids)
+
+    def _end_associations(self, reqids: Collection[int]) -> None:
+        try:
+            self._ike.end_associations(reqids, time.monotonic() + _START_SECONDS)
+        except CharonError as error:
+            # As good as dead: it is started anew, and without them.
+            _log.error("associations of a policy that is no more: %s", error)
+            Sas().remove(Sas().of(reqids))
 
     def _watch(self) -> None:
         pause = _FIRST_PAUSE
@@ -190,8 +219,11 @@ class Service:
         if verb == "stop":
             self.stop()
             return _said({"pid": os.getpid()})
-        if verb in VERBS:
+        if verb in POLICIES:
             return lambda: _said(self._policies.answer(verb, question))
+        if verb in CHANGES:
+            answer = self._sessions.answer(verb, question, asked)
+            return lambda: _said(answer())
         work: dict[str, Callable[[], dict[str, Any]]] = {"status": self._status, "reload": self._reload}
         if verb not in work:
             return _said({"error": f"unknown verb {verb!r}: the daemon is of another version"[:200]})
@@ -231,14 +263,14 @@ class Service:
         try:
             new = read_config(self._config.path)
             with self._changing:
-                self._change(new)
+                self._sessions.reload(new)
         except FAILURES as error:
             return {"error": str(error)}
         _log.info("the configuration was read again")
         return {"config": str(new.path), "profiles": sorted(new.profiles)}
 
-    def _change(self, new: Config) -> None:
-        """Have another configuration in force, or the old one if that fails."""
+    def change(self, new: Config) -> None:
+        """Have another configuration in force, or the old one if that fails; see `changing.Changer`."""
         assert self._questions is not None  # noqa: S101
         assert self._negotiator is not None  # noqa: S101
         old = self._config
@@ -256,9 +288,36 @@ class Service:
             except FAILURES as error:
                 _log.error("charon does not take the old configuration either: %s", error)
             raise
+        self._in_force(new)
+
+    def _in_force(self, new: Config) -> None:
+        assert self._questions is not None  # noqa: S101
+        assert self._negotiator is not None  # noqa: S101
         self._config = new
         self._negotiator.configure(new)
         self._questions.config = new
+
+    def tell(self, added: Iterable[Profile]) -> None:
+        """Have programs know of profiles beside those of the file; see `changing.Changer`."""
+        try:
+            tell(self._place.folder, added)
+        except OSError as error:
+            _log.error("programs are not told of policies: %s", error)
+
+    def withdraw(self, new: Config, reqids: Collection[int]) -> None:
+        """Have a configuration with less profiles in force, whatever fails; see `changing.Changer`."""
+        if self._stopping.is_set():
+            return
+        try:
+            self.change(new)
+        except FAILURES as error:
+            _log.error("a policy that is no more stays in charon until it is started anew: %s", error)
+            assert self._questions is not None  # noqa: S101
+            with self._questions.swap:
+                profiles.use(_profiles(new))
+            self._ike.prepare(new)
+            self._in_force(new)
+        self._end_associations(reqids)
 
 
 def _said(what: dict[str, Any]) -> bytes:

@@ -1,13 +1,13 @@
 """IPsec policies for ``AuthipQMPolicyKey`` and ``AuthipMMPolicyKey``, and the associations that came of them.
 
-with wsasec.policy.Session() as session:  # on Windows
+with wsasec.policy.Session() as session:
     proposal = QuickModeProposal(Encryption.AES_GCM_256, lifetime_seconds=3600)
     key = session.add(QuickModePolicy("strong", (proposal,)))
     wsasec.secure(sock, wsasec.IpsecSettings(qm_policy=key))
 
 Windows: provider contexts of the Windows Filtering Platform (fwpmtypes.h, ipsectypes.h, iketypes.h); it takes
 an administrator, and the service BFE. Linux: profiles of the key daemon's configuration; it takes root,
-and the daemon of ``wsasec up``. Sessions list policies and associations there; its file is where to add.
+and the daemon of ``wsasec up``. Quick-mode policies are added; main modes are those of its file.
 """
 
 from .algorithms import (

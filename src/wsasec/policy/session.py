@@ -43,8 +43,8 @@ class Session:
 
     Args:
         dynamic: policies that are added here end with the session, or with the process. False: they stay
-            until they are deleted, or the system's service ends; ``persistent`` ones stay even then. On
-            Linux, where none are added, it makes no difference.
+            until they are deleted, or the system's service ends; ``persistent`` ones stay even then. A
+            process has ended on Linux when its forks have, too.
 
     Raises:
         SecurityError: with ``winsock`` WSAEACCES (not an administrator), WSAENETDOWN (the service BFE does
@@ -80,6 +80,15 @@ class Session:
     def add(self, policy: Policy) -> uuid.UUID:
         """Add a policy.
 
+        Linux: a quick-mode policy becomes a profile of the key daemon, with the main mode, identity and trust
+        of the default profile. Both hosts need one with the same GUID. The numbers of the profile are free
+        ones. This process knows it from now on, and so do programs that begin after, also those whose sockets
+        the daemon secures; a program that runs does after
+        ``wsasec.profiles.use(wsasec.profiles.load())``. The shortest of the proposals' lifetimes holds for
+        all, and `idle_failover_seconds` counts for nothing. Refused with WSAEOPNOTSUPP: main-mode policies,
+        ``persistent`` ones (both are for /etc/wsasec/wsasec.toml and ``wsasec reload``), negotiation
+        discovery, extended mode, proposals of ESP beside such of AH, and algorithms that strongSwan has not.
+
         Args:
             policy: `MainModePolicy` or `QuickModePolicy`.
 
@@ -88,8 +97,7 @@ class Session:
 
         Raises:
             SecurityError: WSAEINVAL (the GUID is taken, or the system does not take a value), WSAEACCES,
-                WSAENETDOWN, WSAETIMEDOUT. Always WSAEOPNOTSUPP on Linux: write [profile.NAME] into
-                /etc/wsasec/wsasec.toml, and run ``wsasec reload``.
+                WSAENETDOWN, WSAETIMEDOUT; on Linux WSAEOPNOTSUPP: what there cannot be there, see below.
             TypeError: not a policy.
             ValueError: it is persistent and the session dynamic; or it was reported with what cannot be
                 added: a pre-shared key, a list of root certificates.
@@ -106,11 +114,15 @@ class Session:
         return guid
 
     def delete(self, key: uuid.UUID) -> None:
-        """Delete a policy by its GUID.
+        """Delete a policy by its GUID; on Linux also those of sessions that were not dynamic.
+
+        Linux: its associations end, and its sockets cannot send any more; also not under a policy that is
+        added later, unless that is the same in all, GUID and name too.
 
         Raises:
             SecurityError: WSAEINVAL (there is no such, it is in use, or it is of another kind of session),
-                WSAEACCES, WSAENETDOWN, WSAETIMEDOUT. Always WSAEOPNOTSUPP on Linux, as with `add`.
+                WSAEACCES, WSAENETDOWN, WSAETIMEDOUT. On Linux WSAEOPNOTSUPP: it is a profile of the
+                configuration.
             TypeError: not a GUID.
 
         """

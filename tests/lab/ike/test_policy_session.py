@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
+import time
 import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 from daemon_hosts import Host
@@ -45,6 +51,13 @@ idle_seconds = 600
 @pytest.fixture
 def test_seconds() -> int:
     return 120
+
+
+def until(what: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not come to that in time"
+        time.sleep(0.02)
 
 
 def connected(lab: Lab, settings: wsasec.IpsecSettings) -> tuple[socket.socket, socket.socket]:
@@ -137,3 +150,104 @@ def test_policies_and_associations(
         assert caught.value.winsock is Winsock.WSAENETDOWN
     with pytest.raises(ValueError, match="closed"):
         session.list()
+
+
+ADDED = uuid.UUID("0b8d4d3c-6a53-4b57-9b7e-3a54a2a4a002")
+POLICY = QuickModePolicy(
+    "of a test",
+    (QuickModeProposal(Encryption.AES_128, Integrity.SHA256, lifetime_seconds=900, pfs=Group.ECP_256),),
+    guid=ADDED,
+    idle_seconds=400,
+)
+PROGRAM = f"""
+import sys, uuid
+from wsasec.policy import *
+session = Session()
+session.add(QuickModePolicy("of a program", (QuickModeProposal(Encryption.AES_256, Integrity.SHA256),
+    QuickModeProposal(Encryption.AES_128, Integrity.SHA256)), guid=uuid.UUID("{ADDED}")))
+print("added", flush=True)
+sys.stdin.read()
+"""
+
+
+def refusal(work: Callable[[], object]) -> tuple[Winsock, str]:
+    with pytest.raises(SecurityError) as caught:
+        work()
+    return caught.value.winsock, str(caught.value)
+
+
+def test_added_and_deleted(hosts: tuple[Lab, Host, Host], use_profiles: Callable[..., None]) -> None:
+    """Each host has it by a session of its own: b's stays until it is deleted, a's ends with its program."""
+    lab, a, b = hosts
+    use_profiles(wsasec.profiles.DEFAULT)
+    a.up()
+    b.up()
+    settings = wsasec.IpsecSettings(qm_policy=ADDED)
+    with ExitStack() as stack:
+        with lab.b.entered():
+            session = stack.enter_context(Session(dynamic=False))
+            for policy, code, word in (
+                (replace(POLICY, persistent=True), Winsock.WSAEOPNOTSUPP, "persistent"),
+                (replace(POLICY, clear_seconds=1), Winsock.WSAEOPNOTSUPP, "clear_seconds"),
+                (replace(POLICY, guid=wsasec.profiles.DEFAULT.guid), Winsock.WSAEINVAL, "GUID"),
+                (wsasec.policy.WINDOWS_VISTA_DEFAULT.quick_mode, Winsock.WSAEOPNOTSUPP, ""),
+                (wsasec.policy.WINDOWS_VISTA_DEFAULT.main_mode, Winsock.WSAEOPNOTSUPP, "wsasec.toml"),
+            ):
+                told = refusal(lambda policy=policy: session.add(policy))
+                assert told[0] is code
+                assert word in told[1]
+            assert len(session.list()) == 2
+            assert session.add(POLICY) == ADDED
+            assert refusal(lambda: session.add(POLICY))[0] is Winsock.WSAEINVAL
+            main, quick = session.list()[2:]
+            assert quick == POLICY
+            assert (main.guid, main.name, main.persistent) == (ADDED, POLICY.name, False)
+            listener = stack.enter_context(lab.b.socket())
+            wsasec.secure(listener, settings)
+        listener.bind((lab.b.v4, 0))
+        listener.listen()
+        b.wsasec("reload")  # the policy stays
+
+        program = stack.enter_context(
+            lab.a.popen([sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        )
+        assert program.stdout.readline() == b"added\n"
+        wire = stack.enter_context(lab.capture())
+        with lab.a.entered():
+            wsasec.profiles.use(wsasec.profiles.load())
+            client, late = (stack.enter_context(lab.a.socket()) for _ in range(2))
+            wsasec.secure_many([client, late], settings)
+            wsasec.connect(client, listener.getsockname(), timeout=20)
+            server = stack.enter_context(wsasec.accept(listener)[0])
+            client.sendall(b"x" * 100)
+            assert len(server.recv(100, socket.MSG_WAITALL)) == 100
+            found = wsasec.query(client)
+            assert found.profile == f"session-{ADDED}"
+            assert found.association.encryption_bits == 128
+        reqids = {sa.reqid for sa in lab.a.sas()}
+        assert len(reqids) == 1
+        assert reqids != {wsasec.profiles.DEFAULT.reqid}
+
+        program.kill()
+        until(lambda: not lab.a.sas(), 20)
+        with pytest.raises(BlockingIOError):
+            late.connect(listener.getsockname())
+        client.send(b"never")
+        with pytest.raises(SecurityError):
+            wsasec.connect(late, listener.getsockname(), timeout=1)
+        assert not {sa.reqid for sa in lab.a.sas() if sa.spi} & reqids
+        with lab.a.entered(), Session() as other:
+            assert len(other.list()) == 2
+
+        with lab.b.entered():
+            session.delete(ADDED)
+            assert len(session.list()) == 2
+            assert refusal(lambda: session.delete(ADDED))[0] is Winsock.WSAEINVAL
+            told = refusal(lambda: session.delete(wsasec.profiles.DEFAULT.guid))
+            assert told[0] is Winsock.WSAEOPNOTSUPP
+            assert str(b.config) in told[1]
+            with pytest.raises(SecurityError):
+                wsasec.secure(stack.enter_context(lab.b.socket()), settings)
+        assert not [sa for sa in lab.b.sas() if sa.reqid != wsasec.profiles.DEFAULT.reqid]
+        assert wire.counts.clear == 0, wire.counts
+        assert wire.counts.esp >= 5  # what was connected, and nothing after
