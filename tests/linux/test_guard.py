@@ -13,6 +13,7 @@ import pytest
 
 import wsasec
 from wsasec import SecurityError, Winsock, _wsasec, profiles
+from wsasec.kernel.guards import marks_in_use
 from wsasec.lab import Namespace
 
 UP, POLICY_MISSING, POLICY_FOREIGN, REFLECT_OFF = 0, 1, 2, 4
@@ -42,6 +43,14 @@ def test_put_up_once(realm: Namespace, family: int) -> None:
     assert state(family) == UP
     assert realm.policies().count("mark 0x57000000/0xff000000") == 1
     assert realm.sysctl(f"net.ipv{4 if family == socket.AF_INET else 6}.fwmark_reflect") == "1"
+
+
+def test_its_mark_is_found_in_use(realm: Namespace) -> None:
+    """So that no policy of a session gets the numbers of one whose guard is still up."""
+    assert marks_in_use() == set()
+    for family in FAMILIES:
+        secure_new(family)
+    assert marks_in_use() == {(0x57000000, 0xFF000000)}
 
 
 @families
