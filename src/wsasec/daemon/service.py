@@ -151,13 +151,14 @@ class Service:
     def _happened(self, event: Event) -> None:
         if event.kind == "gone":
             self._wake.set()
-        elif over := self._sessions.over(event):
-            threading.Thread(target=self._end_soon, args=[over], name="wsasec-ended", daemon=True).start()
+        elif self._sessions.over(event):
+            threading.Thread(target=self._end_soon, args=[event], name="wsasec-ended", daemon=True).start()
 
-    def _end_soon(self, reqids: Collection[int]) -> None:
-        """End what charon was about to make when a policy ended."""
+    def _end_soon(self, event: Event) -> None:
+        """End what charon was about to make when a policy ended, unless that has been added again."""
         with self._changing:
-            if not self._stopping.is_set():
+            reqids = self._sessions.over(event)
+            if reqids and not self._stopping.is_set():
                 self._end_associations(reqids)
 
     def _end_associations(self, reqids: Collection[int]) -> None:
