@@ -21,6 +21,7 @@ from wsasec.keys.associations import Event
 from wsasec.keys.negotiator import Negotiator
 from wsasec.keys.reason import Reason
 from wsasec.keys.sockets import Gate, tcp_connection
+from wsasec.keys.ties_file import TiesFile, abort_left
 from wsasec.lab import Capture, Namespace
 from wsasec.lab.links import LinkSocket
 from wsasec.profiles import DEFAULT
@@ -200,6 +201,25 @@ def test_the_daemons_end(connect: Callable[[], socket.socket]) -> None:
         bystander.sendall(b"x")
         late = negotiator.association_of(bystander.fileno(), None, soon(), MAIN).verdict.reason
         assert late in (Reason.NO_CHARON, Reason.NO_ABORT)
+
+
+def test_a_daemon_that_was_killed(connect: Callable[[], socket.socket], tmp_path: Path) -> None:
+    """Its successor aborts what it finds written down, and nothing else."""
+    able = can_abort(connect())
+    asked, bystander = connect(), connect()
+    connection = tcp_connection(asked.fileno())
+    assert connection is not None
+    file = TiesFile(tmp_path / "ties")
+    file.add(connection)
+    if able:
+        assert abort_left(tmp_path / "ties") == 1
+        with pytest.raises(ConnectionAbortedError):
+            asked.recv(1)
+    else:
+        with pytest.raises(OSError):
+            abort_left(tmp_path / "ties")
+    bystander.sendall(b"x")
+    file.close()
 
 
 def test_what_is_refused(connect: Callable[[], socket.socket]) -> None:

@@ -20,6 +20,7 @@ from ..keys.associations import Event
 from ..keys.negotiator import Negotiator
 from ..keys.pairs import Sas
 from ..keys.reason import CharonError
+from ..keys.ties_file import abort_left
 from ..profile import Profile
 from ..profiles import ConfigError, Profiles
 from .changing import VERBS as CHANGES
@@ -103,10 +104,15 @@ class Service:
         self._ike.require(self._config, time.monotonic() + _START_SECONDS)
         _use(self._config)
         self.tell(())  # those of a daemon that was killed
+        ties = self._place.folder / "ties"
+        # Before its associations are removed: so the peers are told in them.
+        left = abort_left(ties)
+        if left:
+            _log.warning("the daemon before was killed: %d connections that were tied are aborted", left)
         self._ike.watch(self._happened)
         self._ike.start(time.monotonic() + _START_SECONDS)
         try:
-            self._negotiator = Negotiator(self._ike, self._config)
+            self._negotiator = Negotiator(self._ike, self._config, ties=ties)
             self._negotiator.start()
             self._questions = Questions(self._config, self._negotiator, self._control, self._close)
             self._server = Server(self._place.listen(), self._questions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Collection
+from pathlib import Path
 from typing import Final
 
 from ..config.model import Config, KeyProfile
@@ -28,6 +29,7 @@ from .settings import ACQUIRE_SECONDS
 from .sockets import Gate, SocketFacts, facts, tcp_connection
 from .stale import remove_stale
 from .tied import Ids, Route, Tied
+from .ties_file import TiesFile
 from .verdict import Association, Verdict, failed
 from .verifier import Verifier
 
@@ -59,8 +61,17 @@ class Negotiator:
     No method raises for what a peer, charon or a program did wrong: that is in the verdict.
     """
 
-    def __init__(self, ike: IkeLayer, config: Config, sas: Sas | None = None) -> None:
-        """Describe it. The profiles must be in use in this process: wsasec.profiles.use()."""
+    def __init__(
+        self, ike: IkeLayer, config: Config, sas: Sas | None = None, ties: Path | None = None
+    ) -> None:
+        """Describe it. The profiles must be in use in this process: wsasec.profiles.use().
+
+        Args:
+            ike: charon's layer.
+            config: whose profiles there are.
+            sas: the kernel's; None for those of the calling thread's network namespace.
+            ties: file for connections that are to be aborted if this process is killed; see ties_file.
+        """
         self._ike = ike
         self._config = config
         self._sas = Sas() if sas is None else sas
@@ -74,6 +85,7 @@ class Negotiator:
         self._background: Background | None = None
         self._listener: AcquireListener | None = None
         self._tied: Tied | None = None
+        self._ties = ties
         ike.watch(self._happened)
 
     def start(self) -> None:
@@ -89,7 +101,10 @@ class Negotiator:
         self._background = Background(self._work, listener.look_again)
         self.take_over(time.monotonic() + self._config.first_seconds)
         listener.start()
-        self._tied = Tied(self._sas, self._known, TcpTable(), Changes())
+        self._tied = Tied(
+            *(self._sas, self._known, TcpTable(), Changes()),
+            None if self._ties is None else TiesFile(self._ties),
+        )
         self._tied.start()
 
     def abort_tied(self) -> None:

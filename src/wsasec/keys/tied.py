@@ -18,6 +18,7 @@ from .associations import Address, Event
 from .known import PROVEN, Known
 from .pairs import Sas, unscoped
 from .reason import CharonError, Reason
+from .ties_file import TiesFile
 from .verdict import Verdict, failed
 
 __all__ = ["NOTHING", "Ids", "Route", "Tied"]
@@ -93,21 +94,29 @@ class Tied:
     """
 
     def __init__(
-        self, sas: Sas, known: Known, table: TcpTable, heard: Heard, limit: int = CONNECTIONS
+        self,
+        sas: Sas,
+        known: Known,
+        table: TcpTable,
+        heard: Heard,
+        file: TiesFile | None = None,
+        limit: int = CONNECTIONS,
     ) -> None:
-        """Describe it; table and heard are its own from now on.
+        """Describe it; table, heard and file are its own from now on.
 
         Args:
             sas: the kernel's.
             known: who made them.
             table: the kernel's connections.
             heard: tells of the kernel's changes.
+            file: what is left if this process is killed; None: nothing.
             limit: how many connections at most.
         """
         self._sas = sas
         self._known = known
         self._table = table
         self._heard = heard
+        self._file = file
         self._limit = limit
         self._lock = threading.Lock()
         self._ties: dict[int, _Tie] = {}
@@ -141,6 +150,9 @@ class Tied:
         """Have a connection aborted as soon as one of these ids is not that of its association any more.
 
         A connection that is tied already is tied to these ids, too.
+
+        Raises:
+            OSError: it cannot be written down, and is not tied.
         """
         with self._lock:
             if self._closed:
@@ -152,7 +164,9 @@ class Tied:
             if self._closed:
                 return failed(Reason.NO_CHARON, "the key daemon ends")
             before = self._ties.get(connection.cookie)
-            if before is not None:
+            if before is None:
+                self._write_down(connection)
+            else:
                 main = ids.main if before.ids.main is None else before.ids.main
                 quick = ids.quick if before.ids.quick is None else before.ids.quick
                 ids = Ids(main, quick)
@@ -160,6 +174,13 @@ class Tied:
         # What changed between the answer and this was told before there was anything to look at.
         self._look([tie])
         return Verdict()
+
+    def _write_down(self, connection: TcpConnection) -> None:
+        if self._file is None:
+            return
+        if self._file.records >= _FIRST_SWEEP + 2 * len(self._ties):
+            self._file.keep(tie.connection for tie in self._ties.values())
+        self._file.add(connection)
 
     def _sweep(self) -> bool:
         """Forget connections that are gone; tell whether there is room."""
@@ -224,6 +245,10 @@ class Tied:
         with self._lock:
             wake, self._wake = self._wake, -1
             os.close(wake)
+            # What could not be aborted is left to the next daemon.
+            if self._file is not None and not self._ties:
+                with suppress(OSError):
+                    self._file.close()
 
     # The thread
 

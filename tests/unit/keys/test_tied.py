@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from fake_ike import OWN, PEER, FakeIke, FakeSas
@@ -18,6 +19,7 @@ from wsasec.keys.known import Known
 from wsasec.keys.pairs import Pair
 from wsasec.keys.reason import CharonError, Reason
 from wsasec.keys.tied import Ids, Route, Tied
+from wsasec.keys.ties_file import TiesFile, abort_left
 from wsasec.profiles import DEFAULT
 
 OTHER = ip_address("10.9.0.3")
@@ -84,13 +86,13 @@ class FakeHeard:
 
 
 class World:
-    def __init__(self, limit: int = 1000) -> None:
+    def __init__(self, limit: int = 1000, file: TiesFile | None = None) -> None:
         self.sas = FakeSas()
         self.ike = FakeIke(self.sas, {"default": DEFAULT.reqid})
         self.known = Known(self.ike)
         self.table = FakeTable()
         self.heard = FakeHeard()
-        self.tied = Tied(self.sas, self.known, self.table, self.heard, limit)  # type: ignore[arg-type]
+        self.tied = Tied(self.sas, self.known, self.table, self.heard, file, limit)  # type: ignore[arg-type]
         self.ike.watch(self.known.happened)
         self.ike.watch(self.tied.happened)
         self.first = self.establish()
@@ -324,6 +326,67 @@ def test_its_end(world: World) -> None:
     assert sorted(world.table.aborted) == [1, 2, 3, 4]
     assert world.tie(5, main=world.first.unique_id) is Reason.NO_CHARON
     world.tied.happened(Event("gone"))
+
+
+def test_what_a_killed_daemon_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ties"
+    world = World(file=TiesFile(path))
+    assert path.stat().st_mode & 0o777 == 0o600
+    for cookie in range(3000):
+        assert world.tie(cookie, main=world.first.unique_id) is Reason.NONE
+        world.table.gone.add(cookie - 5)
+    # It holds no more than a few of those that are gone, and all that are there.
+    assert path.stat().st_size < 2000 * 52
+    left = FakeTable()
+    monkeypatch.setattr("wsasec.keys.ties_file.TcpTable", lambda: left)
+    copy = tmp_path / "copy"
+    copy.write_bytes(path.read_bytes() + b"half a record")
+    left.gone = world.table.gone
+    assert abort_left(copy) == 5
+    assert set(left.aborted) >= set(range(2995, 3000))
+    assert left.closed
+    assert not copy.exists()
+    assert abort_left(copy) == 0
+    world.tied.close()
+    assert not path.exists()
+
+
+def test_what_is_left_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ties"
+    file = TiesFile(path)
+    own, peer = ip_address("fd00::1").packed, ip_address("fd00::2").packed
+    wanted = [
+        TcpConnection(2**63, 10, own, 65535, peer, 1, 7),
+        TcpConnection(1, 2, OWN.packed, 2, PEER.packed, 3, 0),
+    ]
+    for each in wanted:
+        file.add(each)
+    found: list[TcpConnection] = []
+    left = FakeTable()
+    monkeypatch.setattr(left, "destroy", lambda each: bool(found.append(each)) or True)
+    monkeypatch.setattr("wsasec.keys.ties_file.TcpTable", lambda: left)
+    copy = tmp_path / "copy"
+    copy.write_bytes(path.read_bytes())
+    assert abort_left(copy) == 2
+    assert found == wanted
+    refusing = FakeTable()
+    refusing.refuses = 1
+    monkeypatch.setattr("wsasec.keys.ties_file.TcpTable", lambda: refusing)
+    with pytest.raises(OSError):
+        abort_left(path)
+    assert path.exists()
+    file.close()
+
+
+def test_what_cannot_be_written_down_is_not_tied(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("wb") as full:
+        file = TiesFile.__new__(TiesFile)
+        file._file, file.records = full.fileno(), 0
+        monkeypatch.setattr(world.tied, "_file", file)
+        with pytest.raises(OSError):
+            world.tie(1, main=world.first.unique_id)
+        assert len(world.tied) == 0
+        monkeypatch.setattr(world.tied, "_file", None)
 
 
 def test_what_can_be_aborted(world: World) -> None:
