@@ -10,12 +10,29 @@ from .model import Authentication, Identity, KeyProfile, Network
 __all__ = ["SHARED", "clash"]
 
 _IKE: Final = ("ike_version", "ike_proposals", "ike_rekey_seconds", "dpd_seconds")
+_FEW: Final = 16
+
 SHARED: Final = (*_IKE, "identity", "trust", "peers", "names")
 """What profiles of one connection have in common."""
 
 
 def _share_peers(a: tuple[Network, ...], b: tuple[Network, ...]) -> bool:
-    return not a or not b or any(x.version == y.version and x.overlaps(y) for x, y in product(a, b))
+    if not a or not b:
+        return True
+    if len(a) * len(b) <= _FEW:
+        return any(x.version == y.version and x.overlaps(y) for x, y in product(a, b))
+    spans = sorted(
+        (network.version, int(network.network_address), int(network.broadcast_address), which)
+        for which, networks in enumerate((a, b))
+        for network in networks
+    )
+    # As far as those of each that have begun go: there may be thousands.
+    reach = {(version, which): -1 for version in (4, 6) for which in (0, 1)}
+    for version, first, last, which in spans:
+        if reach[version, 1 - which] >= first:
+            return True
+        reach[version, which] = max(reach[version, which], last)
+    return False
 
 
 def _share_name(a: str, b: str) -> bool:
@@ -31,7 +48,11 @@ def _share_name(a: str, b: str) -> bool:
 
 
 def _share_names(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
-    return not a or not b or any(_share_name(x, y) for x, y in product(a, b))
+    if not a or not b or {name.lower() for name in a} & {name.lower() for name in b}:
+        return True
+    patterns = [[name for name in names if "*" in name] for names in (a, b)]
+    # Of exact names only the same are shared: there may be thousands.
+    return any(_share_name(x, y) for x, y in (*product(patterns[0], b), *product(a, patterns[1])))
 
 
 def _shown(identity: Identity) -> object:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import TypeAlias
 
 from ..config.model import Authentication, Identity, KeyProfile
 
@@ -12,6 +14,9 @@ __all__ = ["ANONYMOUS", "Group", "Way", "groups"]
 
 ANONYMOUS = "anonymous"
 """The identity of those who have none, and the pre-shared key that everybody knows."""
+
+_PATTERN = re.compile(r"[*?\[]")
+"""What fnmatchcase() takes for more than itself."""
 
 _NAMED = ("ca", "psk")
 """Kinds of ways that a profile's names are about."""
@@ -106,45 +111,51 @@ def _common(profile: KeyProfile) -> tuple[object, ...]:
     )
 
 
-def _takes(group: Group, identity: str) -> bool:
-    """Whether somebody with this identity who knows a key could be a peer of a group with pre-shared keys."""
-    if group.identity.id.lower() == identity.lower():
-        return True  # either end's identity is good for a key
-    return any(fnmatchcase(identity.lower(), name.lower()) for name in group.first.names or ("*",))
+def _taking(group: Group) -> Callable[[str], bool]:
+    """Return what says of an identity whether one who knows a key could be a peer of a group by it."""
+    names = {name.lower() for name in group.first.names or ("*",)}
+    patterns = {name for name in names if _PATTERN.search(name)}
+    # Either end's identity is good for a key.
+    exact = names - patterns | {group.identity.id.lower()}
+
+    def takes(identity: str) -> bool:
+        return identity.lower() in exact or any(fnmatchcase(identity.lower(), name) for name in patterns)
+
+    return takes
 
 
-def _may_be_known_by_own_id(group: Group, found: list[Group]) -> bool:
+_Keyed: TypeAlias = list[tuple[Group, Callable[[str], bool]]]
+"""Groups with pre-shared keys, and whom they take."""
+
+
+def _may_be_known_by_own_id(group: Group, keyed: _Keyed) -> bool:
     """Whether nobody could enter other groups by its key if this host's identity were enough for that."""
     if group.identity.authentication is not Authentication.PSK or group.first.ike_version != 2:
         return False
-    others = [
-        other
-        for other in found
-        if other.identity.authentication is Authentication.PSK and other.identity.psk != group.identity.psk
-    ]
-    return not any(_takes(other, group.identity.id) for other in others)
+    return not any(
+        takes(group.identity.id) for other, takes in keyed if other.identity.psk != group.identity.psk
+    )
 
 
-def _check_shared(found: list[Group]) -> None:
+def _check_shared(found: list[Group], keyed: _Keyed) -> None:
     """Raise ValueError if a peer could get into another group than its own.
 
     All pre-shared keys are in one charon, which takes any that has the peer's identity, or its own, among its
     owners. So a peer that knows the key of one group could use it in another that takes that identity; and
     everybody knows the key of the anonymous.
     """
-    keyed = [group for group in found if group.identity.authentication is Authentication.PSK]
     anonymous = any(group.uses_anonymous_key() for group in found)
-    for group in keyed:
-        if anonymous and not group.first.trust.anonymous and _takes(group, ANONYMOUS):
+    for group, takes in keyed:
+        if anonymous and not group.first.trust.anonymous and takes(ANONYMOUS):
             raise ValueError(
                 f"profile {group.name!r}: names: other profiles take anonymous peers, who could use this one "
                 "too: name its peers"
             )
-        for other in keyed:
+        for other, _ in keyed:
             if group.identity.psk == other.identity.psk:
                 continue
             owners = other.key_owners()
-            if not owners or any(_takes(group, owner) for owner in owners):
+            if not owners or any(map(takes, owners)):
                 raise ValueError(
                     f"profile {group.name!r}: names: profile {other.name!r} has another pre-shared key, by "
                     "which its peers could use this one, too: name the peers of both, each without patterns, "
@@ -167,5 +178,6 @@ def groups(profiles: Mapping[str, KeyProfile]) -> list[Group]:
             raise ValueError(
                 f"profile {group.name!r}: trust: it believes nobody: name a CA, keys, or anonymous"
             )
-    _check_shared(found)
-    return [replace(group, known_by_own_id=_may_be_known_by_own_id(group, found)) for group in found]
+    keyed = [(g, _taking(g)) for g in found if g.identity.authentication is Authentication.PSK]
+    _check_shared(found, keyed)
+    return [replace(group, known_by_own_id=_may_be_known_by_own_id(group, keyed)) for group in found]

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from certificates import Authority
 from fake_ike import FakeIke, FakeSas
 from fake_vici import CMD_RESPONSE, CONFIRMED, EVENT, fake, packet
+from growth import check_linear
 from ike_hosts import certified, key_profile
 
 from wsasec.config.model import KeyProfile, Trust
@@ -34,26 +35,9 @@ from wsasec.keys.names import parse
 from wsasec.keys.programs import Program
 from wsasec.keys.whereabouts import Whereabouts
 
-FEW, MANY = 1000, 8000
-
 
 def address(number: int) -> Address:
     return ipaddress.IPv4Address(0x0A000001 + number)
-
-
-def check_linear(work: Callable[[int], Callable[[], object]]) -> None:
-    """What is done with MANY takes no more than four times what so many more take: the square were eight."""
-
-    def fastest(count: int) -> float:
-        seconds = []
-        for _ in range(3):
-            run = work(count)
-            begun = time.process_time()
-            run()
-            seconds.append(time.process_time() - begun)
-        return min(seconds)
-
-    assert fastest(MANY) < 4 * MANY / FEW * max(fastest(FEW), 0.0005)
 
 
 @pytest.fixture
