@@ -34,10 +34,11 @@ class Whereabouts:
                 self._place.clear()
                 return
             self._remove(event.old_ike)
-            if event.kind == "ike-updown" and not event.up:
-                self._remove(ike.unique_id)
-            else:
+            if event.up:
                 self._add(ike)
+            elif event.kind == "ike-updown":
+                # Of its children charon tells after it: those say nothing new.
+                self._remove(ike.unique_id)
 
     def listed(self, ikes: Iterable[IkeSa]) -> None:
         """Take note of IKE SAs that charon has listed."""

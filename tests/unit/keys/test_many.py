@@ -95,12 +95,13 @@ def test_whereabouts() -> None:
     for ike in (one, replace(two, remote=one.remote)):
         found.happened(Event("child-updown", True, ike))
     assert found.at("group", one.remote) == [1, 2]
+    found.happened(Event("child-updown", False, one))
     found.happened(Event("ike-update", True, two))
     assert (found.at("group", one.remote), found.at("group", two.remote)) == ([1], [2])
-    found.happened(Event("child-updown", False, one))
     found.happened(Event("ike-rekey", True, replace(two, unique_id=9), 2))
     assert (found.at("group", one.remote), found.at("group", two.remote)) == ([1], [9])
-    found.happened(Event("ike-updown", False, one))
+    for kind in ("ike-updown", "child-updown"):
+        found.happened(Event(kind, False, one))
     assert found.at("group", one.remote) == []
     assert found.at("other", two.remote) == []
     found.happened(Event("gone"))
