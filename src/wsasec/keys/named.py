@@ -17,9 +17,6 @@ __all__ = ["Named", "NamedSocket", "PeerName", "TooManyNamesError"]
 
 NAMES_OF_A_PROGRAM = 65536
 
-_Names: TypeAlias = "OrderedDict[PeerName, tuple[int, Address | None]]"
-"""Names with their socket's cookie, and where, the oldest first."""
-
 
 class TooManyNamesError(Exception):
     """A program has as many names as it may, none of which was verified."""
@@ -88,6 +85,10 @@ class NamedSocket:
         """Nothing is due of a name any more."""
         self.due.pop(name, None)
         self.missing.discard(name)
+
+
+_Names: TypeAlias = OrderedDict[PeerName, tuple[int, Address | None]]
+"""Names with their socket's cookie, and where, the oldest first."""
 
 
 class Named:
