@@ -1,28 +1,36 @@
-"""Whether time grows as what there is to do, and not as its square."""
+"""Whether work grows as what there is to do, and not as its square: counted in steps of Python, not timed."""
 
 from __future__ import annotations
 
-import time
+import sys
 from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
-FEW, MANY = 500, 4000
-_SHORTEST = 0.0005
-# Of Windows' the steps are too long.
-_clock = (
-    time.process_time if time.get_clock_info("process_time").resolution < _SHORTEST else time.perf_counter
-)
+FEW, MANY = 100, 800
+
+
+def _steps(run: Callable[[], object]) -> int:
+    """Return how many instructions of Python it takes; what C does in one counts as one."""
+    count = 0
+
+    def step(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal count
+        frame.f_trace_lines = False
+        frame.f_trace_opcodes = True
+        count += event == "opcode"
+        return step
+
+    before = sys.gettrace()
+    sys.settrace(step)
+    try:
+        run()
+    finally:
+        sys.settrace(before)
+    return count
 
 
 def check_linear(work: Callable[[int], Callable[[], object]]) -> None:
-    """What is done with MANY takes no more than four times what so many more take: the square were eight."""
-
-    def fastest(count: int) -> float:
-        seconds = []
-        for _ in range(3):
-            run = work(count)
-            begun = _clock()
-            run()
-            seconds.append(_clock() - begun)
-        return min(seconds)
-
-    assert fastest(MANY) < 4 * MANY / FEW * max(fastest(FEW), _SHORTEST)
+    """What is done with MANY takes about as many times more steps than with FEW: the square were eight."""
+    few, many = _steps(work(FEW)), _steps(work(MANY))
+    assert many < 2 * MANY / FEW * few, (few, many)
