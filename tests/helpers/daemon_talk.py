@@ -106,6 +106,7 @@ def serving(
     brain: FakeBrain | None = None,
     limits: Limits | None = None,
     control: Callable[[Asked], bytes | Later] = control,
+    programs: Sequence[Program] = (),
 ) -> Iterator[Talk]:
     brain = brain or FakeBrain()
     questions = Questions(config or Config(Path("wsasec.toml")), brain, control, brain.go_on.set)
@@ -114,7 +115,7 @@ def serving(
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(str(path))
     listener.listen(64)
-    server = Server(listener, questions, limits)
+    server = Server(listener, questions, limits, programs)
     thread = threading.Thread(target=server.run, name="server")
     thread.start()
     try:

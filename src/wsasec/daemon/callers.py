@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import array
 import os
-import select
 import socket
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from ..keys.programs import Program
+from ..keys.programs import Program, has_ended, started
 
-__all__ = ["Caller", "caller_of", "has_ended", "open_program"]
+__all__ = ["Caller", "caller_of", "open_program"]
 
 _SO_PEERGROUPS: Final = 59
 _SO_PEERPIDFD: Final = 77  # Linux 6.5
@@ -58,11 +57,9 @@ def open_program(connection: socket.socket, caller: Caller) -> Program:
     except OSError:
         # An older kernel: another process may have the number by now, and then its end is waited for.
         pidfd = os.pidfd_open(caller.pid)
-    return Program(caller.pid, pidfd)
-
-
-def has_ended(program: Program) -> bool:
-    """Tell whether a program has ended."""
-    poll = select.poll()
-    poll.register(program.pidfd, select.POLLIN)
-    return bool(poll.poll(0))
+    program = Program(caller.pid, pidfd, started(caller.pid))
+    # Only of one that lives is it certain that the start is its own.
+    if has_ended(program):
+        os.close(pidfd)
+        raise ProcessLookupError(3, "it has ended")
+    return program

@@ -9,15 +9,15 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypeAlias
 
-from ..keys.programs import Program
+from ..keys.programs import Program, has_ended
 from ..keys.reason import Reason
 from ..keys.verdict import Verdict
-from .callers import Caller, caller_of, has_ended, open_program
+from .callers import Caller, caller_of, open_program
 from .codes import STEP_DAEMON
 from .messages import Header, MalformedError, answers, encode_verdict, read_header
 from .protocol import DESCRIPTORS, HEADER, LARGEST, Kind
@@ -122,13 +122,21 @@ class _Connection:
 class Server:
     """Serves programs until stop()."""
 
-    def __init__(self, listener: socket.socket, handler: Handler, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        handler: Handler,
+        limits: Limits | None = None,
+        programs: Iterable[Program] = (),
+    ) -> None:
         """Describe it.
 
         Args:
             listener: a listening SOCK_SEQPACKET socket, the server's own from now on.
             handler: who answers.
             limits: None for the usual ones.
+            programs: those that an earlier daemon has left, whose end is to be told of, too; their
+                descriptors are the server's from now on.
         """
         self._listener = listener
         self._handler = handler
@@ -145,6 +153,8 @@ class Server:
         self._stopping = False
         self._buffer = bytearray(LARGEST + 1)
         self._accept_again_at: float | None = None
+        for program in programs:
+            self._look_after(program)
 
     @property
     def connections(self) -> int:
@@ -410,12 +420,15 @@ class Server:
             raise ProcessLookupError(3, "of another process namespace")
         program = open_program(connection.sock, connection.caller)
         try:
-            self._selector.register(program.pidfd, selectors.EVENT_READ, lambda: self._program_ended(program))
+            self._look_after(program)
         except BaseException:
             os.close(program.pidfd)
             raise
-        self._programs[pid] = program
         return program
+
+    def _look_after(self, program: Program) -> None:
+        self._selector.register(program.pidfd, selectors.EVENT_READ, lambda: self._program_ended(program))
+        self._programs[program.pid] = program
 
     def _program_ended(self, program: Program) -> None:
         if self._programs.get(program.pid) is not program:

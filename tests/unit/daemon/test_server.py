@@ -23,6 +23,7 @@ from wsasec.daemon.client import Client, DaemonError
 from wsasec.daemon.protocol import ACCOUNT, ASSOCIATION, HEADER, MAGIC, Kind, NameFlag
 from wsasec.daemon.questions import Questions
 from wsasec.daemon.server import Limits, Server
+from wsasec.keys.programs import Program
 from wsasec.keys.reason import Reason
 from wsasec.keys.verdict import Association, Verdict
 
@@ -223,6 +224,25 @@ def test_no_more_is_read_than_may_wait(tmp_path: Path) -> None:
                 answer_of_any = sock.recv(1000)
                 assert HEADER.unpack_from(answer_of_any)[3] < 8, number
             assert len(talk.brain.calls) == 8
+
+
+def test_programs_of_a_daemon_before(tmp_path: Path) -> None:
+    """Their end is told of, whether it comes later or came before the first look."""
+    with ExitStack() as stack:
+        children = [stack.enter_context(subprocess.Popen(["sleep", "1000"])) for _ in range(2)]
+        stack.callback(lambda: [child.kill() for child in children])
+        programs = [Program(pid, os.pidfd_open(pid)) for pid in (os.getpid(), *(c.pid for c in children))]
+        children[0].kill()
+        children[0].wait()
+        talk = stack.enter_context(serving(tmp_path, programs=programs))
+        until(lambda: talk.brain.ended == [children[0].pid])
+        with talk.connect() as sock, socket.socket() as secured:
+            send(sock, message(Kind.SET_NAME, question(name="b.example")), [secured.fileno()])
+            assert verdict(answer(sock, Kind.SET_NAME)) == (0, 0, 0, "")
+        assert talk.server.programs == 2
+        children[1].kill()
+        until(lambda: talk.brain.ended == [child.pid for child in children])
+        until(lambda: talk.server.programs == 1)
 
 
 def test_whoever_has_asked_already_is_told(tmp_path: Path) -> None:
