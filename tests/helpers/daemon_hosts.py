@@ -69,11 +69,11 @@ def open_folder() -> Iterator[Path]:
 def two_hosts(folder: Path) -> Iterator[tuple[Lab, Host, Host]]:
     """Make a.example and b.example, which trust each other; what is up in the end is taken down.
 
-    The environment's WSASEC_RUN names a folder that is theirs alone. Other users, of whom charon is one, go
-    through the folder.
+    They trust m.example, too, of whom there is only a certificate. The environment's WSASEC_RUN names a
+    folder that is theirs alone. Other users, of whom charon is one, go through the folder.
     """
     authority = Authority(folder, "ca")
-    for name in ("a.example", "b.example"):
+    for name in ("a.example", "b.example", "m.example"):
         authority.issue(name)
     with Lab(keys=False) as lab:
         a, b = Host(lab.a, folder, "a.example"), Host(lab.b, folder, "b.example")

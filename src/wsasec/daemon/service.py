@@ -19,6 +19,7 @@ from ..constants import Winsock
 from ..keys.associations import Event
 from ..keys.negotiator import Negotiator
 from ..keys.pairs import Sas
+from ..keys.pins_file import PinsFile
 from ..keys.reason import CharonError
 from ..keys.ties_file import abort_left
 from ..profile import Profile
@@ -43,6 +44,9 @@ _log = logging.getLogger(__name__)
 FAILURES: Final = (CharonError, ConfigError, OSError, ValueError)
 """What starting and reloading raise for the administrator to read; SecurityError is an OSError."""
 
+_DAMAGED: Final = (
+    "sockets that are open may take every identity that is trusted: end the programs that named their peers"
+)
 _START_SECONDS: Final = 30.0
 _STATUS_SECONDS: Final = 5.0
 _FIRST_PAUSE: Final = 0.1
@@ -90,6 +94,7 @@ class Service:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="wsasec-watch", daemon=True)
+        self._pins: PinsFile | None = None
         self._negotiator: Negotiator | None = None
         self._questions: Questions | None = None
         self._server: Server | None = None
@@ -109,13 +114,17 @@ class Service:
         left = abort_left(ties)
         if left:
             _log.warning("the daemon before was killed: %d connections that were tied are aborted", left)
+        pins = self._pins = PinsFile(self._place.folder / "pins")
+        if pins.damaged:
+            _log.error("pins: %d lines are damaged: %s", pins.damaged, _DAMAGED)
+        self._ike.keep_pins({key: identity for key, (identity, _) in pins.left.items()})
         self._ike.watch(self._happened)
-        self._ike.start(time.monotonic() + _START_SECONDS)
         try:
-            self._negotiator = Negotiator(self._ike, self._config, ties=ties)
+            self._ike.start(time.monotonic() + _START_SECONDS)
+            self._negotiator = Negotiator(self._ike, self._config, ties=ties, pins=pins)
             self._negotiator.start()
             self._questions = Questions(self._config, self._negotiator, self._control, self._close)
-            self._server = Server(self._place.listen(), self._questions)
+            self._server = Server(self._place.listen(), self._questions, programs=pins.programs)
         except BaseException:
             if self._questions is not None:
                 self._questions.closing()
@@ -151,6 +160,8 @@ class Service:
             self._ike.stop()
             if self._negotiator is not None:
                 self._negotiator.close()
+            if self._pins is not None:
+                self._pins.close()
 
     # charon's end
 

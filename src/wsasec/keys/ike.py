@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -337,6 +337,10 @@ class Ike:
         """
         with self._session(deadline) as session:
             self._loaded.unpin(session, group, peer, deadline)
+
+    def keep_pins(self, pins: Mapping[tuple[str, Address], str]) -> None:
+        """Have an earlier process's pins count from the next start() on, before anybody can negotiate."""
+        self._loaded.keep_pins(pins)
 
     def pinned(self, group: str, peer: Address) -> str | None:
         """Return the identity that is pinned at an address."""

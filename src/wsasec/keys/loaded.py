@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
@@ -239,6 +239,11 @@ class Loaded:
         """Try this way first from now on."""
         with self._lock:
             self._worked[group.name, address] = way
+
+    def keep_pins(self, pins: Mapping[tuple[str, Address], str]) -> None:
+        """Have what an earlier process pinned count from load() on, also who is not trusted any more."""
+        with self._lock:
+            self._pins.update(pins)
 
     def pinned(self, group: str, address: Address) -> str | None:
         """Return the identity that is pinned at an address; None also if there is no such group."""

@@ -22,6 +22,7 @@ from .names import NameFormError, parse
 from .negotiations import Negotiations
 from .pairs import Sas
 from .pins import Pins
+from .pins_file import PinsFile
 from .programs import Program
 from .query import Query
 from .reason import CharonError, Reason
@@ -62,7 +63,12 @@ class Negotiator:
     """
 
     def __init__(
-        self, ike: IkeLayer, config: Config, sas: Sas | None = None, ties: Path | None = None
+        self,
+        ike: IkeLayer,
+        config: Config,
+        sas: Sas | None = None,
+        ties: Path | None = None,
+        pins: PinsFile | None = None,
     ) -> None:
         """Describe it. The profiles must be in use in this process: wsasec.profiles.use().
 
@@ -71,6 +77,7 @@ class Negotiator:
             config: whose profiles there are.
             sas: the kernel's; None for those of the calling thread's network namespace.
             ties: file for connections that are to be aborted if this process is killed; see ties_file.
+            pins: file for pins, so that they outlast this process; the caller closes it, after close().
         """
         self._ike = ike
         self._config = config
@@ -78,7 +85,7 @@ class Negotiator:
         self._gate = Gate()
         self._named = Named()
         self._known = Known(ike)
-        self._pins = Pins(ike)
+        self._pins = Pins(ike, pins)
         self._negotiations = Negotiations(ike, self._sas, config.first_seconds)
         self._verifier = Verifier(ike, self._sas, self._negotiations, self._known, self._pins, self._reqids)
         self._query = Query(ike, self._sas, self._known)

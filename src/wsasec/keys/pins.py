@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -13,10 +14,13 @@ from typing import Final, TypeAlias
 from .associations import Address
 from .layer import IkeLayer
 from .names import Name
+from .pins_file import PinsFile
 from .programs import Program
 from .reason import CharonError, Reason
 
 __all__ = ["Pin", "PinKey", "Pins"]
+
+_log = logging.getLogger(__name__)
 
 PinKey: TypeAlias = tuple[str, Address]
 """Group and address."""
@@ -44,12 +48,24 @@ class Pin:
 class Pins:
     """All of them. Thread-safe."""
 
-    def __init__(self, ike: IkeLayer) -> None:
+    def __init__(self, ike: IkeLayer, file: PinsFile | None = None) -> None:
+        """Describe them.
+
+        Args:
+            ike: charon's layer, which keeps the file's pins already.
+            file: where they are written down for the next daemon, and those that this one found there. The
+                caller closes it, after this.
+        """
         self._ike = ike
+        self._file = file
         self._lock = threading.Lock()
         self._pins: dict[PinKey, Pin] = {}
         self._closed = False
         self._pool = ThreadPoolExecutor(1, "wsasec-unpin")
+        for key, (principal, programs) in (file.left if file is not None else {}).items():
+            pin = self._pins[key] = Pin()
+            pin.principal = principal
+            pin.owners.update(programs)
 
     def close(self) -> None:
         """End the thread; what is pinned stays so. Twice is fine."""
@@ -80,6 +96,16 @@ class Pins:
         with self._lock:
             if self._pins.get(key) is pin:
                 del self._pins[key]
+
+    def own(self, key: PinKey, pin: Pin, program: Program) -> None:
+        """Have a pin serve one name more of a program; written down before it is reported to anybody.
+
+        Raises:
+            OSError: it cannot be written down; the name counts all the same, until it is released.
+        """
+        pin.owners[program] += 1
+        if self._file is not None and pin.principal is not None:
+            self._file.add(key, pin.principal, program)
 
     def release(self, key: PinKey, program: Program) -> None:
         """One name less of a program; the last that goes takes the pin with it, some time after."""
@@ -126,8 +152,17 @@ class Pins:
                 pin.owners[program] -= 1
                 if entirely or pin.owners[program] <= 0:
                     del pin.owners[program]
+                    self._strike_out(key, program)
             if not pin.owners:
                 self._unpin(key, pin)
+
+    def _strike_out(self, key: PinKey, program: Program) -> None:
+        if self._file is not None:
+            try:
+                self._file.remove(key, program)
+            except OSError as error:
+                # The next daemon would keep it until the program ends.
+                _log.warning("a pin that is no more stays in its file: %s", error)
 
     def _unpin(self, key: PinKey, pin: Pin) -> None:
         """Let others be there again. Where charon does not answer, try_again() does it."""

@@ -136,7 +136,7 @@ class Verifier:
         if name.pin is not None:
             self._pins.release(name.pin, name.program)
         name.pin = key
-        pin.owners[name.program] += 1
+        self._pins.own(key, pin, name.program)
 
     def _alone(self, pin: Pin, key: PinKey, deadline: float) -> bool:
         """Whether all SAs at an address are the principal's; what is others' is ended, for another look."""
