@@ -141,13 +141,15 @@ class Negotiations:
         deadline = self._clock() + self.seconds
         name, reqid = profile.profile.name, profile.profile.reqid
         try:
+            # One that was under way when this was asked for may have ended before this was begun.
+            if self._sas.find(reqid, own, peer) is not None:
+                return Verdict()
             outcome = self._ike.initiate(name, peer, deadline, own)
-        except KeyError:
-            return failed(Reason.NO_CHARON, f"profile {name} is not loaded")
-        try:
             # The other end may have been faster: what counts is what the kernel has.
             if self._sas.find(reqid, own, peer) is not None:
                 return Verdict()
+        except KeyError:
+            return failed(Reason.NO_CHARON, f"profile {name} is not loaded")
         except OSError as error:
             return failed(Reason.SYSTEM, error.strerror or str(error))
         if outcome.reason is Reason.NONE:
