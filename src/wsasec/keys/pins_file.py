@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from .appended import Appended, open_own
 from .associations import Address
 from .identities import is_exact
 from .programs import Program, reopen
@@ -44,10 +45,6 @@ def _unpack(line: bytes) -> _Line:
     return (group, ip_address(address)), identity, (pid, since)
 
 
-def _open(path: Path, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-
-
 class PinsFile:
     """A file of lines, each of which gives a program a pin, or takes it away. Thread-safe.
 
@@ -62,8 +59,6 @@ class PinsFile:
         self._path = path
         self._lock = threading.Lock()
         self._pins: dict[_Key, tuple[str, set[_Owner]]] = {}
-        self._file = -1
-        self._lines = self._most_lines = 0
         self.damaged = self._read()
         opened = self._forget_ended()
         self.programs: list[Program] = list(opened.values())
@@ -71,11 +66,13 @@ class PinsFile:
             key: (identity, [opened[owner] for owner in owners])
             for key, (identity, owners) in self._pins.items()
         }
-        self._write()
+        lines = list(self._packed())
+        self._file = Appended(path, b"".join(lines))
+        self._count(lines)
 
     def _read(self) -> int:
         try:
-            file = _open(self._path, os.O_RDONLY)
+            file = open_own(self._path, os.O_RDONLY)
         except FileNotFoundError:
             return 0
         damaged = 0
@@ -128,34 +125,20 @@ class PinsFile:
     def _write(self) -> None:
         """Have only lines that count."""
         lines = list(self._packed())
-        new = self._path.with_suffix(".new")
-        file = _open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
-        try:
-            with os.fdopen(os.dup(file), "wb") as whole:
-                whole.write(b"".join(lines))
-            new.replace(self._path)
-        except BaseException:
-            os.close(file)
-            raise
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = file
+        self._file.rewrite(b"".join(lines))
+        self._count(lines)
+
+    def _count(self, lines: list[bytes]) -> None:
         self._lines = len(lines)
         self._most_lines = 2 * len(lines) + _SPARE
-
-    def _append(self, line: bytes) -> None:
-        size = os.fstat(self._file).st_size
-        if os.write(self._file, line) != len(line):
-            os.ftruncate(self._file, size)
-            raise OSError(28, os.strerror(28), str(self._path))  # ENOSPC
-        self._lines += 1
 
     def _note(self, key: _Key, identity: str | None, program: Program) -> None:
         owner = program.pid, program.started
         with self._lock:
             if not self._says_new(key, identity, owner):
                 return
-            self._append(_pack(key, identity, owner))
+            self._file.append(_pack(key, identity, owner))
+            self._lines += 1
             self._apply(key, identity, owner)
             if self._lines > self._most_lines:
                 with suppress(OSError):  # it is long, and true
@@ -172,12 +155,11 @@ class PinsFile:
     def close(self) -> None:
         """Leave it to the next, if living programs need something in it. Twice is fine."""
         with self._lock:
-            if self._file < 0:
+            if self._file.closed:
                 return
             with suppress(OSError):  # what it has more than it need have, the next finds out
                 for program in self._forget_ended().values():
                     os.close(program.pidfd)
                 if not self._pins:
                     self._path.unlink(missing_ok=True)
-            os.close(self._file)
-            self._file = -1
+            self._file.close()

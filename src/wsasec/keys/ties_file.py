@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from ..kernel.sockdiag import TcpConnection, TcpTable
+from .appended import Appended
 
 __all__ = ["TiesFile", "abort_left"]
 
@@ -29,10 +28,6 @@ def _unpack(data: bytes) -> TcpConnection:
     return TcpConnection(cookie, family, own[:length], own_port, peer[:length], peer_port, device)
 
 
-def _open(path: Path, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-
-
 class TiesFile:
     """A file of records, one behind the other. For one thread at a time. All methods raise OSError.
 
@@ -43,36 +38,24 @@ class TiesFile:
     def __init__(self, path: Path) -> None:
         """Begin an empty one."""
         self._path = path
-        self._file = _open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        self._file = Appended(path)
         self.records = 0
 
     def add(self, connection: TcpConnection) -> None:
         """Write one down."""
-        if os.write(self._file, _pack(connection)) != _RECORD.size:
-            raise OSError(28, os.strerror(28), str(self._path))  # ENOSPC
+        self._file.append(_pack(connection))
         self.records += 1
 
     def keep(self, connections: Iterable[TcpConnection]) -> None:
         """Forget all but these."""
         records = [_pack(each) for each in connections]
-        new = self._path.with_suffix(".new")
-        file = _open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
-        try:
-            with os.fdopen(os.dup(file), "wb") as whole:
-                whole.write(b"".join(records))
-            new.replace(self._path)
-        except BaseException:
-            os.close(file)
-            raise
-        os.close(self._file)
-        self._file = file
+        self._file.rewrite(b"".join(records))
         self.records = len(records)
 
     def close(self) -> None:
         """Remove it: nothing is to be aborted any more."""
-        os.close(self._file)
-        with suppress(FileNotFoundError):
-            self._path.unlink()
+        self._file.close()
+        self._path.unlink(missing_ok=True)
 
 
 def abort_left(path: Path) -> int:

@@ -14,6 +14,7 @@ import pytest
 from fake_ike import OWN, PEER, FakeIke, FakeSas
 
 from wsasec.kernel.sockdiag import TcpConnection
+from wsasec.keys.appended import Appended
 from wsasec.keys.associations import Address, Event, IkeSa
 from wsasec.keys.known import Known
 from wsasec.keys.pairs import Pair
@@ -380,8 +381,10 @@ def test_what_is_left_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pyt
 
 def test_what_cannot_be_written_down_is_not_tied(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with Path("/dev/full").open("wb") as full:
+        written = Appended.__new__(Appended)
+        written._file = full.fileno()
         file = TiesFile.__new__(TiesFile)
-        file._file, file.records = full.fileno(), 0
+        file._file, file.records = written, 0
         monkeypatch.setattr(world.tied, "_file", file)
         with pytest.raises(OSError):
             world.tie(1, main=world.first.unique_id)
