@@ -16,6 +16,7 @@ import wsasec
 from wsasec.lab import Lab
 from wsasec.profiles import Profiles
 
+from .broker_cost import run_broker
 from .ends import connected, reset_on_close
 from .key_hosts import NAME, RENEWED
 from .plans import KeyPlan
@@ -25,8 +26,8 @@ __all__ = ["run_keys", "steps"]
 _DEADLINE: Final = 30.0
 _BACKLOG: Final = 4096
 _CALLS: Final = 100
-_A_ROUND: Final = 18
-"""Samples: 6 of plain connections, 10 of secured ones, 2 of streams."""
+_A_ROUND: Final = 22
+"""Samples: 6 of plain connections, 10 of secured ones, 2 of streams, 4 of securing."""
 _KINDS: Final = ("secured", "plain")
 
 Sample = dict[str, Any]
@@ -145,6 +146,7 @@ def _round(lab: Lab, peers: _Peers, profiles: Profiles, plan: KeyPlan, repeat: i
             if kind == "secured":
                 yield from _calls(lab, listener)
     yield from _streams(lab, profiles, plan)
+    yield from run_broker(lab.a, plan.connections)
 
 
 def run_keys(lab: Lab, profiles: Profiles, plan: KeyPlan) -> Iterator[Sample]:
