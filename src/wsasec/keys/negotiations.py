@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -21,7 +22,17 @@ __all__ = ["Negotiations"]
 _Key: TypeAlias = tuple[str, Address, Address]
 
 _AT_ONCE: Final = 24
+_AT_ONCE_FOR_A_PROCESSOR: Final = 8
 _FAILURE_SECONDS: Final = 1.0
+
+
+def _at_once() -> int:
+    """Return how many there may be at a time.
+
+    Peers are given up after a few seconds without an answer, and answers must be worked on, too: each takes
+    some milliseconds of a processor, and in a guest a hundred.
+    """
+    return min(_AT_ONCE, _AT_ONCE_FOR_A_PROCESSOR * len(os.sched_getaffinity(0)))
 
 
 class _Job:
@@ -62,7 +73,7 @@ class Negotiations:
         self._lock = threading.Lock()
         self._jobs: dict[_Key, _Job] = {}
         self._failures: OrderedDict[_Key, tuple[float, Verdict]] = OrderedDict()
-        self._pool = ThreadPoolExecutor(_AT_ONCE, "wsasec-negotiation")
+        self._pool = ThreadPoolExecutor(_at_once(), "wsasec-negotiation")
         self._closed = False
 
     def close(self) -> None:
