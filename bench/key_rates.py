@@ -93,9 +93,11 @@ def _single(lab: Lab, peers: _Peers, listener: wsasec.Listener, kind: str) -> It
 
 
 def _batch(lab: Lab, kind: str, what: str, addresses: list[Address], plan: KeyPlan) -> Sample:
-    with lab.a.entered():
-        batch = wsasec.SocketBatch(plan.connections, secure=kind == "secured", raise_limit=True)
-    with batch:
+    # Also for connecting: the key daemon that is asked is that of the thread's network namespace.
+    with (
+        lab.a.entered(),
+        wsasec.SocketBatch(plan.connections, secure=kind == "secured", raise_limit=True) as batch,
+    ):
         report = batch.connect(addresses, timeout=_DEADLINE)
         reset_on_close(batch)
     return _sample(what, kind, report.seconds * 1e3, "ms") | {"connections": plan.connections}

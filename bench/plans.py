@@ -232,7 +232,7 @@ FULL: Final = Effort(
         datagram_bytes=1_000,
         repeats=3,
     ),
-    keys=KeyPlan(connections=1_000, peers=50, streams=16, seconds=6.0, repeats=5),
+    keys=KeyPlan(connections=1_000, peers=50, streams=16, seconds=6.0, repeats=3),
     deadline=900.0,
 )
 
