@@ -67,6 +67,7 @@ class _Search:
         self._loaded = loaded
         self._installed = installed
         self._wanted = wanted
+        self.in_the_way = False
 
     def _fits(self, ike: IkeSa) -> bool:
         wanted = self._wanted
@@ -115,6 +116,7 @@ class _Search:
                     return Outcome(Reason.NONE, ike=ike, child=child)
                 # The peer would still use it, and charon would make no other beside it.
                 terminate_child(self._session, child.unique_id, deadline)
+                self.in_the_way = True
         return None
 
 
@@ -214,9 +216,16 @@ class _Negotiation:
         wanted, session = self._wanted, self._session
         late = self._deadline + GRACE
         name = self._loaded.peer(session, wanted.group, wanted.peer, wanted.local, way, late)
-        said = _ask(session, {"child": wanted.profile.profile.name, "ike": name}, lines, self._deadline)
+        message: dict[str, object] = {"child": wanted.profile.profile.name, "ike": name}
+        self._search.in_the_way = False
+        said = _ask(session, message, lines, self._deadline)
         # Also after a failure: where both ends begin at once one of them fails, and has what the other made.
         found = self._search.made(name, late)
+        if not found and self._search.in_the_way:
+            # One that the kernel has no more, and of which charon's events had not told yet.
+            lines.clear()
+            said = _ask(session, message, lines, self._deadline)
+            found = self._search.made(name, late)
         if found:
             self._loaded.worked(wanted.group, wanted.peer, way)
             return found

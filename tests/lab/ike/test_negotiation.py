@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 from ike_hosts import another_profile, certified, config, key_profile, soon
+from wire import wait_for
 
 from wsasec.config.model import KeyProfile, Trust
+from wsasec.keys.associations import Event
 from wsasec.keys.connections import peer
 from wsasec.keys.reason import Reason
 from wsasec.profiles import DEFAULT
@@ -186,10 +188,15 @@ def test_both_begin_at_once(pair: MakePair, profiles_of: Any) -> None:
                 two.a.terminate(ike.unique_id, soon())
 
 
-def test_flushed_associations_are_made_anew(pair: MakePair, profiles_of: Any) -> None:
+@pytest.mark.parametrize("told", [True, False])
+def test_flushed_associations_are_made_anew(pair: MakePair, profiles_of: Any, told: bool) -> None:
+    """Also those of which charon's events have not told yet."""
     with pair(*profiles_of()) as two:
         first = two.a.initiate("default", two.v4[1], soon())
         two.lab.a.run(["ip", "xfrm", "state", "flush"])
+        if not told:
+            wait_for(lambda: two.a._whereabouts.at("default", two.v4[1]), "charon's event")
+            two.a._whereabouts.happened(Event("gone"))
         second = two.a.initiate("default", two.v4[1], soon())
         assert second.reason is Reason.NONE
         assert second.child.unique_id != first.child.unique_id
