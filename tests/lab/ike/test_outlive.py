@@ -139,13 +139,14 @@ def test_another_comes_after_the_daemon(
     """Neither a kill nor `wsasec down` opens a socket with a name to him; its program's end does."""
     lab, a, b = hosts
     assert program.sends() == "negotiated sent sent sent\n"
+    kill(lab)
+    b.down()
+    # Another one who is trusted has the address now.
+    other = Host(lab.b, passable, "m.example")
+    other.up()
+    a.up()
+    # Not before: what was sent above, and what came back, may have been under way.
     with lab.capture() as wire:
-        kill(lab)
-        b.down()
-        # Another one who is trusted has the address now.
-        other = Host(lab.b, passable, "m.example")
-        other.up()
-        a.up()
         check_shut(lab, program)
         a.down()
         a.up()

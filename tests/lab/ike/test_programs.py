@@ -210,9 +210,10 @@ def test_why_there_are_no_keys(hosts):
     assert caught.value.winsock == wsasec.Winsock.WSAEACCES
 
 
-def test_negotiate_beforehand(strangers):
+def test_negotiate_beforehand(hosts):
     """Then a plain connect() does."""
-    lab, _, _ = strangers
+    lab, a, b = hosts
+    have_up(a, b)
     with listener(lab) as door, client(lab) as sock:
         with pytest.raises(BlockingIOError):
             sock.connect(door.getsockname())
