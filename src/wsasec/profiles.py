@@ -70,13 +70,18 @@ def _profile(name: str, table: Mapping[str, Any]) -> Profile:
     )
 
 
-def _clash(new: Profile, old: Profile) -> str | None:
+def distinct(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether no packet can have both of two marks, each given with its mask."""
+    return bool((one[0] ^ other[0]) & one[1] & other[1])
+
+
+def clash(new: Profile, old: Profile) -> str | None:
     """Name the key by which two profiles could not be told apart."""
     if new.guid == old.guid:
         return f"guid: profile {old.name!r} has this GUID"
     if new.reqid == old.reqid:
         return f"reqid: profile {old.name!r} has this reqid"
-    if not (new.mark ^ old.mark) & new.mask & old.mask:
+    if not distinct((new.mark, new.mask), (old.mark, old.mask)):
         return f"mark: a packet could carry this mark and that of profile {old.name!r} at once"
     return None
 
@@ -112,16 +117,16 @@ class _Collected:
         if profile.name in self.found:
             raise ValueError(f"name: it is defined twice, here and in {self.found[profile.name][1].path}")
         for old, _ in self.found.values():
-            if clash := _clash(profile, old):
-                raise ValueError(clash)
+            if why := clash(profile, old):
+                raise ValueError(why)
         self.found[profile.name] = (profile, document)
 
     def result(self) -> Profiles:
         found = {name: profile for name, (profile, _) in self.found.items()}
         if DEFAULT.name not in found:
             for profile, document in self.found.values():
-                if clash := _clash(profile, DEFAULT):
-                    key, _, rest = clash.partition(": ")
+                if why := clash(profile, DEFAULT):
+                    key, _, rest = why.partition(": ")
                     raise document.error(("profile", profile.name, key), rest)
             found = {DEFAULT.name: DEFAULT, **found}
         if self.default is None:
@@ -189,7 +194,7 @@ def _with_sessions(found: Profiles) -> Profiles:
     by_name = dict(found)
     for name, table in tables.items():
         profile = _profile(name, table)
-        if name not in by_name and not any(_clash(profile, old) for old in by_name.values()):
+        if name not in by_name and not any(clash(profile, old) for old in by_name.values()):
             by_name[name] = profile
     return Profiles(by_name, found.default)
 

@@ -13,7 +13,7 @@ import pytest
 
 import wsasec
 from wsasec import SecurityError, Winsock, _wsasec, profiles
-from wsasec.kernel.guards import marks_in_use
+from wsasec.kernel.policies import marks_in_use
 from wsasec.lab import Namespace
 
 UP, POLICY_MISSING, POLICY_FOREIGN, REFLECT_OFF = 0, 1, 2, 4

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ..config.added import key_profile, profile_of, supported
-from ..config.model import Config
-from ..kernel.guards import marks_in_use
+from ..config.model import Config, KeyProfile
+from ..kernel.policies import marks_in_use
 from ..policy.policies import QuickModePolicy
 from ..profile import Profile
+from ..profiles import clash, distinct
 
 __all__ = ["Added", "Entry", "Session", "TakenError"]
 
@@ -47,11 +48,6 @@ class Entry:
     policy: QuickModePolicy
     profile: Profile
     session: Session | None = None
-
-
-def _distinct(mark: int, mask: int, others: Iterable[tuple[int, int]]) -> bool:
-    """Whether no packet can have a mark and one of the others."""
-    return all((mark ^ other) & mask & of for other, of in others)
 
 
 class Added:
@@ -91,12 +87,8 @@ class Added:
         for entry in self if entries is None else entries:
             made = key_profile(entry.policy, entry.profile, base)
             for old in profiles.values():
-                if clash := _clash(made.profile, old.profile) or (
-                    "GUID: by chance other hosts would take it for that"
-                    if made.signal == old.signal
-                    else None
-                ):
-                    raise TakenError(f"policy {entry.policy.name!r}: {clash} of profile {old.profile.name!r}")
+                if why := _like(made, old):
+                    raise TakenError(f"policy {entry.policy.name!r}: {why}")
             profiles[made.profile.name] = made
         return replace(config, profiles=profiles)
 
@@ -127,13 +119,12 @@ class Added:
 
     def _numbers(self, config: Config) -> tuple[int, int, int]:
         """Return a reqid, a mark and its mask that nothing has, nor has had."""
-        profiles = [each.profile for each in config.profiles.values()]
-        others = [*self._before.values(), *(entry.profile for entry in self), *profiles]
+        others = [*self._before.values(), *(each.profile for each in config.profiles.values())]
         used = {(each.mark, each.mask) for each in others}
         # Those of others that have none of our bits are no matter of these.
         used |= {(mark, mask) for mark, mask in self._marks() if mask & _MASK}
         for value in range(0xFFFF, 0, -1):
-            if _distinct(value << 16, _MASK, used):
+            if all(distinct((value << 16, _MASK), other) for other in used):
                 break
         else:
             raise TakenError("no firewall mark is left: the marks of the file's profiles have too few bits")
@@ -155,13 +146,10 @@ class Added:
             self._entries.pop(entry.policy.guid, None)
 
 
-def _clash(new: Profile, old: Profile) -> str | None:
-    if new.name == old.name:
-        return "the name is that"
-    if new.guid == old.guid:
-        return "the GUID is that"
-    if new.reqid == old.reqid:
-        return "the reqid is that"
-    if not _distinct(new.mark, new.mask, [(old.mark, old.mask)]):
-        return "the mark may be that"
-    return None
+def _like(new: KeyProfile, old: KeyProfile) -> str | None:
+    """Say why two profiles could not be told apart."""
+    if new.profile.name == old.profile.name:
+        return f"profile {old.profile.name!r} has its name"
+    if new.signal == old.signal and new.profile.guid != old.profile.guid:
+        return f"guid: by chance other hosts would take it for that of profile {old.profile.name!r}"
+    return clash(new.profile, old.profile)

@@ -209,7 +209,7 @@ def test_another_file(daemon: SessionDaemon) -> None:
         assert daemon.config.profiles[name].names == ("b.example",)
         taken = dataclasses.replace(base, profile=dataclasses.replace(DEFAULT, name="x", guid=GUID, reqid=9))
         wrong = dataclasses.replace(CONFIG, profiles={"default": base, "x": taken})
-        with daemon.changing.lock, pytest.raises(TakenError, match="the GUID is that of profile 'x'"):
+        with daemon.changing.lock, pytest.raises(TakenError, match="profile 'x' has this GUID"):
             daemon.changing.reload(wrong)
         assert daemon.config.profiles[name].names == ("b.example",)
 
