@@ -18,7 +18,8 @@ from ..policy.reported import policy_of
 from ..profile import Profile
 from ..profiles import ConfigError
 from .added import Added, Entry, Session, TakenError
-from .policies import refused
+from .policies import charon_failed, refused
+from .policy_text import read
 from .server import Asked, Kept
 
 __all__ = ["VERBS", "Changer", "Changing"]
@@ -105,7 +106,7 @@ class Changing:
         except SecurityError as error:
             return refused(str(error.strerror), error.winsock, error.hint)
         except CharonError as error:
-            return refused(f"the IKE daemon (charon): {error}", Winsock.WSAENETDOWN, "see wsasec status")
+            return charon_failed(error)
         except (TakenError, ConfigError, OSError, ValueError) as error:
             return refused(str(error), Winsock.WSAEINVAL)
 
@@ -163,15 +164,10 @@ def _session_of(kept: Kept, question: dict[str, Any], ended: Callable[[Session],
     return session
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
-
-
 def _policy(question: dict[str, Any]) -> QuickModePolicy:
-    """Read a policy as `wsasec.policy` describes it, but for the GUID, which is text. ValueError."""
+    """Read a policy. ValueError: it is none."""
     try:
-        key, *rest = question["policy"]
-        policy = policy_of((uuid.UUID(key).bytes_le, *_tuples(rest)))
+        policy = policy_of(read(question["policy"]))
         policy._check()
     except (KeyError, TypeError, StopIteration) as error:
         raise ValueError(f"no policy: {error!r}") from None

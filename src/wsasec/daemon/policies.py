@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
@@ -15,8 +14,9 @@ from ..keys.pairs import Sas
 from ..keys.reason import CharonError
 from ..keys.reported import by_number, ike_association, security_associations
 from ..policy.policies import QuickModePolicy
+from .policy_text import written
 
-__all__ = ["VERBS", "Associations", "Policies", "refused"]
+__all__ = ["VERBS", "Associations", "Policies", "charon_failed", "refused"]
 
 _SECONDS: Final = 5.0
 # While an IKE SA is renewed, its associations may be listed with neither the old nor the new.
@@ -35,6 +35,15 @@ class Associations(Protocol):
 def refused(why: str, code: Winsock, hint: str = "") -> dict[str, Any]:
     """Make the answer of what cannot be done."""
     return {"error": why, "code": int(code), "hint": hint}
+
+
+def charon_failed(error: CharonError) -> dict[str, Any]:
+    """Make the answer where charon does not do it."""
+    return refused(
+        f"the IKE daemon (charon): {error}",
+        Winsock.WSAENETDOWN,
+        "see wsasec status, and start it anew: wsasec down, wsasec up",
+    )
 
 
 class Policies:
@@ -67,7 +76,7 @@ class Policies:
                 case "policies":
                     return {
                         "policies": [
-                            _text(policy) for policy in described(self._config(), tuple(self._added()))
+                            written(policy) for policy in described(self._config(), tuple(self._added()))
                         ]
                     }
                 case "security-associations":
@@ -75,11 +84,7 @@ class Policies:
                 case _:
                     return self._ike_association(asked.get("number"))
         except CharonError as error:
-            return refused(
-                f"the IKE daemon (charon): {error}",
-                Winsock.WSAENETDOWN,
-                "see wsasec status, and start it anew: wsasec down, wsasec up",
-            )
+            return charon_failed(error)
         except OSError as error:
             return refused(f"listing the SAs: {error.strerror or error}", Winsock.WSAENETDOWN)
 
@@ -100,9 +105,3 @@ class Policies:
         if found is None or found.group not in config.profiles:
             return refused(f"there is no main mode {number}", Winsock.WSAEINVAL, "it may have ended")
         return {"association": ike_association(config, found)}
-
-
-def _text(policy: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Write the GUID, which is bytes, as JSON can hold it."""
-    key, *rest = policy
-    return uuid.UUID(bytes_le=key).hex, *rest

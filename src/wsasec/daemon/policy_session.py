@@ -14,6 +14,7 @@ from ..errors import SecurityError
 from ..policy.policies import QUICK
 from ..profile import Profile
 from .client import Client, DaemonError
+from .policy_text import read, tuples, written
 
 __all__ = ["PolicySession"]
 
@@ -34,20 +35,11 @@ def _failures() -> Iterator[None]:
         raise SecurityError(str(error), winsock=error.code, hint=error.hint, step=_STEP) from None
 
 
-def _packed(address: str) -> bytes:
-    return ipaddress.ip_address(address).packed
-
-
 def _within(address: bytes, subnet: Subnet) -> bool:
     return subnet is None or (
         len(address) == len(subnet[0])
         and ipaddress.ip_address(address) in ipaddress.ip_network((subnet[0], subnet[1]))
     )
-
-
-def _tuples(value: Any) -> Any:
-    """Make tuples of JSON's lists."""
-    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
 
 
 class PolicySession:
@@ -92,8 +84,7 @@ class PolicySession:
 
     def add(self, policy: tuple[Any, ...]) -> None:
         """Add a quick-mode policy as `wsasec.policy` describes it, and have this process know its profile."""
-        key, name, kind, *rest = policy
-        authentications = rest[-2]
+        kind, authentications = policy[2], policy[-2]
         if kind not in _QUICK or authentications:
             # Not sent: there may be a secret in it.
             why = "main modes" if kind not in _QUICK else "users, by extended"
@@ -103,7 +94,7 @@ class PolicySession:
                 hint=_REMEDY,
                 step="add policy",
             )
-        said = self._ask("add-policy", policy=(uuid.UUID(bytes_le=key).hex, name, kind, *rest))
+        said = self._ask("add-policy", policy=written(policy))
         profile_name, guid, *numbers = said["profile"]
         made = Profile(profile_name, uuid.UUID(guid), *numbers)
         try:
@@ -130,20 +121,18 @@ class PolicySession:
 
     def policies(self) -> list[tuple[Any, ...]]:
         """Return policies, see `wsasec.config.described`."""
-        found = self._ask("policies")["policies"]
-        return [(uuid.UUID(key).bytes_le, *_tuples(rest)) for key, *rest in found]
+        return [read(policy) for policy in self._ask("policies")["policies"]]
 
     def associations(self, local: Subnet, remote: Subnet) -> list[dict[str, Any]]:
         """Return a dict for each. local, remote: None, or (address as bytes, prefix)."""
-        found = [_association(each) for each in self._ask("security-associations")["associations"]]
+        said = self._ask("security-associations")["associations"]
+        found = [_association(each) | {"lookup": bytes(16)} for each in said]
         return [one for one in found if _within(one["local"], local) and _within(one["remote"], remote)]
 
     def ike_association(self, number: int, lookup: bytes | None) -> dict[str, Any]:  # noqa: ARG002 - as above
         """Return a dict. lookup: counts for nothing here."""
         found = self._ask("ike-association", number=number)["association"]
-        addresses = {end: _packed(found[end]) for end in ("local", "remote")}
-        rest = {key: _tuples(value) for key, value in found.items()}
-        return rest | addresses | {"policy": uuid.UUID(found["policy"]).bytes_le}
+        return _association(found) | {"policy": uuid.UUID(found["policy"]).bytes_le}
 
 
 def _forget(guids: Collection[uuid.UUID]) -> None:
@@ -155,5 +144,5 @@ def _forget(guids: Collection[uuid.UUID]) -> None:
 
 
 def _association(found: dict[str, Any]) -> dict[str, Any]:
-    addresses = {end: _packed(found[end]) for end in ("local", "remote")}
-    return {key: _tuples(value) for key, value in found.items()} | addresses | {"lookup": bytes(16)}
+    addresses = {end: ipaddress.ip_address(found[end]).packed for end in ("local", "remote")}
+    return {key: tuples(value) for key, value in found.items()} | addresses

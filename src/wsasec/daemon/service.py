@@ -184,7 +184,8 @@ class Service:
         except CharonError as error:
             # As good as dead: it is started anew, and without them.
             _log.error("associations of a policy that is no more: %s", error)
-            Sas().remove(Sas().of(reqids))
+            sas = Sas()
+            sas.remove(sas.of(reqids))
 
     def _watch(self) -> None:
         pause = _FIRST_PAUSE
