@@ -9,7 +9,7 @@ from .messages import section, text, texts
 from .reason import CharonError, Reason
 from .session import Session
 
-__all__ = ["require_abilities"]
+__all__ = ["AT_ONCE", "require_abilities"]
 
 _OLDEST: Final = (5, 9)
 
@@ -30,7 +30,9 @@ _INSTEAD: Final = "kernel-libipsec"
 # Some of charon's threads only wait, and one is held by each negotiation that somebody waits for; when none
 # is left it answers nobody any more. Half of the others are left to its own connections.
 _BUSY: Final = 8
-_AT_ONCE: Final = 40
+
+AT_ONCE: Final = 40
+"""Negotiations that are waited for at the same time, at the most."""
 
 
 def _require_version(session: Session, deadline: float) -> None:
@@ -64,7 +66,7 @@ def require_abilities(session: Session, deadline: float) -> int:
     _require_plugins(set(texts(stats, "plugins")))
     total = text(section(stats, "workers"), "total")
     threads = int(total) if total.isdigit() else 0
-    at_once = min(_AT_ONCE, (threads - _BUSY) // 2)
+    at_once = min(AT_ONCE, (threads - _BUSY) // 2)
     if at_once < 1:
         raise CharonError(
             Reason.NO_CHARON,

@@ -9,7 +9,7 @@ from .messages import section
 from .reason import CharonError, Reason
 from .session import Session
 
-__all__ = ["require_algorithms"]
+__all__ = ["name_of", "require_algorithms"]
 
 _NAMES: Final = {
     "aes256gcm16": "AES_GCM_16", "aes192gcm16": "AES_GCM_16", "aes128gcm16": "AES_GCM_16",
@@ -28,8 +28,8 @@ _GROUPS: Final = ("x25519", "curve25519", "x448", "ecp", "modp")
 _KINDS: Final = ("aead", "encryption", "integrity", "prf", "dh")
 
 
-def _name(word: str) -> str:
-    """Return charon's name of an algorithm."""
+def name_of(word: str) -> str:
+    """Return charon's name of the algorithm that a keyword of proposals is for."""
     for kind in ("ecp", "modp"):
         if word.startswith(kind) and word not in _NAMES:
             return f"{kind.upper()}_{word.removeprefix(kind)}"
@@ -64,7 +64,7 @@ def require_algorithms(session: Session, groups: list[Group], deadline: float) -
     there = {name for kind in _KINDS for name in section(answer, kind)}
     for group in groups:
         for word, profile in _words(group).items():
-            if _name(word) not in there:
+            if name_of(word) not in there:
                 raise CharonError(
                     Reason.NO_CHARON,
                     f"it has no plugin for {word}, which profile '{profile}' proposes; openssl has it",

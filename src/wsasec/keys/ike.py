@@ -13,6 +13,7 @@ from typing import Final
 
 from ..config.model import Config
 from ..profiles import ConfigError
+from .abilities import AT_ONCE
 from .associations import Address, Certificate, Event, IkeSa, Outcome
 from .charon import Charon
 from .credentials import Credentials
@@ -37,9 +38,6 @@ from .whereabouts import Whereabouts
 __all__ = ["Ike"]
 
 _log = logging.getLogger(__name__)
-
-_AT_ONCE: Final = 40
-"""Negotiations that are waited for at the same time: each holds one of charon's threads."""
 
 _SHARED_SCHEME: Final = "unix://"
 _STOP_SECONDS: Final = 5.0
@@ -79,7 +77,7 @@ class Ike:
             self._pool = Pool(Path(config.vici.removeprefix(_SHARED_SCHEME)))
             leftover = Leftover(folder / "left")
         self._loaded = Loaded(leftover)
-        self._slots = threading.BoundedSemaphore(_AT_ONCE)
+        self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._whereabouts = Whereabouts()
         self._callbacks: list[Callable[[Event], None]] = []
         self._watcher: Watcher | None = None
@@ -93,8 +91,9 @@ class Ike:
         Raises:
             CharonError: it cannot, or does not answer. And as start().
         """
-        found = groups(config.profiles)
-        self._require(found, Credentials(found), deadline)
+        if self._charon is None:
+            found = groups(config.profiles)
+            self._require(found, Credentials(found), deadline)
 
     def _require(self, found: list[Group], credentials: Credentials, deadline: float) -> None:
         if self._charon is not None:
@@ -144,7 +143,9 @@ class Ike:
             return self._loaded.restore(session, deadline)
 
     def load(self, config: Config, deadline: float) -> None:
-        """Load another configuration in place of the present one; associations stay.
+        """Load another configuration, which require() has found good, in place of the present one.
+
+        Associations stay.
 
         Raises:
             ValueError: it names another charon: stop and start for that. And as start().
@@ -153,7 +154,6 @@ class Ike:
             raise ValueError("vici: another IKE daemon: run wsasec down, wsasec up")
         found = groups(config.profiles)
         credentials = Credentials(found)
-        self._require(found, credentials, deadline)
         with self._session(deadline) as session:
             self._loaded.load(session, found, credentials, deadline)
         self._config = config

@@ -7,6 +7,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from .appended import open_own
+
 __all__ = ["Leftover"]
 
 
@@ -30,10 +32,7 @@ class Leftover:
         if not keys:
             self.forget()
             return
-        descriptor = os.open(
-            self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(open_own(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
             json.dump({"charon": charon, "keys": sorted(keys)}, file)
 
     def forget(self) -> None:

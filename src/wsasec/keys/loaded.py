@@ -159,10 +159,9 @@ class Loaded:
             made = peer_connection(group, self._credentials, address, local, way, number)
             self._loader.load_connections(session, [made], deadline)
             present[name] = way
-        self._unpinned[key] = None
-        self._unpinned.move_to_end(key)
-        if key[:2] in self._pins:
-            del self._unpinned[key]
+        self._unpinned.pop(key, None)
+        if key[:2] not in self._pins:
+            self._unpinned[key] = None
         self._unload_oldest(session, deadline)
         return name
 

@@ -129,7 +129,7 @@ def _ask(session: Session, message: dict[str, object], lines: list[str], deadlin
 
     left = deadline - time.monotonic()
     if left <= 0:
-        return "not established after 0ms"
+        return f"{_TIMED_OUT} 0ms"
     message = message | {"timeout": int(left * 1000) or 1, "loglevel": 1}
     try:
         session.stream("initiate", message, "control-log", each, deadline + GRACE)

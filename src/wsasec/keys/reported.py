@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 from ..config.described import ENCRYPTION, GROUP, INTEGRITY, NO_LIMIT, RAW_KEY, kilobytes
@@ -20,6 +20,7 @@ from ..policy.algorithms import (
     Protocol,
 )
 from ..policy.checks import UNKNOWN
+from .algorithms import name_of
 from .associations import Address, ChildSa, IkeSa
 from .groups import ANONYMOUS
 from .identities import is_key
@@ -27,19 +28,17 @@ from .known import PROVEN
 
 __all__ = ["by_number", "ike_association", "security_associations"]
 
-# charon's names, with the bits of the key where there are several.
-_CIPHERS: Final[Mapping[tuple[str, int], str]] = {
-    **{("AES_CBC", bits): f"aes{bits}" for bits in (128, 192, 256)},
-    **{("AES_GCM_16", bits): f"aes{bits}gcm16" for bits in (128, 192, 256)},
+_HASHES: Final = ("md5", "sha1", "sha256", "sha384", "sha512")
+# By charon's names; ciphers of AES are the same for all sizes of keys.
+_CIPHERS: Final = {
+    (name_of(word), int(word[3:6]) if word.startswith("aes") else 0): number
+    for word, number in ENCRYPTION.items()
+    if word != "null"
 }
-_ONE_KEY: Final = {"3DES_CBC": "3des", "CHACHA20_POLY1305": "chacha20poly1305"}
-_HASHES: Final = {
-    "MD5": "md5",
-    "SHA1": "sha1",
-    "SHA2_256": "sha256",
-    "SHA2_384": "sha384",
-    "SHA2_512": "sha512",
+_INTEGRITY: Final = {
+    name: INTEGRITY[word] for word in _HASHES for name in (name_of(word), name_of(f"prf{word}"))
 }
+_GROUPS: Final = {name_of(word): number for word, number in GROUP.items()}
 _NO_CIPHER: Final = ("", "NULL", "NULL_AES_GMAC")
 _GMAC: Final = "GMAC"
 _IKE_PORT: Final = 500
@@ -48,7 +47,7 @@ _IKE_PORT: Final = 500
 def _encryption(name: str, bits: int) -> int:
     if name in _NO_CIPHER:
         return int(Encryption.NONE)
-    return ENCRYPTION.get(_CIPHERS.get((name, bits)) or _ONE_KEY.get(name, ""), UNKNOWN)
+    return _CIPHERS.get((name, bits), _CIPHERS.get((name, 0), UNKNOWN))
 
 
 def _integrity(child: ChildSa) -> int:
@@ -57,21 +56,13 @@ def _integrity(child: ChildSa) -> int:
         return INTEGRITY.get(f"aes{child.encryption_bits}gmac", UNKNOWN)
     if child.integrity.endswith(_GMAC):  # AES_256_GMAC, of AH
         return INTEGRITY.get(child.integrity.replace("_", "").lower(), UNKNOWN)
-    return _hash(child.integrity) if child.integrity else int(Integrity.NONE)
-
-
-def _hash(name: str) -> int:
-    """Return the number of a hash, HMAC_SHA2_256_128 or PRF_HMAC_SHA2_256."""
-    words = name.partition("HMAC_")[2]
-    found = [number for hashed, number in _HASHES.items() if f"{words}_".startswith(f"{hashed}_")]
-    return INTEGRITY[found[0]] if found else UNKNOWN
+    return _INTEGRITY.get(child.integrity, UNKNOWN) if child.integrity else int(Integrity.NONE)
 
 
 def _group(name: str) -> int:
     if not name:
         return int(Group.NONE)
-    word = {"CURVE_25519": "x25519", "CURVE_448": "x448", "MODP_2048_256": "modp2048s256"}.get(name)
-    return GROUP.get(word or name.replace("_", "").lower(), UNKNOWN)
+    return _GROUPS.get(name, UNKNOWN)
 
 
 def _udp_ports(ike: IkeSa) -> tuple[int, int]:
@@ -152,7 +143,11 @@ def ike_association(config: Config, ike: IkeSa) -> dict[str, Any]:
     """Return an IKE SA. KeyError: the configuration has no such profile any more."""
     profile = config.profiles[ike.group]
     none = int(Impersonation.NONE)
-    proposal = (0, _encryption(ike.encryption, ike.encryption_bits), _hash(ike.integrity or ike.prf))
+    proposal = (
+        0,
+        _encryption(ike.encryption, ike.encryption_bits),
+        _INTEGRITY.get(ike.integrity or ike.prf, UNKNOWN),
+    )
     own, peer = _method(profile.identity.authentication), _peer_method(profile, ike.remote_id)
     return {
         "number": ike.unique_id,
