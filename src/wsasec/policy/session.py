@@ -97,7 +97,7 @@ class Session:
 
         Raises:
             SecurityError: WSAEINVAL (the GUID is taken, or the system does not take a value), WSAEACCES,
-                WSAENETDOWN, WSAETIMEDOUT; on Linux WSAEOPNOTSUPP: what there cannot be there, see below.
+                WSAENETDOWN, WSAETIMEDOUT; on Linux WSAEOPNOTSUPP: what there cannot be there, see above.
             TypeError: not a policy.
             ValueError: it is persistent and the session dynamic; or it was reported with what cannot be
                 added: a pre-shared key, a list of root certificates.
