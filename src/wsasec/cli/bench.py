@@ -40,7 +40,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     effort = verb.add_mutually_exclusive_group()
     effort.add_argument("--quick", dest="full", action="store_false", help="three minutes; the default")
     effort.add_argument(
-        "--full", dest="full", action="store_true", help="some twelve minutes: more sizes, more repeats"
+        "--full", dest="full", action="store_true", help="more than ten minutes: more sizes, more repeats"
     )
     verb.add_argument(
         "--json", type=Path, metavar="FILE", help="where every sample goes (./results/bench-DATE-TIME.json)"
