@@ -156,6 +156,14 @@ class _Group:
                     self._schedule()
 
 
+async def _ask_until(sock: socket.socket, address: Any, deadline: float) -> Answer | None:
+    """Ask for a socket and those that join it; cancelled at its deadline, which tells others nothing."""
+    answer = await ask(sock, address, deadline)
+    if answer is None and time.monotonic() >= deadline:
+        raise asyncio.CancelledError
+    return answer
+
+
 class _Room:
     """All groups of a loop.
 
@@ -176,7 +184,7 @@ class _Room:
         question = self._questions.get(key)
         if question is None:
             # It has a descriptor of its own: the socket that it is asked for may be closed before the answer.
-            question = self._questions[key] = asyncio.ensure_future(ask(sock, address, deadline))
+            question = self._questions[key] = asyncio.ensure_future(_ask_until(sock, address, deadline))
             question.add_done_callback(lambda _: self._questions.pop(key, None))
         return question
 
