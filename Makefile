@@ -15,7 +15,7 @@ WINDOWS := build/windows
 WINDOWS_WHEELS := dist/windows
 SOURCES := $(shell find src include bench -type f ! -name '*.pyc') setup.py pyproject.toml
 # What cannot be imported on Windows.
-LINUX_ONLY := ^src/wsasec/((lab|fleet|keys|daemon|kernel)/|config/(authority|host|new_files).py)
+LINUX_ONLY := ^src/wsasec/((lab|fleet|keys|daemon|engine|kernel)/|config/(authority|host|new_files).py)
 # No wheel is made of what is there.
 UNBUILD := if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -path $(WINDOWS) -exec rm -rf {} +; fi
 

@@ -52,6 +52,7 @@ NOT_HERE = (
         "unit/config/test_schema.py": "of packages that are there on Linux only",
         "unit/doctor/test_linux_facts.py": "what the doctor finds on Linux, in folders as Linux has them",
         "unit/daemon": "of wsasec.daemon, which is for Linux",
+        "unit/engine": "of wsasec.engine, which is for Linux",
         "unit/keys": "of wsasec.keys, which drives strongSwan",
         "unit/lab": _LAB,
     }
