@@ -19,7 +19,12 @@ enum wse_type {
     WSE_HELLO = 1,     /* empty; answered by struct wse_hello */
     WSE_ADD_DEVICE,    /* struct wse_device, with the descriptors of its queues; the launcher's connection only */
     WSE_REMOVE_DEVICE, /* struct wse_device (reqid) */
-    WSE_ADD_TRANSPORT, /* struct wse_transport, with the descriptors of its sockets */
+    /*
+     * struct wse_transport, with the descriptors of its sockets, in the place of those that it had of this kind, port and
+     * family. Without descriptors: it lets go of them, and answers when they are closed, as a new key daemon that
+     * could not bind the port otherwise waits for it; until others are given, what goes that way is dropped.
+     */
+    WSE_ADD_TRANSPORT,
     WSE_LISTEN,        /* empty, with one descriptor: a listening control socket; the launcher's connection only */
     WSE_START,         /* empty: nothing more is to be opened; the filter of system calls goes up; launcher only */
     WSE_STOP,          /* empty; the launcher's connection only. Its end without that is the engine's end, too */
