@@ -34,6 +34,7 @@ _CERTIFICATES = "of files with keys and certificates, whose modes say who may re
 NOT_HERE = (
     {
         "c": "the C code is compiled with Linux' backend and with a double, for Linux",
+        "engine": "of the engine, which is for Linux",
         "lab": _LAB,
         "linux": "of Linux' backend",
         "unit/bench/html": _BENCH,
