@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The sum of `length` bytes, at most 2^20; folds to at most 0xffff + a few carries, so that many may be added. */
+/* The sum of `length` bytes, at most 2^20; it is less than 2^51, so that thousands may be added. */
 uint64_t wse_sum(const void *bytes, size_t length);
 
 /* The same while the bytes are copied to another place. */
@@ -24,7 +24,6 @@ static inline uint16_t wse_sum_fold(uint64_t sum)
 {
     sum = (sum & 0xffffffffu) + (sum >> 32);
     sum = (sum & 0xffffffffu) + (sum >> 32);
-    sum = (sum & 0xffffu) + (sum >> 16);
     sum = (sum & 0xffffu) + (sum >> 16);
     return (uint16_t)((sum & 0xffffu) + (sum >> 16));
 }

@@ -29,11 +29,16 @@ struct wse_inner {
     uint8_t protocol;           /* TCP, UDP, ICMP, ICMPv6, behind IPv6 destination options */
     uint16_t transport;         /* offset in bytes */
     uint16_t headers;           /* offset of the payload of TCP or UDP */
+    uint16_t checksum_offset;   /* from transport, where there is one with a pseudo header */
+    uint8_t has_checksum;
 };
 
 enum { WSE_INNER_HEADER_MAX = WSE_VNET_LENGTH + 40 };
 
-/* May the packet reach the host? Fills in the last members. Addresses are the SA's: seldom anything else than WSE_FINE. */
+/*
+ * May the packet reach the host? Fills in the last members, and cuts off what is behind a UDP datagram (RFC 4303 2.7).
+ * Refused are ICMP redirects and neighbour discovery, too: a peer says nothing about this host's routes.
+ */
 enum wse_refusal wse_inner_check(struct wse_inner *inner);
 
 /*
@@ -42,7 +47,10 @@ enum wse_refusal wse_inner_check(struct wse_inner *inner);
  */
 uint32_t wse_inner_header(struct wse_inner *inner, uint8_t *to);
 
-/* Whether the checksum of TCP or UDP is right. */
+/* Writes the IP header alone (20 or 40 bytes, IPv4 with DF and checksum) for `length` bytes behind it. */
+uint32_t wse_inner_ip(const struct wse_inner *inner, uint32_t length, uint8_t *to);
+
+/* Whether the checksum of TCP, UDP or ICMPv6 (has_checksum) is right; UDP's zero is not. */
 int wse_inner_checksum_right(const struct wse_inner *inner);
 
 /* Is a pair of addresses fit for an association: unicast, not unspecified? Loopback only for both. */

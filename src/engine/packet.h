@@ -23,8 +23,8 @@ enum wse_refusal {
     WSE_SHORT,       /* lengths do not fit: too short, or more said than is there */
     WSE_VERSION_BAD, /* neither IPv4 nor IPv6 */
     WSE_HEADER_BAD,  /* the header's own fields contradict each other */
-    WSE_OPTIONS,     /* IPv4 options, or IPv6 hop-by-hop options: the outer header would have to carry them */
-    WSE_ROUTING,     /* a routing header */
+    WSE_OPTIONS,     /* IPv4 or IPv6 hop-by-hop options: the outer header's; and the home address option */
+    WSE_ROUTING,     /* a routing header: would change the destination */
     WSE_ADDRESS,     /* multicast, broadcast, unspecified or loopback where it may not be */
     WSE_PROTOCOL,    /* a transport protocol that is not carried */
     WSE_OFFLOAD_BAD, /* the virtio_net_hdr does not fit the packet */
@@ -69,7 +69,21 @@ enum wse_refusal wse_packet_parse(struct wse_packet *packet, const uint8_t *byte
 /* Parses what was read from a TUN queue: struct virtio_net_hdr (10 bytes) and the packet. */
 enum wse_refusal wse_packet_parse_tun(struct wse_packet *packet, const uint8_t *frame, size_t length);
 
-/* May it go out by unicast: no multicast, broadcast (all ones), unspecified addresses, nor a fragment's remains? */
+/* The header behind IP (and behind IPv6 destination options) where ESP carries it. Offsets from the first byte. */
+struct wse_transport_header {
+    uint16_t transport;
+    uint16_t headers;     /* of the payload of TCP or UDP; else = transport */
+    uint16_t said;        /* UDP's own length */
+    uint16_t checksum;    /* offset from transport of a checksum with a pseudo header */
+    uint8_t protocol;
+    uint8_t has_checksum; /* TCP, UDP, ICMPv6 */
+};
+
+/* Parses `length` bytes of which the first are a header of the kind `next`. TCP, UDP, ICMP and ICMPv6 are carried. */
+enum wse_refusal wse_transport_parse(const uint8_t *bytes, uint32_t length, uint16_t family, uint8_t next,
+                                     struct wse_transport_header *header);
+
+/* May it go out: wse_addresses_check of its addresses. */
 enum wse_refusal wse_packet_check_outbound(const struct wse_packet *packet);
 
 /* The ports of TCP or UDP (machine's order), 0 for others. */

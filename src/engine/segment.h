@@ -18,8 +18,7 @@
 
 struct wse_segments {
     const struct wse_packet *packet;
-    uint64_t addresses; /* sum of the pseudo header without the length */
-    uint64_t header;    /* sum of the transport header without what changes */
+    uint64_t pseudo;    /* sum of the pseudo header without the length */
     uint32_t data;      /* bytes of payload in all */
     uint32_t size;      /* bytes of payload of each but the last */
     uint32_t count;
