@@ -34,6 +34,7 @@ _MODULES: Final = (
     *("xfrm_user", "esp4", "esp6", "ah4", "ah6"),
     *("authenc", "authencesn", "gcm", "ghash_generic", "ctr", "cbc", "ecb", "echainiv", "seqiv", "hmac"),
     *("aes_generic", "des_generic", "crypto_null", "sha1_generic", "sha256_generic"),
+    *("chacha20poly1305", "chacha_generic", "poly1305_generic"),
 )
 _MODPROBE_DEADLINE: Final = 60.0
 _DRAIN_DEADLINE: Final = 5.0

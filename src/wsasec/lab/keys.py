@@ -35,6 +35,12 @@ class Key:
         """Return the bytes, for the kernel."""
         return memoryview(self._material)
 
+    def copy(self) -> Key:
+        """Return another of the same bytes, to be wiped by itself."""
+        other = Key(0)
+        other._material += self._material
+        return other
+
     def wipe(self) -> None:
         """Overwrite the bytes."""
         self._material[:] = bytes(len(self._material))

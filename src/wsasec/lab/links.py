@@ -15,11 +15,13 @@ __all__ = ["LinkSocket"]
 _NETLINK_ROUTE: Final = 0
 _MSG_NEWLINK: Final = 16
 _MSG_NEWADDR: Final = 20
+_MSG_NEWNEIGH: Final = 28
 
 _LINK_NAME: Final = 3
 _LINK_MTU: Final = 4
 _LINK_INFO: Final = 18
 _LINK_NETNS_FD: Final = 28
+_LINK_GSO_MAX_SEGS: Final = 40
 _INFO_KIND: Final = 1
 _INFO_DATA: Final = 2
 _VETH_PEER: Final = 1
@@ -30,9 +32,14 @@ _ADDR_LOCAL: Final = 2
 _ADDR_FLAGS: Final = 8
 _ADDR_NODAD: Final = 2
 
-# struct ifinfomsg, struct ifaddrmsg.
+_NEIGHBOUR_ADDRESS: Final = 1
+_NEIGHBOUR_HARDWARE: Final = 2
+_NEIGHBOUR_PERMANENT: Final = 0x80
+
+# struct ifinfomsg, struct ifaddrmsg, struct ndmsg.
 _LINK: Final = struct.Struct("=BxHiII")
 _ADDRESS: Final = struct.Struct("=BBBBI")
+_NEIGHBOUR: Final = struct.Struct("=B3xiHBB")
 
 
 def _end(name: str, mtu: int) -> bytes:
@@ -86,3 +93,19 @@ class LinkSocket:
         index = socket.if_nametoindex(device)
         message = Message(_LINK.pack(0, 0, index, _IFF_UP, _IFF_UP))
         self._netlink.request(message, _MSG_NEWLINK, 0, f"setting {device} up")
+
+    def set_single_segments(self, device: str) -> None:
+        """Have the kernel cut packets to the size of the wire before they get to a device and to captures."""
+        index = socket.if_nametoindex(device)
+        message = Message(_LINK.pack(0, 0, index, 0, 0))
+        message.attribute(_LINK_GSO_MAX_SEGS, struct.pack("=I", 1))
+        self._netlink.request(message, _MSG_NEWLINK, 0, f"having {device} get single packets")
+
+    def add_neighbour(self, device: str, address: str, hardware: bytes) -> None:
+        """Say where a neighbour is, for good: nobody is asked for it."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        index = socket.if_nametoindex(device)
+        message = Message(_NEIGHBOUR.pack(family, index, _NEIGHBOUR_PERMANENT, 0, 0))
+        message.attribute(_NEIGHBOUR_ADDRESS, socket.inet_pton(family, address))
+        message.attribute(_NEIGHBOUR_HARDWARE, hardware)
+        self._netlink.request(message, _MSG_NEWNEIGH, CREATE, f"telling {device} where {address} is")

@@ -87,6 +87,7 @@ class Lab:
             self.b = stack.enter_context(Namespace("b", v4="10.9.0.2", v6="fd00:9::2", device="b0"))
             stack.callback(kill_inside, {self.a.identity, self.b.identity})
             self._join()
+            self._prepare(stack)
             if self._keys:
                 self.add_sas()
             self._exit = stack.pop_all()
@@ -117,6 +118,9 @@ class Lab:
                 links.add_address(device, namespace.v6, 64)
                 links.set_up(device)
 
+    def _prepare(self, stack: ExitStack) -> None:
+        """Add to the two hosts, once the wire is there, what the stack removes at the end; here nothing."""
+
     def add_sas(self, *, ipv4: bool = True, ipv6: bool = True) -> None:
         """Install one association per direction and family, with new SPIs and new keys each time.
 
@@ -136,19 +140,29 @@ class Lab:
             for sender, receiver in ((self.a, self.b), (self.b, self.a)):
                 ends = (sender, receiver)
                 src, dst = (end.v4 if family == socket.AF_INET else end.v6 for end in ends)
-                p = self.profile
-                spec = AssociationSpec(src, dst, family, draw_spi(), p.reqid, p.mark, p.mask)
-                drawn.append((spec, sender, receiver))
+                drawn.append((self._spec(src, dst, family), sender, receiver))
         return drawn
+
+    def _spec(self, src: str, dst: str, family: int) -> AssociationSpec:
+        """Describe a new association."""
+        p = self.profile
+        return AssociationSpec(src, dst, family, draw_spi(), p.reqid, p.mark, p.mask)
+
+    def _draw_key(self) -> Key:
+        return Key(AUTH_KEY_BYTES if self.integrity_only else AEAD_KEY_BYTES)
+
+    def _add(self, namespace: Namespace, spec: AssociationSpec, key: Key) -> None:
+        """Install an association at one end."""
+        with namespace.entered(), XfrmSocket() as xfrm:
+            xfrm.add(spec, key, integrity_only=self.integrity_only)
 
     def _install(self, drawn: list[_Installed]) -> None:
         for spec, sender, receiver in drawn:
-            key = Key(AUTH_KEY_BYTES if self.integrity_only else AEAD_KEY_BYTES)
+            key = self._draw_key()
             try:
                 self._associations.append((spec, sender, receiver))
                 for namespace in (receiver, sender):
-                    with namespace.entered(), XfrmSocket() as xfrm:
-                        xfrm.add(spec, key, integrity_only=self.integrity_only)
+                    self._add(namespace, spec, key)
             except OSError as error:
                 if error.errno in (errno.EPROTONOSUPPORT, errno.ENOSYS, errno.EOPNOTSUPP):
                     raise LabError(
@@ -167,12 +181,20 @@ class Lab:
     def _delete(self, old: list[_Installed]) -> None:
         for spec, sender, receiver in old:
             for namespace in (sender, receiver):
-                with namespace.entered(), XfrmSocket() as xfrm:
-                    try:
-                        xfrm.remove(spec)
-                    except OSError as error:
-                        if error.errno != errno.ESRCH:
-                            raise
+                self._remove(namespace, spec)
+
+    def _remove(self, namespace: Namespace, spec: AssociationSpec) -> None:
+        """Delete an association at one end, if it is there."""
+        with namespace.entered(), XfrmSocket() as xfrm:
+            try:
+                xfrm.remove(spec)
+            except OSError as error:
+                if error.errno != errno.ESRCH:
+                    raise
+
+    def _packets(self, namespace: Namespace) -> dict[int, int]:
+        """Return how many packets each association of one end has counted, by SPI."""
+        return {sa.spi: sa.packets for sa in namespace.sas()}
 
     def rekey(self) -> None:
         """Replace the associations under traffic without losing a packet.
@@ -195,7 +217,7 @@ class Lab:
 
     def _drained(self, old: list[_Installed]) -> bool:
         """Whether the receivers have counted every packet that the senders have."""
-        counted = {end: {sa.spi: sa.packets for sa in end.sas()} for end in (self.a, self.b)}
+        counted = {end: self._packets(end) for end in (self.a, self.b)}
         return all(
             counted[receiver].get(spec.spi, 0) >= counted[sender].get(spec.spi, 0)
             for spec, sender, receiver in old
