@@ -53,6 +53,7 @@ enum wsasec_step {
     WSASEC_STEP_IKE_ASSOCIATION, /* finding the association of a main mode */
     WSASEC_STEP_DAEMON,        /* Linux: asking the key daemon */
     WSASEC_STEP_NEGOTIATE,     /* Linux: negotiating keys with the peer */
+    WSASEC_STEP_DEVICE,        /* Linux: the profile's secure device, and binding the socket to it */
     WSASEC_STEP_COUNT
 };
 
@@ -154,6 +155,13 @@ enum wsasec_reason {
     WSASEC_REASON_IMPERSONATING,
     WSASEC_REASON_IDENTITY_PRIVILEGE,
     WSASEC_REASON_NO_ABORT,
+    WSASEC_REASON_NO_DEVICE,
+    WSASEC_REASON_DEVICE_DOWN,
+    WSASEC_REASON_DEVICE_UNVOUCHED,
+    WSASEC_REASON_DEVICE_OTHER,
+    WSASEC_REASON_DEVICE_RULES,
+    WSASEC_REASON_DEVICE_REFLECT,
+    WSASEC_REASON_NO_NFTABLES,
     WSASEC_REASON_COUNT
 };
 
@@ -318,6 +326,13 @@ size_t wsasec_secure_many(const int32_t *sockets, size_t count, const void *sett
 size_t wsasec_secure_received(wsasec_socket here, const int32_t *sockets, size_t count, const void *settings,
                               uint32_t settings_len, int32_t *codes, wsasec_status *first);
 
+/* Linux: what carries the packets of a profile's sockets. */
+enum wsasec_carrier {
+    WSASEC_CARRIER_POLICY = 0, /* the kernel's own IPsec, by a policy of each socket */
+    WSASEC_CARRIER_DEVICE = 1, /* the secure device ws<reqid>, which each socket is bound to */
+    WSASEC_CARRIER_AUTO = 2    /* the kernel's own where it has ESP, else the device: see wsasec_carrier_auto() */
+};
+
 /* What a policy key, or the default policy, stands for. */
 typedef struct wsasec_profile {
     char name[64];       /* UTF-8, ends in a zero */
@@ -327,6 +342,7 @@ typedef struct wsasec_profile {
     uint32_t mask;
     uint32_t encrypting; /* 0: SAs of this profile may be integrity-only */
     uint32_t protocol;   /* of its SAs: 50 (ESP; so is 0), or 51 (AH), which does not encrypt */
+    uint32_t carrier;    /* enum wsasec_carrier; on a device all is encrypted, by ESP */
 } wsasec_profile;
 
 #define WSASEC_PROFILES_MAX 256
@@ -334,8 +350,9 @@ typedef struct wsasec_profile {
 /*
  * Replaces the profiles for sockets secured from now on; until the first call there is one, the built-in
  * default. Returns 0, or -WSAEINVAL: no profile or too many, a default out of range, an unterminated name, a
- * zero GUID, reqid, mark or mask, a mark outside its mask, another protocol, or AH that is to encrypt, two profiles
- * that could not be told apart; or
+ * zero GUID, reqid, mark or mask, a mark outside its mask, another protocol, or AH that is to encrypt, another carrier,
+ * or one but WSASEC_CARRIER_POLICY for a profile that is AH's or may be integrity-only, two profiles that could not be
+ * told apart; or
  * -WSAENOBUFS: no memory, or more than 65,000 different profiles in the life of the process.
  */
 int32_t wsasec_profiles_set(const wsasec_profile *profiles, size_t count, size_t default_index);
@@ -345,6 +362,12 @@ const wsasec_profile *wsasec_profile_at(uint16_t number);
 
 /* The built-in default. */
 const wsasec_profile *wsasec_profile_builtin(void);
+
+/*
+ * Which carrier WSASEC_CARRIER_AUTO is here: WSASEC_CARRIER_POLICY or _DEVICE, found out once in the life of the process,
+ * or an error: -WSAEACCES without CAP_NET_ADMIN. Windows: WSASEC_CARRIER_POLICY, the system's own IPsec.
+ */
+int32_t wsasec_carrier_auto(wsasec_status *status);
 
 /* The profile that sockets get by these settings; NULL if there is something wrong with them. */
 const wsasec_profile *wsasec_settings_profile(const void *settings, uint32_t settings_len);
@@ -383,7 +406,13 @@ enum wsasec_guard_state {
     WSASEC_GUARD_POLICY_MISSING = 1,
     WSASEC_GUARD_POLICY_FOREIGN = 2, /* another has its mark, or comes before it */
     WSASEC_GUARD_REFLECT_OFF = 4,
-    WSASEC_GUARD_SA_UNMARKED = 8
+    WSASEC_GUARD_SA_UNMARKED = 8,
+    /* Of profiles that a device carries; then of the others WSASEC_GUARD_REFLECT_OFF only. */
+    WSASEC_GUARD_DEVICE_MISSING = 16,
+    WSASEC_GUARD_DEVICE_DOWN = 32,
+    WSASEC_GUARD_DEVICE_UNVOUCHED = 64, /* nobody says of it that all around it is in force */
+    WSASEC_GUARD_DEVICE_OTHER = 128,    /* it is another profile's, or no secure device */
+    WSASEC_GUARD_DEVICE_RULES = 256     /* the rules of nftables have changed since */
 };
 
 /* guid: of a profile in use; NULL for the default. Returns a sum of enum wsasec_guard_state, or an error. */

@@ -62,6 +62,7 @@ typedef struct wsasec_api {
     int32_t (*negotiate)(wsasec_socket, const void *, uint32_t, uint64_t, wsasec_status *);
     int32_t (*association_of)(wsasec_socket, const void *, uint32_t, wsasec_socket_association *, wsasec_status *);
     const char *(*detail)(void);
+    int32_t (*carrier_auto)(wsasec_status *);
 } wsasec_api;
 
 /* The table of the library that this is linked into. */

@@ -88,6 +88,7 @@ static inline const wsasec_api *wsasec_api_checked(void)
 #define wsasec_negotiate (wsasec_api_checked()->negotiate)
 #define wsasec_association_of (wsasec_api_checked()->association_of)
 #define wsasec_detail (wsasec_api_checked()->detail)
+#define wsasec_carrier_auto (wsasec_api_checked()->carrier_auto)
 
 #ifdef __cplusplus
 }

@@ -44,6 +44,7 @@ cdef extern from "wsasec.h" nogil:
         uint32_t mask
         uint32_t encrypting
         uint32_t protocol
+        uint32_t carrier
 
     ctypedef struct wsasec_option:
         int32_t level
@@ -68,6 +69,7 @@ cdef extern from "wsasec.h" nogil:
         WSASEC_WSA_IO_PENDING
 
     int32_t wsasec_set_socket_security(wsasec_socket, const void *, uint32_t, void *, void *, wsasec_status *)
+    int32_t wsasec_carrier_auto(wsasec_status *)
     int32_t wsasec_profiles_set(const wsasec_profile *, size_t, size_t)
     const wsasec_profile *wsasec_profile_at(uint16_t)
     const wsasec_profile *wsasec_profile_builtin()
@@ -339,7 +341,8 @@ def socket_options(settings=None, *, int family):
 
 
 def set_profiles(profiles, default):
-    """Hand the profiles to the core: tuples (name, GUID as 16 bytes, reqid, mark, mask, encrypting, protocol).
+    """Hand the profiles to the core: tuples (name, GUID as 16 bytes, reqid, mark, mask, encrypting, protocol,
+    carrier).
 
     Raises:
         ValueError: the core finds them invalid, or not to be told apart.
@@ -353,7 +356,7 @@ def set_profiles(profiles, default):
     if len(profiles) > WSASEC_PROFILES_MAX:
         raise ValueError(f"{len(profiles)} profiles; at most {WSASEC_PROFILES_MAX}")
     memset(table, 0, sizeof(table))
-    for name, guid, reqid, mark, mask, encrypting, protocol in profiles:
+    for name, guid, reqid, mark, mask, encrypting, protocol, carrier in profiles:
         encoded = name.encode()
         if len(encoded) > 63 or len(guid) != 16:
             raise ValueError(f"profile {name!r}: a name of up to 63 bytes and a GUID of 16 bytes are wanted")
@@ -364,6 +367,7 @@ def set_profiles(profiles, default):
         table[count].mask = mask
         table[count].encrypting = bool(encrypting)
         table[count].protocol = protocol
+        table[count].carrier = carrier
         if name == default:
             default_index = count
         count += 1
@@ -374,7 +378,21 @@ def set_profiles(profiles, default):
 
 cdef object profile_tuple(const wsasec_profile *profile):
     return ((<const char *>profile.name).decode(), (<const char *>&profile.guid)[:16], profile.reqid, profile.mark, profile.mask,
-            bool(profile.encrypting), profile.protocol)
+            bool(profile.encrypting), profile.protocol, profile.carrier)
+
+
+def carrier_auto():
+    """The carrier that 'auto' is here: 0 (the kernel's own IPsec) or 1 (a device).
+
+    Raises:
+        SecurityError: no privilege to find out.
+    """
+    cdef wsasec_status status
+    with nogil:
+        found = wsasec_carrier_auto(&status)
+    if found < 0:
+        raise failure(&status, None)
+    return found
 
 
 def builtin_profile():

@@ -26,6 +26,7 @@ struct wsasec_facts {
     uint64_t identity; /* the same behind every descriptor of a socket; never one that another had there before */
     uint64_t realm;    /* the network namespace the socket lives in */
     uint32_t mark;     /* firewall mark it carries; 0 where there is no such thing */
+    uint32_t device;   /* index of the interface to bind it to, from wsasec_backend_ready(); 0: to none */
     uint8_t family;
     uint8_t type;
     uint8_t bound;
@@ -64,13 +65,22 @@ uint16_t wsasec_backend_bound_reason(wsasec_socket socket);
 /* Whether policy keys name profiles of this library; else they, and what they stand for, are the system's. */
 int wsasec_backend_has_profiles(void);
 
+/* Whether sockets of this profile can go on in clear at all: those that a device carries cannot. */
+int wsasec_backend_falls_back(const wsasec_profile *profile);
+
+/* As wsasec_carrier_auto(). */
+int32_t wsasec_backend_carrier_auto(wsasec_status *status);
+
 void wsasec_backend_plan(const struct wsasec_request *request, struct wsasec_plan *plan);
 
 /* The realm of a socket, where it is not known that of another is the same. */
 int32_t wsasec_backend_realm(wsasec_socket socket, uint64_t *realm, wsasec_status *status);
 
-/* Sees to what must be in force in the socket's realm before a socket is secured, and checks it again. */
-int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct wsasec_facts *facts,
+/*
+ * Sees to what must be in force in the socket's realm before a socket is secured, and checks it again; and says in the
+ * facts which device carries it.
+ */
+int32_t wsasec_backend_ready(const struct wsasec_request *request, struct wsasec_facts *facts,
                              wsasec_socket socket, wsasec_status *status);
 
 int32_t wsasec_backend_apply(struct wsasec_plan *plan, const struct wsasec_facts *facts,
@@ -122,8 +132,9 @@ enum { WSASEC_BROKERED = 250 };
 /* Whether a step was refused for the want of privilege: a broker may have it. */
 static inline int wsasec_is_refused(int32_t code, const wsasec_status *status)
 {
-    return code && status->reason == WSASEC_REASON_PRIVILEGE && status->step >= WSASEC_STEP_EXCLUSIVE &&
-           status->step <= WSASEC_STEP_MARK;
+    return code && status->reason == WSASEC_REASON_PRIVILEGE &&
+           ((status->step >= WSASEC_STEP_EXCLUSIVE && status->step <= WSASEC_STEP_MARK) ||
+            status->step == WSASEC_STEP_DEVICE);
 }
 
 /*

@@ -40,6 +40,7 @@ static const wsasec_api table = {
     .negotiate = wsasec_negotiate,
     .association_of = wsasec_association_of,
     .detail = wsasec_detail,
+    .carrier_auto = wsasec_carrier_auto,
 };
 
 const wsasec_api *wsasec_api_table(void)

@@ -21,11 +21,10 @@ int32_t wsasec_create_admit(const struct wsasec_lane *lane, const struct wsasec_
     return 0;
 }
 
-int32_t wsasec_create_ready(struct wsasec_lane *lane, const struct wsasec_facts *facts, wsasec_socket socket,
+int32_t wsasec_create_ready(struct wsasec_lane *lane, struct wsasec_facts *facts, wsasec_socket socket,
                             wsasec_status *status)
 {
     const struct wsasec_request *request = &lane->job->request;
-    struct wsasec_facts here = *facts;
     int32_t code;
 
     if (request->skip)
@@ -33,8 +32,8 @@ int32_t wsasec_create_ready(struct wsasec_lane *lane, const struct wsasec_facts 
     code = lane->realm ? 0 : wsasec_backend_realm(socket, &lane->realm, status);
     if (code)
         return code;
-    here.realm = lane->realm;
-    return wsasec_ready(request, &lane->readiness, &here, socket, status);
+    facts->realm = lane->realm;
+    return wsasec_ready(request, &lane->readiness, facts, socket, status);
 }
 
 int32_t wsasec_create_conclude(struct wsasec_lane *lane, const struct wsasec_facts *facts, size_t index,
@@ -56,7 +55,7 @@ int32_t wsasec_create_conclude(struct wsasec_lane *lane, const struct wsasec_fac
     return code;
 }
 
-static int32_t take_effect(struct wsasec_lane *lane, const struct wsasec_facts *facts, wsasec_socket socket,
+static int32_t take_effect(struct wsasec_lane *lane, struct wsasec_facts *facts, wsasec_socket socket,
                            wsasec_status *status)
 {
     int32_t code = wsasec_create_ready(lane, facts, socket, status);

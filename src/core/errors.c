@@ -195,6 +195,23 @@ static const struct {
                                           "run as root, or with these capabilities"},
     [WSASEC_REASON_NO_ABORT] = {WSASEC_WSAEOPNOTSUPP, "the connection cannot be aborted when its associations change",
                                 "it takes TCP, and a kernel with CONFIG_INET_DIAG_DESTROY"},
+    [WSASEC_REASON_NO_DEVICE] = {WSASEC_WSAENETDOWN, "the profile's secure device is not in this network namespace",
+                                 "start the engine (wsasec up), or look for ws<reqid> in ip link"},
+    [WSASEC_REASON_DEVICE_DOWN] = {WSASEC_WSAENETDOWN, "the profile's secure device is down",
+                                   "start the engine anew: wsasec down, wsasec up"},
+    [WSASEC_REASON_DEVICE_UNVOUCHED] = {WSASEC_WSAENETDOWN,
+                                        "nobody vouches for the rules around the profile's secure device",
+                                        "see the log of the engine's keeper: what it found missing or changed"},
+    [WSASEC_REASON_DEVICE_OTHER] = {WSASEC_WSAENETDOWN,
+                                    "the device with the name of the profile's is another's, or no secure device",
+                                    "compare reqid, mark and mask with its alias (ip link), and start the engine anew"},
+    [WSASEC_REASON_DEVICE_RULES] = {WSASEC_WSAENETDOWN,
+                                    "nftables changed, and nobody vouches for the rules around the secure device since",
+                                    "see that the engine's keeper runs: wsasec status"},
+    [WSASEC_REASON_DEVICE_REFLECT] = {WSASEC_WSAENETDOWN, "fwmark_reflect is off",
+                                      "run sysctl -w net.ipv4.fwmark_reflect=1 net.ipv6.fwmark_reflect=1"},
+    [WSASEC_REASON_NO_NFTABLES] = {WSASEC_WSAEPROTONOSUPPORT, "the kernel has no nftables",
+                                   "use a kernel with CONFIG_NF_TABLES (modprobe nf_tables)"},
 };
 
 static const char *const steps[WSASEC_STEP_COUNT] = {
@@ -231,6 +248,7 @@ static const char *const steps[WSASEC_STEP_COUNT] = {
     [WSASEC_STEP_IKE_ASSOCIATION] = "find association",
     [WSASEC_STEP_DAEMON] = "key daemon",
     [WSASEC_STEP_NEGOTIATE] = "negotiation",
+    [WSASEC_STEP_DEVICE] = "secure device",
 };
 
 int32_t wsasec_fail(wsasec_status *status, unsigned step, unsigned reason, int32_t os_error)

@@ -41,7 +41,7 @@ int32_t wsasec_create_one(struct wsasec_lane *lane, size_t index, wsasec_status 
 int32_t wsasec_create_admit(const struct wsasec_lane *lane, const struct wsasec_facts *facts, wsasec_socket socket,
                             wsasec_status *status);
 /* ... what must be in force before it is secured, and what follows from what became of it. */
-int32_t wsasec_create_ready(struct wsasec_lane *lane, const struct wsasec_facts *facts, wsasec_socket socket,
+int32_t wsasec_create_ready(struct wsasec_lane *lane, struct wsasec_facts *facts, wsasec_socket socket,
                             wsasec_status *status);
 int32_t wsasec_create_conclude(struct wsasec_lane *lane, const struct wsasec_facts *facts, size_t index,
                                wsasec_socket socket, int32_t code, wsasec_status *status);

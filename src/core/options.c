@@ -39,6 +39,11 @@ int32_t wsasec_capability(unsigned capability, wsasec_status *status)
     return wsasec_backend_capability(capability, status);
 }
 
+int32_t wsasec_carrier_auto(wsasec_status *status)
+{
+    return wsasec_backend_carrier_auto(status);
+}
+
 void wsasec_release_namespaces(void)
 {
     wsasec_backend_release();

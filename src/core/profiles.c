@@ -50,7 +50,8 @@ static int valid(const wsasec_profile *p)
 
     return memchr(p->name, 0, sizeof p->name) && memcmp(&p->guid, &zero, sizeof zero) != 0 && p->reqid &&
            p->mark && !(p->mark & ~p->mask) &&
-           (!p->protocol || p->protocol == PROTOCOL_ESP || (p->protocol == PROTOCOL_AH && !p->encrypting));
+           (!p->protocol || p->protocol == PROTOCOL_ESP || (p->protocol == PROTOCOL_AH && !p->encrypting)) &&
+           p->carrier <= WSASEC_CARRIER_AUTO && (p->carrier == WSASEC_CARRIER_POLICY || p->encrypting);
 }
 
 static int distinct(const wsasec_profile *a, const wsasec_profile *b)
@@ -63,7 +64,7 @@ static int same(const wsasec_profile *a, const wsasec_profile *b)
 {
     return strcmp(a->name, b->name) == 0 && memcmp(&a->guid, &b->guid, sizeof a->guid) == 0 &&
            a->reqid == b->reqid && a->mark == b->mark && a->mask == b->mask && !a->encrypting == !b->encrypting &&
-           (a->protocol == PROTOCOL_AH) == (b->protocol == PROTOCOL_AH);
+           (a->protocol == PROTOCOL_AH) == (b->protocol == PROTOCOL_AH) && a->carrier == b->carrier;
 }
 
 /* The number of a profile, which it gets if it has none yet; NUMBERS if there is no room. */

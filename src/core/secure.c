@@ -67,12 +67,13 @@ static int32_t claim(const struct wsasec_facts *facts, wsasec_socket socket, wsa
 }
 
 int32_t wsasec_ready(const struct wsasec_request *request, struct wsasec_readiness *readiness,
-                     const struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status)
+                     struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status)
 {
     int32_t code;
 
     if (readiness->left && readiness->realm == facts->realm && readiness->family == facts->family) {
         readiness->left--;
+        facts->device = readiness->device;
         if (readiness->code)
             *status = readiness->status;
         return readiness->code;
@@ -80,6 +81,7 @@ int32_t wsasec_ready(const struct wsasec_request *request, struct wsasec_readine
     code = wsasec_backend_ready(request, facts, socket, status);
     readiness->realm = facts->realm;
     readiness->family = facts->family;
+    readiness->device = facts->device;
     readiness->left = (code ? SOCKETS_A_FAILURE : SOCKETS_A_CHECK) - 1;
     readiness->code = code;
     if (code)
@@ -147,7 +149,7 @@ int wsasec_brokered_one(const struct wsasec_request *request, struct wsasec_read
 }
 
 static int32_t act(const struct wsasec_request *request, struct wsasec_plan *plan, struct wsasec_readiness *readiness,
-                   const struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status)
+                   struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status)
 {
     int32_t code = request->skip ? 0 : wsasec_ready(request, readiness, facts, socket, status);
 
@@ -155,7 +157,7 @@ static int32_t act(const struct wsasec_request *request, struct wsasec_plan *pla
 }
 
 static int32_t take_effect(const struct wsasec_request *request, struct wsasec_plan *plan,
-                           struct wsasec_readiness *readiness, const struct wsasec_facts *facts,
+                           struct wsasec_readiness *readiness, struct wsasec_facts *facts,
                            wsasec_socket socket, wsasec_status *status)
 {
     const int lacking = readiness->lacking && !request->skip;

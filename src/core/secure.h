@@ -14,14 +14,18 @@ struct wsasec_readiness {
     uint32_t left;
     uint8_t family;
     uint8_t lacking; /* what must be in force is the broker's affair, which is asked first */
+    uint32_t device; /* as in the facts */
     uint32_t alone;  /* for how many more sockets it is taken that there is no broker */
     int32_t code;
     wsasec_status status; /* where code is not 0 */
 };
 
-/* Sees that what must be in force in the socket's realm is, unless that was found out a few sockets before. */
+/*
+ * Sees that what must be in force in the socket's realm is, unless that was found out a few sockets before; and says in
+ * the facts which device carries it.
+ */
 int32_t wsasec_ready(const struct wsasec_request *request, struct wsasec_readiness *readiness,
-                     const struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status);
+                     struct wsasec_facts *facts, wsasec_socket socket, wsasec_status *status);
 
 /* Has those of a group that were refused secured by a broker. Returns 0, with nothing changed, where there is none. */
 int wsasec_brokered(const struct wsasec_request *request, struct wsasec_readiness *readiness,

@@ -98,7 +98,8 @@ void wsasec_settings_read(const void *settings, uint32_t settings_len, struct ws
     if (request->member_reason)
         return;
     /* GUARANTEE_ENCRYPTION promises that nothing is sent otherwise: beside it ALLOW_INSECURE allows nothing. */
-    if ((in.SecurityFlags & KNOWN_SECURITY_FLAGS) == WSASEC_SOCKET_SETTINGS_ALLOW_INSECURE)
+    if ((in.SecurityFlags & KNOWN_SECURITY_FLAGS) == WSASEC_SOCKET_SETTINGS_ALLOW_INSECURE &&
+        wsasec_backend_falls_back(request->profile))
         request->required = 0;
     request->skip = (in.IpsecFlags & WSASEC_SOCKET_SETTINGS_IPSEC_SKIP_FILTER_INSTANTIATION) != 0;
     if (in.IpsecFlags & WSASEC_SOCKET_SETTINGS_IPSEC_PEER_NAME_IS_RAW_FORMAT)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "carrier.h"
 #include "daemon_connections.h"
 #include "failure.h"
 #include "guard.h"
@@ -117,9 +118,11 @@ int32_t wsasec_backend_realm(wsasec_socket socket, uint64_t *realm, wsasec_statu
     return 0;
 }
 
-int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct wsasec_facts *facts,
+int32_t wsasec_backend_ready(const struct wsasec_request *request, struct wsasec_facts *facts,
                              wsasec_socket socket, wsasec_status *status)
 {
+    if (wsasec_carrier_of(request->profile) != WSASEC_CARRIER_POLICY)
+        return wsasec_fail(status, WSASEC_STEP_DEVICE, WSASEC_REASON_NO_DEVICE, 0);
     return wsasec_guard_ready(facts->realm, socket, request->required ? request->profile : NULL,
                               address_family(facts->family), status);
 }
@@ -162,6 +165,8 @@ int32_t wsasec_backend_options(const struct wsasec_request *request, struct wsas
 
     if (family != AF_INET && family != AF_INET6)
         return wsasec_fail(status, WSASEC_STEP_KIND, WSASEC_REASON_FAMILY, 0);
+    if (!request->skip && wsasec_carrier_of(request->profile) != WSASEC_CARRIER_POLICY)
+        return wsasec_fail(status, WSASEC_STEP_DEVICE, WSASEC_REASON_NO_DEVICE, 0);
     code = request->skip ? 0
                          : wsasec_guard_ready(WSASEC_REALM_HERE, -1, request->required ? request->profile : NULL,
                                               family, status ? status : &own);

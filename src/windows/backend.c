@@ -35,6 +35,19 @@ int wsasec_backend_broker(const struct wsasec_request *request, struct wsasec_me
     return 0;
 }
 
+/* Whether a socket may go on in clear is the system's policy. */
+int wsasec_backend_falls_back(const wsasec_profile *profile)
+{
+    (void)profile;
+    return 1;
+}
+
+int32_t wsasec_backend_carrier_auto(wsasec_status *status)
+{
+    (void)status;
+    return WSASEC_CARRIER_POLICY;
+}
+
 void wsasec_backend_plan(const struct wsasec_request *request, struct wsasec_plan *opaque)
 {
     struct plan *plan = (struct plan *)(void *)opaque->bytes;
@@ -45,7 +58,7 @@ void wsasec_backend_plan(const struct wsasec_request *request, struct wsasec_pla
 }
 
 /* The services that do the work tell by the call itself whether they are there. */
-int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct wsasec_facts *facts,
+int32_t wsasec_backend_ready(const struct wsasec_request *request, struct wsasec_facts *facts,
                              wsasec_socket socket, wsasec_status *status)
 {
     (void)request;

@@ -93,6 +93,7 @@ cdef extern from "wsasec_capi.h" nogil:
         uint32_t mask
         uint32_t encrypting
         uint32_t protocol
+        uint32_t carrier
 
     ctypedef struct wsasec_option:
         int32_t level
@@ -190,6 +191,7 @@ cdef extern from "wsasec_capi.h" nogil:
         WSASEC_STEP_IKE_ASSOCIATION
         WSASEC_STEP_DAEMON
         WSASEC_STEP_NEGOTIATE
+        WSASEC_STEP_DEVICE
         WSASEC_REASON_NONE
         WSASEC_REASON_NOT_A_SOCKET
         WSASEC_REASON_NULL_WITH_LENGTH
@@ -286,6 +288,13 @@ cdef extern from "wsasec_capi.h" nogil:
         WSASEC_REASON_IMPERSONATING
         WSASEC_REASON_IDENTITY_PRIVILEGE
         WSASEC_REASON_NO_ABORT
+        WSASEC_REASON_NO_DEVICE
+        WSASEC_REASON_DEVICE_DOWN
+        WSASEC_REASON_DEVICE_UNVOUCHED
+        WSASEC_REASON_DEVICE_OTHER
+        WSASEC_REASON_DEVICE_RULES
+        WSASEC_REASON_DEVICE_REFLECT
+        WSASEC_REASON_NO_NFTABLES
         WSASEC_STATUS_BLOCKED
         WSASEC_STATUS_STILL_OPEN
         WSASEC_STATUS_DETAIL
@@ -296,6 +305,14 @@ cdef extern from "wsasec_capi.h" nogil:
         WSASEC_GUARD_POLICY_FOREIGN
         WSASEC_GUARD_REFLECT_OFF
         WSASEC_GUARD_SA_UNMARKED
+        WSASEC_GUARD_DEVICE_MISSING
+        WSASEC_GUARD_DEVICE_DOWN
+        WSASEC_GUARD_DEVICE_UNVOUCHED
+        WSASEC_GUARD_DEVICE_OTHER
+        WSASEC_GUARD_DEVICE_RULES
+        WSASEC_CARRIER_POLICY
+        WSASEC_CARRIER_DEVICE
+        WSASEC_CARRIER_AUTO
         WSASEC_CAPABILITY_SOCKET_POLICY
         WSASEC_CAPABILITY_ESP4
         WSASEC_CAPABILITY_ESP6
@@ -352,3 +369,4 @@ cdef extern from "wsasec_capi.h" nogil:
     int32_t wsasec_negotiate(wsasec_socket, const void *, uint32_t, uint64_t, wsasec_status *)
     int32_t wsasec_association_of(wsasec_socket, const void *, uint32_t, wsasec_socket_association *, wsasec_status *)
     const char *wsasec_detail()
+    int32_t wsasec_carrier_auto(wsasec_status *)

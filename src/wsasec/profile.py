@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 __all__ = ["Profile"]
 
 _U32: Final = 0xFFFFFFFF
 ESP: Final = 50
 AH: Final = 51
+Carrier: TypeAlias = Literal["policy", "device", "auto"]
+# In the order of C's enum wsasec_carrier.
+CARRIERS: Final[tuple[Carrier, ...]] = ("policy", "device", "auto")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -28,6 +31,9 @@ class Profile:
         mask: the bits of the mark that belong to wsasec.
         encrypting: False if SAs of this profile may be integrity-only.
         protocol: of its SAs, a number of IP: 50 for ESP, 51 for AH, which does not encrypt.
+        carrier: on Linux, what carries the packets of its sockets: "policy", the kernel's own IPsec; "device",
+            the secure device ``ws<reqid>`` of wsasec's engine, which always encrypts; or "auto", the kernel's own
+            where it has ESP, else the device.
 
     """
 
@@ -38,6 +44,7 @@ class Profile:
     mask: int
     encrypting: bool = True
     protocol: int = ESP
+    carrier: Carrier = "policy"
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -54,3 +61,12 @@ class Profile:
             raise ValueError(f"protocol: {self.protocol!r} is neither {ESP} (ESP) nor {AH} (AH)")
         if self.protocol == AH and self.encrypting:
             raise ValueError("protocol: AH does not encrypt")
+        if self.carrier not in CARRIERS:
+            raise ValueError(f"carrier: {self.carrier!r} is none of {', '.join(map(repr, CARRIERS))}")
+        if self.carrier != "policy" and not self.encrypting:
+            raise ValueError("carrier: a device always encrypts, by ESP; this profile may be integrity-only")
+
+    @property
+    def device(self) -> str:
+        """Name of its secure device."""
+        return f"ws{self.reqid}"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import _wsasec
 from .config.errors import ConfigError
-from .profile import AH, ESP, Profile
+from .profile import AH, CARRIERS, ESP, Carrier, Profile
 
 if TYPE_CHECKING:
     from .config.document import Document
@@ -32,8 +32,10 @@ _NUMBERS: Final = ("reqid", "mark", "mask")
 
 
 def _builtin() -> Profile:
-    name, guid, reqid, mark, mask, encrypting, protocol = _wsasec.builtin_profile()
-    return Profile(name, uuid.UUID(bytes_le=guid), reqid, mark, mask, encrypting, protocol)
+    name, guid, reqid, mark, mask, encrypting, protocol, carrier = _wsasec.builtin_profile()
+    return Profile(
+        name, uuid.UUID(bytes_le=guid), reqid, mark, mask, encrypting, protocol, CARRIERS[carrier]
+    )
 
 
 DEFAULT: Final = _builtin()
@@ -66,6 +68,7 @@ def _profile(name: str, table: Mapping[str, Any]) -> Profile:
         name=name,
         encrypting=table.get("protection", "encrypting") == "encrypting",
         protocol=AH if "ah_proposals" in table else ESP,
+        carrier=table.get("carrier", "policy"),
         **said,
     )
 
@@ -84,6 +87,15 @@ def clash(new: Profile, old: Profile) -> str | None:
     if not distinct((new.mark, new.mask), (old.mark, old.mask)):
         return f"mark: a packet could carry this mark and that of profile {old.name!r} at once"
     return None
+
+
+def carrier_of(profile: Profile) -> Carrier:
+    """Return "policy" or "device": what carries a profile's sockets here, where its carrier is "auto", too.
+
+    Raises:
+        SecurityError: it is "auto", and without CAP_NET_ADMIN the kernel does not say whether it has ESP.
+    """
+    return CARRIERS[_wsasec.carrier_auto()] if profile.carrier == "auto" else profile.carrier
 
 
 def config_files() -> list[Path]:
@@ -223,7 +235,10 @@ def _install(profiles: Profiles) -> None:
     global _active
     _wsasec.set_profiles(
         [
-            (p.name, p.guid.bytes_le, p.reqid, p.mark, p.mask, p.encrypting, p.protocol)
+            (
+                *(p.name, p.guid.bytes_le, p.reqid, p.mark, p.mask, p.encrypting, p.protocol),
+                CARRIERS.index(p.carrier),
+            )
             for p in profiles.values()
         ],
         profiles.default.name,

@@ -85,6 +85,19 @@ uint16_t wsasec_backend_bound_reason(wsasec_socket socket)
     return the_double.bound_reason;
 }
 
+/* Whether a socket may go on in clear is the system's policy. */
+int wsasec_backend_falls_back(const wsasec_profile *profile)
+{
+    (void)profile;
+    return 1;
+}
+
+int32_t wsasec_backend_carrier_auto(wsasec_status *status)
+{
+    (void)status;
+    return WSASEC_CARRIER_POLICY;
+}
+
 void wsasec_backend_plan(const struct wsasec_request *request, struct wsasec_plan *plan)
 {
     (void)request;
@@ -99,7 +112,7 @@ int32_t wsasec_backend_realm(wsasec_socket socket, uint64_t *realm, wsasec_statu
     return 0;
 }
 
-int32_t wsasec_backend_ready(const struct wsasec_request *request, const struct wsasec_facts *facts,
+int32_t wsasec_backend_ready(const struct wsasec_request *request, struct wsasec_facts *facts,
                              wsasec_socket socket, wsasec_status *status)
 {
     (void)request;

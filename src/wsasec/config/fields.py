@@ -69,6 +69,7 @@ _PROFILE: Final[dict[str, Kind]] = {
     "mark": Number(1, _U32, hexadecimal=True),
     "mask": Number(1, _U32, hexadecimal=True),
     "protection": Choice(("encrypting", "integrity-only")),
+    "carrier": Choice(("policy", "device", "auto")),
     "policy": Choice(named.NAMES),
     "proposals": Many(Proposal(proposals.esp, _ESP_WORDS), 1),
     "ah_proposals": Many(Proposal(proposals.ah, _AH_WORDS), 1),

@@ -18,6 +18,7 @@ reqid = {reqid}
 mark = {mark:#x}
 mask = {mask:#x}
 protection = "{protection}"
+carrier = "{carrier}"
 """
 
 
@@ -32,6 +33,7 @@ def tell(path: Path, profiles: Iterable[Profile]) -> None:
             mark=each.mark,
             mask=each.mask,
             protection="encrypting" if each.encrypting else "integrity-only",
+            carrier=each.carrier,
         )
         + ('ah_proposals = ["sha256"]\n' if each.protocol == AH else "")
         for each in profiles
