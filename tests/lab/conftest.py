@@ -17,7 +17,7 @@ import pytest
 from wsasec import profiles
 from wsasec.lab import LabError, Namespace, esp_missing, missing_privileges
 
-# The helpers beside this file; tests are no package, and pytest (importmode=importlib) adds no path.
+# The programs beside this file; tests are no package, and pytest (importmode=importlib) adds no path.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from wire import Wire, open_wire

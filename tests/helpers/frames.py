@@ -23,13 +23,13 @@ _ESP_HEADER = 8
 
 
 class Sniffer:
-    """Keeps every frame that passes a host's device, both ways."""
+    """Keeps every frame that passes a device of a host, both ways; by default the one that leads out of it."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace, device: str | None = None) -> None:
         self._frames: list[bytes] = []
         self._socket = namespace.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
-        self._socket.bind((namespace.device, _ETH_P_ALL))
+        self._socket.bind((device or namespace.device, _ETH_P_ALL))
 
     def __enter__(self) -> Sniffer:
         return self
