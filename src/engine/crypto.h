@@ -36,7 +36,7 @@ const struct wse_crypto *wse_crypto_choose(const char *name);
 /* The number-th that is compiled in and fits the processor, fastest first, tested or not; NULL: no more. For tests. */
 const struct wse_crypto *wse_crypto_at(size_t number);
 
-/* 0, or -EKEYREJECTED where a known answer is missed. */
+/* 0; -EKEYREJECTED: a known answer is missed; or -ENOMEM. */
 int wse_crypto_test(const struct wse_crypto *crypto);
 
 /* "ipsec-mb 1.3.0", "OpenSSL 3.0.19": with the version of what is loaded; less than 32 bytes. */
