@@ -12,6 +12,7 @@ enum {
     IPV6_HEADER = 40,
     TCP_HEADER = 20,
     UDP_HEADER = 8,
+    ICMP_HEADER = 8,
     TCP_CHECKSUM = 16,
     UDP_CHECKSUM = 6,
     ICMP6_CHECKSUM = 2,
@@ -186,13 +187,13 @@ enum wse_refusal wse_transport_parse(const uint8_t *bytes, uint32_t length, uint
     case IPPROTO_ICMP:
         if (family != AF_INET)
             return WSE_PROTOCOL;
-        return rest < 8 ? WSE_SHORT : WSE_FINE;
+        return rest < ICMP_HEADER ? WSE_SHORT : WSE_FINE;
     case IPPROTO_ICMPV6:
         if (family != AF_INET6)
             return WSE_PROTOCOL;
         header->checksum = ICMP6_CHECKSUM;
         header->has_checksum = 1;
-        return rest < 4 ? WSE_SHORT : WSE_FINE;
+        return rest < ICMP_HEADER ? WSE_SHORT : WSE_FINE;
     default:
         return WSE_PROTOCOL;
     }
