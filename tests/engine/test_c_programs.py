@@ -1,10 +1,10 @@
 """Compile and run the C programs that test the engine, and its fuzzers, with sanitizers.
 
 A program is a file `c/test_*.c`, a fuzzer `fuzz/fuzz_*.c`. Each says in a comment what of src/engine it is
-compiled with, by names or patterns: `/* Compiled with: esp.c replay.c crypto*.c */`. A program ends with 0; or
-with 77 where it can't be run here, and says the reason on stderr; or fails. `threads` in that line has it run
-with the thread sanitizer as well: `/* Compiled with threads: replay.c */`. A fuzzer's line may end with the
-number of executions: `/* Compiled with: esp.c; runs 100000 */`.
+compiled with, by names or patterns: `/* Compiled with: esp.c replay.c crypto*.c */`. A program ends with 0;
+or with 77 where it can't be run here, and says the reason on stderr; or fails. `threads` in that line has
+it run with the thread sanitizer as well: `/* Compiled with threads: replay.c */`. A fuzzer's line may end
+with the number of executions: `/* Compiled with: esp.c; runs 100000 */`.
 """
 
 from __future__ import annotations

@@ -7,31 +7,9 @@
 
 #include "check.h"
 #include "crypto_implementation.h"
+#include "keys.h"
 
 static const enum wse_algorithm ALGORITHMS[] = {WSE_AES_128_GCM, WSE_AES_256_GCM, WSE_CHACHA20_POLY1305};
-
-static struct wse_key *key_of(const struct wse_crypto *crypto, unsigned threads, enum wse_algorithm algorithm,
-                              enum wse_direction direction, const uint8_t *material)
-{
-    const size_t size = wse_key_size(crypto, threads);
-    struct wse_key *key = aligned_alloc(WSE_KEY_ALIGNMENT, size);
-
-    CHECK(key && size % WSE_KEY_ALIGNMENT == 0);
-    memset(key, 0xa5, size);
-    CHECK(!wse_key_set(key, crypto, threads, algorithm, direction, material, wse_algorithm_key_length(algorithm)));
-    return key;
-}
-
-static void drop(struct wse_key *key)
-{
-    const uint8_t *byte = (const void *)key;
-    const size_t size = key->size;
-
-    wse_key_wipe(key);
-    for (size_t i = 0; i < size; i++)
-        CHECK(!byte[i]);
-    free(key);
-}
 
 static void test_choice(void)
 {
@@ -104,8 +82,8 @@ static void test_threads_and_others(const struct wse_crypto *crypto, const struc
         for (size_t j = 0; j < LENGTH; j++)
             CHECK(sealed[i][j] == 7);
     }
-    drop(seals);
-    drop(opens);
+    drop_key(crypto, THREADS, seals);
+    drop_key(other, THREADS, opens);
 }
 
 /* The known answers find an implementation that is wrong in one way. */
