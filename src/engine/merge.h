@@ -4,8 +4,8 @@
  * one USO packet, with a partial checksum, as GRO does. Many flows are open at a time; each keeps its order. Payload is
  * not copied: what is emitted is a list of vectors for writev, of which the first holds the headers.
  *
- * For each batch of receives: wse_merge_add for each packet, then wse_merge_flush. A packet's bytes have to stay until
- * the flush. A merger belongs to one thread.
+ * For each batch of receives: wse_merge_add for each packet, then wse_merge_flush. A packet's bytes and its addresses have
+ * to stay until the flush (struct wse_inner itself is copied). A merger belongs to one thread.
  */
 #ifndef WSASEC_ENGINE_MERGE_H
 #define WSASEC_ENGINE_MERGE_H
@@ -29,10 +29,9 @@ struct wse_merge_flow {
     uint16_t size;          /* payload bytes of a segment */
     uint16_t count;
     uint16_t older, newer;  /* list in order of opening */
-    uint16_t chain;         /* next in the bucket */
-    uint8_t open;
+    uint16_t chain;         /* next in the bucket, or of the free ones */
     uint8_t full;           /* nothing more may follow: a short one, or PSH, came last */
-    uint8_t header[WSE_VNET_LENGTH + 40 + 60];
+    uint8_t header[WSE_VNET_LENGTH + 40 + 60]; /* the transport header from 50 on, until it is emitted */
     struct iovec vectors[1 + WSE_MERGE_SEGMENTS];
 };
 
