@@ -17,6 +17,7 @@ from fake_ike import FakeIke, FakeSas
 import wsasec
 from wsasec.config.model import Authentication, Config, Identity, KeyProfile, Trust
 from wsasec.daemon.protocol import NameFlag
+from wsasec.kernel.links import LinkSocket
 from wsasec.kernel.route import source_of
 from wsasec.kernel.xfrm import XfrmTable
 from wsasec.keys.acquire import Acquire, AcquireListener
@@ -26,7 +27,6 @@ from wsasec.keys.programs import Program
 from wsasec.keys.reason import Reason
 from wsasec.keys.sockets import Gate, facts
 from wsasec.lab import Namespace
-from wsasec.lab.links import LinkSocket
 from wsasec.profiles import DEFAULT
 
 PROFILE = KeyProfile(DEFAULT, Identity("a.example", Authentication.PSK, psk=Path("psk")), Trust())

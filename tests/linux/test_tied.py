@@ -16,6 +16,7 @@ from fake_ike import FakeIke, FakeSas
 
 from wsasec.config.model import Authentication, Config, Identity, KeyProfile, Trust
 from wsasec.daemon.protocol import AbortFlag
+from wsasec.kernel.links import LinkSocket
 from wsasec.kernel.sockdiag import TcpTable
 from wsasec.keys.associations import Event
 from wsasec.keys.negotiator import Negotiator
@@ -23,7 +24,6 @@ from wsasec.keys.reason import Reason
 from wsasec.keys.sockets import Gate, tcp_connection
 from wsasec.keys.ties_file import TiesFile, abort_left
 from wsasec.lab import Capture, Namespace
-from wsasec.lab.links import LinkSocket
 from wsasec.profiles import DEFAULT
 
 HOSTS = {

@@ -10,7 +10,7 @@ thread.
 
     device = Device.create(profile, queues=2, mtu=inner_mtu(1500))
     keeper = Keeper(device); keeper.start() # the whole set, then the voucher in the device's alias
-    keeper.wait(10.0)                       # until it vouches; raises NotSecure with the reasons
+    keeper.wait(10.0)                       # until it vouches; raises NotSecureError with the reasons
     transports = [udp(AF_INET, count=2), udp(AF_INET6, count=2)]      # or raw(AF_INET)
     engine = Engine.start([device], transports, control=path)
     engine.control.add_sa(Association(...))
@@ -22,7 +22,10 @@ import sys
 if sys.platform == "win32":
     raise ImportError("wsasec.engine is for Linux: it is made of TUN devices and nftables")
 
+from .alias import Voucher
 from .control import Control
+from .device import Device, device_name, inner_mtu
+from .keeper import Keeper, NotSecureError
 from .messages import (
     Acquire,
     Address,
@@ -53,17 +56,23 @@ __all__ = [
     "AssociationName",
     "AssociationState",
     "Control",
+    "Device",
     "Direction",
     "EngineError",
     "Event",
     "Expire",
     "Hello",
+    "Keeper",
     "Limits",
     "Lost",
     "Mapping",
     "MessageError",
+    "NotSecureError",
     "Secret",
     "Totals",
     "TransportKind",
     "Type",
+    "Voucher",
+    "device_name",
+    "inner_mtu",
 ]

@@ -18,6 +18,7 @@ _ATTR_TYPE_MASK: Final = 0x3FFF
 _SOL_NETLINK: Final = 270
 _NETLINK_CAP_ACK: Final = 10
 _NETLINK_EXT_ACK: Final = 11
+_NETLINK_GET_STRICT_CHK: Final = 12
 
 _NLM_F_REQUEST: Final = 0x1
 _NLM_F_ACK: Final = 0x4
@@ -117,6 +118,10 @@ class NetlinkSocket:
     def close(self) -> None:
         """Close it."""
         self._socket.close()
+
+    def choose(self) -> None:
+        """Have listings hold only what their question chooses (since Linux 4.20; before, OSError)."""
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
 
     def _send(self, message: Message, kind: int, flags: int) -> None:
         self._sequence += 1

@@ -16,10 +16,10 @@ import socket
 from contextlib import ExitStack
 from typing import Final, Literal
 
+from ..kernel.links import LinkSocket
 from ..profiles import Profile
 from .encapsulation import PORT, open_encapsulation
 from .keys import Key, draw_spi
-from .links import LinkSocket
 from .namespace import Namespace
 from .topology import Lab
 from .xfrm import AES_GCM, CHACHA20_POLY1305, AssociationSpec, XfrmSocket

@@ -15,12 +15,12 @@ import time
 from contextlib import ExitStack, suppress
 from typing import Final
 
+from ..kernel.links import LinkSocket
 from ..profiles import DEFAULT, Profile
 from .capture import Capture
 from .children import kill_inside
 from .errors import LabError
 from .keys import AEAD_KEY_BYTES, AUTH_KEY_BYTES, Key, draw_spi
-from .links import LinkSocket
 from .namespace import Namespace
 from .xfrm import AssociationSpec, XfrmSocket
 
@@ -106,7 +106,12 @@ class Lab:
 
     def _join(self) -> None:
         with self.a.entered(), LinkSocket() as links:
-            links.add_veth(self.a.device, self.b.device, self.b.fd, self.mtu)
+            try:
+                links.add_veth(self.a.device, self.b.device, self.b.fd, self.mtu)
+            except OSError as error:
+                if error.errno == errno.EOPNOTSUPP:
+                    raise LabError("this kernel has no veth devices", "modprobe veth") from error
+                raise
         for namespace in (self.a, self.b):
             device = namespace.device
             with suppress(FileNotFoundError):  # a kernel without IPv6 says so below, at its address

@@ -1,0 +1,256 @@
+"""Keeps what belongs to a secure device in place, and vouches for it: all of it, or nothing."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Final
+
+from ..kernel.links import LinkSocket
+from ..kernel.nftables import NftSocket
+from ..kernel.notifications import (
+    NETFILTER_GROUPS,
+    NETLINK_NETFILTER,
+    NETLINK_ROUTE,
+    ROUTE_GROUPS,
+    Notifications,
+)
+from . import alias
+from .device import Device
+from .routes import Routes
+from .rules import Rules
+from .sysctls import Sysctls
+
+__all__ = ["Keeper", "NotSecureError"]
+
+_log = logging.getLogger(__name__)
+
+_ROUNDS: Final = 5
+# Nothing tells of sysctls, and the kernel removes some routes a moment after it told why.
+_SETTLE_MS: Final = 100
+_LOOK_MS: Final = 2000
+_AGAIN_MS: Final = 500
+
+
+class NotSecureError(RuntimeError):
+    """What belongs to a secure device is not in place; the message says what, and why."""
+
+
+class Keeper:
+    """Keeps the rules, routes and settings of a secure device in place, in a thread of its own.
+
+    The thread is told of changes by the kernel, looks at the whole set, and repairs what is not right. If all
+    is right it says so in the device's alias (`alias`), with the generation of nftables at which it looked.
+    If it cannot be made right the alias is emptied: no socket can be secured then. A device that was removed
+    is made again, with its number.
+    """
+
+    def __init__(self, device: Device, *, on_replaced: Callable[[Device], None] | None = None) -> None:
+        """Describe it.
+
+        Args:
+            device: what it keeps; nobody else removes it while it is kept.
+            on_replaced: called by the thread when the device was made again: its queues are others now, and
+                an engine has to get them. What it raises is said in the log.
+
+        Raises:
+            ValueError: no routing table can be had for the profile's reqid.
+        """
+        self.device = device
+        self._on_replaced = on_replaced
+        self._rules = Rules(device.profile)
+        self._routes = Routes(device.profile)
+        self._sysctls = Sysctls(device.profile)
+        self._changed = threading.Condition()
+        self._faults: list[str] = ["it was not looked at yet"]
+        self._stopping = False
+        self._wake = -1
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Keeper:
+        """Start it, and wait until it vouches; remove everything again if it cannot."""
+        try:
+            self.start()
+            self.wait()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    @property
+    def faults(self) -> list[str]:
+        """What was not right when it last looked; [] while it vouches."""
+        with self._changed:
+            return list(self._faults)
+
+    def start(self) -> None:
+        """Put everything in place, in the network namespace of this thread, and keep it there from now on.
+
+        It returns at once; `wait` tells when it vouches.
+
+        Raises:
+            OSError: the kernel has no nftables, or CAP_NET_ADMIN is missing.
+        """
+        if self._thread is not None:
+            raise RuntimeError("it runs already")
+        self._stopping = False
+        with ExitStack() as stack:
+            # Told of everything from now on, so that nothing is missed while it is put in place.
+            rules = stack.enter_context(Notifications(NETLINK_NETFILTER, NETFILTER_GROUPS))
+            routes = stack.enter_context(Notifications(NETLINK_ROUTE, ROUTE_GROUPS))
+            nft = stack.enter_context(NftSocket())
+            nft.generation()
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            held = stack.pop_all()
+            self._thread = threading.Thread(
+                target=self._work,
+                args=(held, rules, routes, nft),
+                name=f"wsasec-keeper-{self.device.name}",
+                daemon=True,
+            )
+            self._thread.start()
+
+    def wait(self, timeout: float = 30.0) -> None:
+        """Wait until it vouches.
+
+        Raises:
+            NotSecureError: it does not by then; the message says what is not right.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._faults, timeout):
+                raise NotSecureError(f"{self.device.name} is not secure: {'; '.join(self._faults)}")
+
+    def stop(self) -> None:
+        """End the thread and empty the alias: nobody watches any more. The rest stays in place."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._stopping = True
+        os.eventfd_write(self._wake, 1)
+        thread.join()
+        os.close(self._wake)
+        self._wake = -1
+
+    def remove(self) -> None:
+        """Stop, and remove rules and routes; the device stays, down. OSError, NftError: something stays.
+
+        Sockets that are bound to the device are cut off first. fwmark_reflect stays on.
+        """
+        self.stop()
+        with LinkSocket() as links:
+            try:
+                links.set_up(self.device.name, up=False)
+            except OSError as error:
+                if error.errno != errno.ENODEV:
+                    raise
+        self._routes.remove()
+        self._rules.remove()
+
+    def _work(self, held: ExitStack, rules: Notifications, routes: Notifications, nft: NftSocket) -> None:
+        with held:
+            poll = select.poll()
+            for what in (rules, routes, self._wake):
+                poll.register(what, select.POLLIN)
+            try:
+                told = True
+                while not self._stopping:
+                    faults = self._round(nft)
+                    # What is told of meanwhile may be what was just done, or more: look once again, then.
+                    wait = _AGAIN_MS if faults else _SETTLE_MS if told else _LOOK_MS
+                    poll.poll(wait)
+                    told = rules.drain() | routes.drain()
+            except BaseException as error:  # a keeper that ends must not vouch
+                _log.exception("the keeper of %s ended", self.device.name)
+                self._say([f"the keeper ended: {error}"])
+                raise
+            finally:
+                self._empty()
+            self._say(["its keeper was stopped"])
+
+    def _round(self, nft: NftSocket) -> list[str]:
+        """Look at everything, repair it, vouch for it; return what stays wrong."""
+        faults: list[str] = []
+        try:
+            for _ in range(_ROUNDS):
+                generation = nft.generation()
+                faults = self._look(nft)
+                if not faults:
+                    if nft.generation() != generation:
+                        continue
+                    self._vouch(generation)
+                    self._say([])
+                    return []
+                self._repair(nft, faults)
+        except (OSError, subprocess.SubprocessError) as error:
+            faults = [*faults, str(error)]
+        faults = faults or ["the rules of nftables change all the time"]
+        self._empty()
+        self._say(faults)
+        return faults
+
+    def _look(self, nft: NftSocket) -> list[str]:
+        device = self.device
+        with LinkSocket() as links:
+            found = links.link(device.name)
+        if found is None or found.index != device.ifindex:
+            return [f"the device {device.name} is gone"]
+        faults = self._rules.faults(nft)
+        faults += self._routes.faults(found.index)
+        faults += self._sysctls.faults()
+        if not found.up:
+            faults.append(f"the device {device.name} is down")
+        return faults
+
+    def _repair(self, nft: NftSocket, faults: list[str]) -> None:
+        """Make all right that is not. The device is the last to come up: nothing goes through it before."""
+        _log.debug("%s is to be repaired: %s", self.device.name, "; ".join(faults))
+        if self._rules.faults(nft):
+            self._rules.install(nft)
+        self._routes.repair(0)
+        with LinkSocket() as links:
+            found = links.link(self.device.name)
+        replaced = found is None or found.index != self.device.ifindex
+        if replaced:
+            self.device.recreate()
+        self._sysctls.repair()
+        self.device.set_up()
+        self._routes.repair(self.device.ifindex)
+        if replaced and self._on_replaced is not None:
+            try:
+                self._on_replaced(self.device)
+            except Exception:  # noqa: BLE001 - whatever it does; the device is kept all the same
+                _log.exception("the new queues of %s were not taken", self.device.name)
+
+    def _vouch(self, generation: int) -> None:
+        text = str(alias.voucher(self.device.profile, generation))
+        with LinkSocket() as links:
+            found = links.link(self.device.name)
+            if found is None or found.index != self.device.ifindex:
+                raise OSError(errno.ENODEV, f"the device {self.device.name} is gone")
+            if found.alias != text:
+                links.set_alias(self.device.name, text)
+
+    def _empty(self) -> None:
+        try:
+            with LinkSocket() as links:
+                found = links.link(self.device.name)
+                if found is not None and found.alias:
+                    links.set_alias(self.device.name, "")
+        except OSError as error:
+            _log.warning("the alias of %s was not emptied: %s", self.device.name, error)
+
+    def _say(self, faults: list[str]) -> None:
+        with self._changed:
+            if faults and faults != self._faults and not self._stopping:
+                _log.warning("%s is not secure: %s", self.device.name, "; ".join(faults))
+            self._faults = faults
+            self._changed.notify_all()

@@ -1,0 +1,168 @@
+"""The nftables rules of a secure device: a table of its own, put in place in one transaction.
+
+What they are for, beside a socket's binding to the device and its mark:
+
+- what comes out of the device gets the mark, so that answers of the kernel itself (RST, ICMP, SYN cookies),
+  which have no socket, carry it too (sysctl fwmark_reflect) and are routed into the device;
+- what has the mark leaves by the device, or not at all: a datagram socket can leave its binding without any
+  privilege;
+- what comes in by another way never gets to a socket with the mark, and what comes out of the device never to
+  one without it: that would answer in clear;
+- no fragment comes out of the device, as it would share a queue of reassembly with clear ones: the engine
+  reassembles before;
+- nothing is forwarded from or to the device.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import Final
+
+from ..kernel.nftables import NftSocket
+from ..profile import Profile
+from .device import device_name
+
+__all__ = ["NftError", "Rules", "check_support", "program", "table_name", "text"]
+
+_DEADLINE: Final = 30.0
+_FOLDERS: Final = ("/usr/sbin", "/sbin", "/usr/bin")
+_TRIES: Final = 20
+_U32: Final = 0xFFFFFFFF
+
+_TABLE: Final = """\
+table inet {table} {{
+	chain fragments {{
+		type filter hook prerouting priority -500; policy accept;
+		iifname "{device}" ip frag-off & 0x3fff != 0 drop
+		iifname "{device}" exthdr frag exists drop
+	}}
+	chain arriving {{
+		type filter hook prerouting priority 500; policy accept;
+		iifname "{device}" meta mark set meta mark & {rest} | {mark}
+	}}
+	chain delivered {{
+		type filter hook input priority 500; policy accept;
+		iifname != "{device}" socket mark & {mask} == {mark} drop
+		iifname "{device}" socket mark & {mask} != {mark} meta l4proto tcp reject with tcp reset
+		iifname "{device}" socket mark & {mask} != {mark} reject
+	}}
+	chain forwarded {{
+		type filter hook forward priority 500; policy accept;
+		iifname "{device}" drop
+		oifname "{device}" drop
+	}}
+	chain sent {{
+		type filter hook output priority 500; policy accept;
+		meta mark & {mask} == {mark} oifname != "{device}" drop
+	}}
+	chain leaving {{
+		type filter hook postrouting priority 500; policy accept;
+		meta mark & {mask} == {mark} oifname != "{device}" drop
+	}}
+}}
+"""
+
+
+class NftError(OSError):
+    """The program nft is missing, or it refused."""
+
+
+def program() -> str:
+    """Return the path of the program nft. Raises NftError."""
+    found = shutil.which("nft") or shutil.which("nft", path=os.pathsep.join(_FOLDERS))
+    if found is None:
+        raise NftError(2, "the program nft is missing: apt-get install nftables")
+    return found
+
+
+def table_name(profile: Profile) -> str:
+    """Return the name of a profile's table, of the family inet."""
+    return f"wsasec_{profile.reqid}"
+
+
+def text(profile: Profile) -> str:
+    """Return the table of a profile, as nft reads it."""
+    return _TABLE.format(
+        table=table_name(profile),
+        device=device_name(profile),
+        mark=f"0x{profile.mark:08x}",
+        mask=f"0x{profile.mask:08x}",
+        rest=f"0x{profile.mask ^ _U32:08x}",
+    )
+
+
+def _run(script: str, *options: str) -> None:
+    """Have nft do a script: all of it, or nothing."""
+    done = subprocess.run(
+        [program(), *options, "-f", "-"],
+        input=script,
+        text=True,
+        errors="replace",
+        capture_output=True,
+        timeout=_DEADLINE,
+        check=False,
+        env={"PATH": os.pathsep.join(_FOLDERS), "LC_ALL": "C"},
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["without a word"]
+        raise NftError(5, f"nft refused the rules: {lines[0]}")
+
+
+def check_support(profile: Profile) -> None:
+    """Have the kernel look at the rules without putting them in place.
+
+    Raises:
+        NftError: nft is missing, or the kernel has not all that the rules need.
+    """
+    try:
+        _run(text(profile), "--check")
+    except NftError as error:
+        if error.errno == 2:
+            raise
+        raise NftError(
+            error.errno,
+            f"{error.strerror}; the kernel needs CONFIG_NF_TABLES_INET, _NFT_SOCKET, _NFT_REJECT_INET",
+        ) from error
+
+
+class Rules:
+    """The table of a profile in one network namespace: that of the thread that uses this."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.name = table_name(profile)
+        self._right: bytes | None = None
+
+    def faults(self, nft: NftSocket) -> list[str]:
+        """Say what is wrong with the rules; nothing if they are as they were put in place here. OSError."""
+        now = nft.fingerprint(self.name)
+        if now is None:
+            return [f"the nftables table inet {self.name} is missing"]
+        if now != self._right:
+            return [f"the nftables table inet {self.name} is not as it should be"]
+        return []
+
+    def install(self, nft: NftSocket) -> None:
+        """Put the table in place of whatever has its name, in one transaction.
+
+        Raises:
+            NftError: nft is missing, or refused: nothing was changed.
+            OSError: the kernel refused, or somebody else changes rules all the time (EBUSY).
+        """
+        # Made so that it can be deleted: there is no other way to say "if it is there".
+        script = f"table inet {self.name}\ndelete table inet {self.name}\n{text(self.profile)}"
+        for _ in range(_TRIES):
+            before = nft.generation()
+            _run(script)
+            # What is there one generation later is what was put there: nobody else was in between.
+            found = nft.fingerprint(self.name)
+            if found is not None and nft.generation() == (before + 1) & _U32:
+                self._right = found
+                return
+        raise OSError(16, "somebody else changes the rules of nftables all the time")
+
+    def remove(self) -> None:
+        """Delete the table, if it is there. NftError."""
+        _run(f"table inet {self.name}\ndelete table inet {self.name}\n")
