@@ -15,7 +15,7 @@ uint64_t wse_sum(const void *bytes, size_t length);
 /* The same while the bytes are copied to another place. */
 uint64_t wse_sum_copy(void *restrict to, const void *restrict from, size_t length);
 
-/* The sum of the pseudo header (RFC 9293 3.1, RFC 8200 8.1). Addresses of 4 or 16 bytes by family (AF_INET, AF_INET6). */
+/* The sum of the pseudo header (RFC 9293 3.1, RFC 8200 8.1). Addresses of 4 or 16 bytes by family, AF_INET or AF_INET6. */
 uint64_t wse_sum_pseudo(int family, const uint8_t *source, const uint8_t *destination, uint8_t protocol,
                         uint32_t length);
 

@@ -21,9 +21,9 @@ uint32_t wse_mtu_outer(uint32_t length, uint16_t family, uint32_t encapsulation)
 int wse_icmp_needed(const struct wse_packet *packet, uint32_t mtu);
 
 /*
- * Writes the message, for the device's TUN, with its virtio_net_hdr, to `to` (WSE_ICMP_MAX bytes). Returns its bytes, or 0
- * where none may be sent: about ICMP errors, fragments but the first, addresses that are no unicast ones (RFC 1122
- * 3.2.2, RFC 4443 2.4 e).
+ * Writes the message, for the device's TUN, with its virtio_net_hdr, to `to` (WSE_ICMP_MAX bytes). Returns its bytes,
+ * or 0 where none may be sent: about ICMP errors, fragments but the first, addresses that are no unicast ones
+ * (RFC 1122 3.2.2, RFC 4443 2.4 e).
  */
 uint32_t wse_icmp_too_big(const struct wse_packet *packet, uint32_t mtu, uint8_t *to);
 

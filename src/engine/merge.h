@@ -4,8 +4,8 @@
  * one USO packet, with a partial checksum, as GRO does. Many flows are open at a time; each keeps its order. Payload is
  * not copied: what is emitted is a list of vectors for writev, of which the first holds the headers.
  *
- * For each batch of receives: wse_merge_add for each packet, then wse_merge_flush. A packet's bytes and its addresses have
- * to stay until the flush (struct wse_inner itself is copied). A merger belongs to one thread.
+ * For each batch of receives: wse_merge_add for each packet, then wse_merge_flush. A packet's bytes and its addresses
+ * have to stay until the flush (struct wse_inner itself is copied). A merger belongs to one thread.
  */
 #ifndef WSASEC_ENGINE_MERGE_H
 #define WSASEC_ENGINE_MERGE_H

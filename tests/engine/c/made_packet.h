@@ -43,7 +43,7 @@ struct made {
     size_t transport, payload;
 };
 
-/* family, protocol (TCP with 12 bytes of options, UDP, ICMP with 8), payload bytes; gso 0 or a GSO type, partial sums. */
+/* TCP with 12 bytes of options, UDP, or ICMP's echo; so many bytes of payload; gso is 0 or a GSO type. Partial sums. */
 static inline struct made make_packet(int family, uint8_t protocol, size_t data, uint8_t gso, uint16_t gso_size)
 {
     const size_t ip = family == AF_INET ? 20 : 40, header = protocol == IPPROTO_TCP ? 32 : 8;
@@ -104,10 +104,12 @@ static inline struct made make_packet(int family, uint8_t protocol, size_t data,
         wse_put16(at + 6, (uint16_t)pseudo);
         offload.csum_offset = 6;
     } else {
+        uint16_t sum;
+
         at[0] = family == AF_INET ? 8 : 128;
-        wse_put16(at + 2, family == AF_INET
-                              ? (uint16_t)~slow_sum(at, header + data, 0)
-                              : (uint16_t)~slow_transport_sum(family, source, destination, protocol, at, header + data));
+        sum = family == AF_INET ? slow_sum(at, header + data, 0)
+                                : slow_transport_sum(family, source, destination, protocol, at, header + data);
+        wse_put16(at + 2, (uint16_t)~sum);
     }
     offload.gso_type = gso;
     offload.gso_size = gso_size;

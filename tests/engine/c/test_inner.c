@@ -117,7 +117,8 @@ static void test_one_bit(void)
 static void test_refused(void)
 {
     struct wse_inner inner = received(AF_INET, IPPROTO_TCP, 10);
-    static const uint8_t group[4] = {224, 0, 0, 1}, local[4] = {127, 0, 0, 1}, mapped[16] = {[10] = 255, 255, 10, 0, 0, 1};
+    static const uint8_t group[4] = {224, 0, 0, 1}, local[4] = {127, 0, 0, 1};
+    static const uint8_t mapped[16] = {[10] = 255, 255, 10, 0, 0, 1};
 
 #define WITH(member, value, expected)                                                                          \
     do {                                                                                                       \

@@ -273,7 +273,8 @@ static void test_udp(void)
         if (offload) {
             CHECK(count_of(0, &packet, &cut) == 3 && packet.gso == VIRTIO_NET_HDR_GSO_UDP_L4);
             CHECK(wse_get16(packet.bytes + 24) == 8 + 1700);
-            CHECK(count_of(1, &packet, &cut) == 2 && count_of(2, &packet, &cut) == 1 && count_of(3, &packet, &cut) == 1);
+            CHECK(count_of(1, &packet, &cut) == 2 && count_of(2, &packet, &cut) == 1);
+            CHECK(count_of(3, &packet, &cut) == 1);
         }
         clear(&output);
         for (int i = 0; i < 7; i++)
@@ -282,8 +283,8 @@ static void test_udp(void)
 }
 
 /*
- * Random flows, in bursts, some packets lost, doubled or swapped, with odd flags and sizes: what comes out, cut again, is,
- * flow by flow, what went in, byte by byte.
+ * Random flows, in bursts, some packets lost, doubled or swapped, with odd flags and sizes: what comes out, cut again,
+ * is, flow by flow, what went in, byte by byte.
  */
 static void test_random(uint64_t seed, uint32_t flows, int offloads)
 {
