@@ -8,8 +8,10 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --no-input
-PACKAGES := gcc libc6-dev python3-dev python3-venv liburing-dev iproute2 util-linux kmod user-mode-linux openssl iperf3 strongswan-charon \
-	strongswan-swanctl libstrongswan-standard-plugins
+# Of x86 only.
+IPSEC_MB := $(shell dpkg --print-architecture 2>/dev/null | sed -n 's/^amd64$$/libipsec-mb-dev/p')
+PACKAGES := gcc libc6-dev python3-dev python3-venv liburing-dev libssl-dev $(IPSEC_MB) iproute2 nftables util-linux kmod user-mode-linux \
+	openssl iperf3 strongswan-charon strongswan-swanctl libstrongswan-standard-plugins
 TEST_PACKAGES := g++ clang libclang-rt-dev strace pkgconf chromium fonts-dejavu-core
 WINDOWS := build/windows
 WINDOWS_WHEELS := dist/windows

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -102,8 +103,70 @@ def found_liburing() -> list[str] | None:
     return None
 
 
+# What the engine needs: the library of OpenSSL 3, and its headers.
+NEEDED_OF_OPENSSL = """\
+#include <openssl/opensslv.h>
+#if OPENSSL_VERSION_NUMBER < 0x30000000L
+#error older than OpenSSL 3
+#endif
+int main(void) { return 0; }
+"""
+
+NEEDED_OF_IPSEC_MB = """\
+#include <intel-ipsec-mb.h>
+#if IMB_VERSION_NUM < IMB_VERSION(1, 3, 0)
+#error older than 1.3
+#endif
+int main(void) { return 0; }
+"""
+
+
+def links(program: str, *libraries: str) -> str | None:
+    """Return what the compiler says against the program; None if it is compiled and linked."""
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    with TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [*compiler, "-x", "c", "-", "-o", f"{folder}/program", "-x", "none", *libraries],
+            input=program,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+    return done.stderr or "it fails" if done.returncode else None
+
+
+def found_for_engine() -> tuple[list[str], list[tuple[str, str | None]]] | None:
+    """Name what to link for the engine, and its macros; None: it cannot be built, and the wheel is without.
+
+    ipsec-mb (its static library, so that the wheel needs no other package) where it is there. With
+    WSASEC_IPSEC_MB=0 in the environment it is not looked for; with 1 it must be there. With WSASEC_ENGINE=0
+    there is no engine; with 1 it must be there.
+    """
+    wanted = os.environ.get("WSASEC_ENGINE")
+    if wanted == "0":
+        return None
+    fault = links(NEEDED_OF_OPENSSL, "-lcrypto")
+    if fault is not None:
+        reason = "libssl-dev is missing, or older than 3.0"
+        if wanted == "1":
+            sys.exit(f"WSASEC_ENGINE=1, but {reason}\n{fault}")
+        print(f"wsasec is built without its engine: {reason}", file=sys.stderr)
+        return None
+    libraries = ["-lcrypto", "-pthread"]
+    wanted = os.environ.get("WSASEC_IPSEC_MB")
+    if wanted == "0":
+        return libraries, []
+    fault = links(NEEDED_OF_IPSEC_MB, "-l:libIPSec_MB.a")
+    if fault is None:
+        return ["-l:libIPSec_MB.a", *libraries], [("WSE_HAVE_IPSEC_MB", "1")]
+    if wanted == "1":
+        sys.exit(f"WSASEC_IPSEC_MB=1, but libipsec-mb-dev is missing, or older than 1.3\n{fault}")
+    return libraries, []
+
+
 HEADERS = sorted(path.as_posix() for folder in ("include", "src") for path in Path(folder).rglob("*.h"))
-OTHERS = sources("src/linux/uring", "src/no_ring")  # one of them is not built
+ENGINE = sources("src/engine")
+OTHERS = [*sources("src/linux/uring", "src/no_ring"), *ENGINE]  # not all of them are built
 CYTHON = ["src/_wsasec.pyx", *sorted(path.as_posix() for path in Path("src/boundary").glob("*.pxi"))]
 
 
@@ -176,6 +239,32 @@ class BuildExt(build_ext):
                 ext.libraries = [*ext.libraries, "ws2_32", *stable]
                 self.add_version(ext)
         super().build_extensions()
+        if PLATFORM == "linux":
+            self.build_engine(compile_flags, link_flags)
+
+    def build_engine(self, compile_flags: list[str], link_flags: list[str]) -> None:
+        """Build the program wsasec-engine, a file of the package wsasec.engine."""
+        found = found_for_engine()
+        folder = Path(self.get_ext_fullpath("wsasec.engine.wsasec-engine")).parent
+        program = folder / "wsasec-engine"
+        program.unlink(missing_ok=True)
+        if found is None:
+            return
+        libraries, macros = found
+        macros = [*macros, ("_DEFAULT_SOURCE", None), ("WSASEC_VERSION", f'"{self.distribution.get_version()}"')]
+        objects = self.compiler.compile(
+            ENGINE,
+            output_dir=self.build_temp,
+            macros=macros,
+            include_dirs=["include", "src/engine"],
+            extra_preargs=[*compile_flags, "-fPIE", "-pthread"],
+            depends=HEADERS,
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        # Not setuptools' own way to link: that is for programs that embed Python.
+        compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+        subprocess.run([*compiler, "-pie", *link_flags, *objects, "-o", str(program), *libraries], check=True)
+        subprocess.run(["strip", "--strip-debug", str(program)], check=True)
 
     def tool(self, name: str) -> str:
         """Name a tool of the compiler's: with the same prefix."""

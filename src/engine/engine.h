@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the threads of the engine share: the control thread, and so many workers of each direction. */
+#ifndef WSASEC_ENGINE_ENGINE_H
+#define WSASEC_ENGINE_ENGINE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "control_protocol.h"
+#include "crypto.h"
+#include "epoch.h"
+#include "table.h"
+
+#ifndef WSASEC_VERSION
+#define WSASEC_VERSION "0" /* the build says it */
+#endif
+
+enum { WSE_THREADS_MAX = 16, WSE_DEVICES_MAX = 64, WSE_TRANSPORTS_MAX = 16 };
+
+_Static_assert(2 * WSE_THREADS_MAX <= WSE_READERS_MAX, "each worker is a reader");
+_Static_assert((int)WSE_THREADS_MAX <= (int)WSE_DESCRIPTORS_MAX, "a message can carry a descriptor for each thread");
+
+/* A device: TUN queues. Outbound worker i serves queue i; all queues are written to. Never changed once published. */
+struct wse_link {
+    struct wse_retired retired; /* first */
+    struct wse_device device;
+    uint32_t number; /* its place in wse_engine.links */
+    unsigned count;
+    int queues[WSE_THREADS_MAX];
+};
+
+/* A transport: sockets. Inbound worker i serves socket i; outbound workers send by all. Never changed once published. */
+struct wse_port {
+    struct wse_retired retired; /* first */
+    struct wse_transport transport;
+    uint32_t number; /* its place in wse_engine.ports */
+    unsigned count;
+    int sockets[WSE_THREADS_MAX];
+
+    /* Who is answered when its sockets are closed: the control thread's. */
+    struct wse_control *control;
+    uint64_t asker;  /* a connection's serial; 0: nobody */
+    uint32_t number_asked;
+};
+
+struct wse_worker;
+
+struct wse_engine {
+    struct wse_epochs epochs;
+    struct wse_table table;
+    _Atomic(struct wse_link *) links[WSE_DEVICES_MAX];
+    _Atomic(struct wse_port *) ports[WSE_TRANSPORTS_MAX];
+    const struct wse_crypto *crypto;
+    uint64_t instance;
+    unsigned threads; /* of each direction */
+    int uso;          /* the system takes UDP super packets from a device (Linux 6.2) */
+    struct wse_worker *workers[2 * WSE_THREADS_MAX]; /* outbound first */
+    int events; /* eventfd: a worker has something to tell the control thread */
+};
+
+static inline uint64_t wse_milliseconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static inline uint64_t wse_seconds(void)
+{
+    return wse_milliseconds() / 1000;
+}
+
+#endif

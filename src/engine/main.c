@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* wsasec-engine: the ESP data plane in user space. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "log.h"
+#include "memory.h"
+#include "options.h"
+#include "worker.h"
+
+/* What the keys are in is for nobody else to see: no core dump, no debugger of the same user, no new privilege. */
+static int shut_off(void)
+{
+    const struct rlimit none = {0, 0};
+
+    if (setrlimit(RLIMIT_CORE, &none) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        return -errno;
+    return 0;
+}
+
+/* Whether a device takes UDP super packets: since Linux 6.2. */
+static int takes_uso(void)
+{
+    struct utsname name;
+    unsigned major = 0, minor = 0;
+
+    return !uname(&name) && sscanf(name.release, "%u.%u", &major, &minor) == 2 &&
+           (major > 6 || (major == 6 && minor >= 2));
+}
+
+static int prepare(struct wse_engine *engine, const struct wse_options *options)
+{
+    uint64_t seed;
+
+    wse_epochs_start(&engine->epochs);
+    engine->threads = options->threads;
+    engine->uso = takes_uso();
+    engine->crypto = wse_crypto_choose(options->crypto);
+    if (!engine->crypto)
+        return -ENOTSUP;
+    if (getrandom(&engine->instance, sizeof engine->instance, 0) != sizeof engine->instance ||
+        getrandom(&seed, sizeof seed, 0) != sizeof seed)
+        return -errno;
+    engine->events = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (engine->events < 0)
+        return -errno;
+    return wse_table_start(&engine->table, seed);
+}
+
+int main(int count, char **arguments)
+{
+    struct wse_options options;
+    struct wse_engine *engine;
+    struct wse_control *control;
+    int error = wse_options_read(&options, count, arguments);
+
+    if (error)
+        return error < 0 ? 2 : 0;
+    signal(SIGPIPE, SIG_IGN);
+    error = shut_off();
+    engine = wse_pages(sizeof *engine);
+    control = wse_pages(sizeof *control);
+    if (!error && (!engine || !control))
+        error = -ENOMEM;
+    if (!error)
+        error = prepare(engine, &options);
+    if (!error)
+        error = wse_workers_start(engine);
+    if (error) {
+        wse_log("it cannot start: %s", error == -ENOTSUP ? "no cryptography that gives the known answers"
+                                                         : strerror(-error));
+        return 1;
+    }
+    error = wse_control_run(control, engine, options.control);
+    if (error)
+        wse_log("it ends: %s", strerror(-error));
+    wse_workers_stop(engine);
+    return error ? 1 : 0;
+}

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE /* sendmmsg */
+#include "outbound.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "acquire.h"
+#include "ecn.h"
+#include "esp.h"
+#include "icmp.h"
+#include "memory.h"
+#include "packet.h"
+#include "reassemble.h"
+#include "segment.h"
+#include "worker.h"
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+enum {
+    FRAME = WSE_VNET_LENGTH + WSE_INNER_MAX,
+    ARENA = 512 * 1024,
+    READS = 32,             /* frames of one device before the others have their turn */
+    MESSAGES = 64,          /* that are sent by one call */
+    MESSAGE_BYTES = 65000,  /* of one: what UDP carries, less some */
+    MESSAGE_SEGMENTS = 64,  /* UDP_MAX_SEGMENTS of older kernels */
+    SEND_MILLISECONDS = 20, /* that are waited for room in the socket */
+    FRAGMENTED = 16         /* datagrams that are put together at a time */
+};
+
+/* What sendmsg is told beside the bytes: source address, TOS, TTL, size of a segment. */
+enum {
+    CONTROL = WSE_OUTER_CONTROL + CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))
+};
+
+/* A message that is filled: equal datagrams to one peer, of which the last may be shorter. */
+struct message {
+    const struct wse_association *association; /* the first one's: whose addresses and transport it has */
+    const struct wse_port *port;
+    const struct wse_target *target;
+    struct wse_outer outer;
+    uint8_t *start;
+    uint32_t bytes;
+    uint32_t size; /* of each but the last */
+    uint32_t count;
+    uint8_t closed;
+    alignas(struct cmsghdr) uint8_t control[CONTROL];
+};
+
+struct wse_outbound {
+    struct wse_worker *worker;
+    struct wse_holds *holds;
+    struct wse_reassembly *reassembly;
+    uint64_t reassembly_lost;
+    int no_segments; /* the system does not cut for us */
+    unsigned messages;
+    uint32_t used; /* of the arena */
+    struct message message[MESSAGES];
+    uint8_t *frame;
+    uint8_t *arena;
+};
+
+int wse_outbound_make(struct wse_outbound **made, struct wse_worker *worker)
+{
+    struct wse_outbound *outbound = wse_pages(sizeof *outbound);
+    void *memory = wse_pages(wse_reassembly_bytes(FRAGMENTED));
+
+    if (!outbound || !memory)
+        return -ENOMEM;
+    outbound->worker = worker;
+    outbound->reassembly = wse_reassembly_start(memory, FRAGMENTED);
+    outbound->frame = wse_pages(FRAME);
+    outbound->arena = wse_pages(ARENA);
+    outbound->holds = wse_holds_make(worker);
+    if (!outbound->frame || !outbound->arena || !outbound->holds)
+        return -ENOMEM;
+    *made = outbound;
+    return 0;
+}
+
+int wse_outbound_waits(const struct wse_outbound *outbound)
+{
+    return wse_holds_count(outbound->holds) != 0;
+}
+
+static struct cmsghdr *control_add(struct msghdr *header, int level, int type, const void *value, size_t length)
+{
+    struct cmsghdr *control = (struct cmsghdr *)((uint8_t *)header->msg_control + header->msg_controllen);
+
+    control->cmsg_level = level;
+    control->cmsg_type = type;
+    control->cmsg_len = CMSG_LEN(length);
+    memcpy(CMSG_DATA(control), value, length);
+    header->msg_controllen += CMSG_SPACE(length);
+    return control;
+}
+
+/* What is the same for all of a message's datagrams. */
+static void describe(struct message *message, struct msghdr *header, struct iovec *vector)
+{
+    const struct wse_sa_name *name = &message->association->name;
+
+    memset(header, 0, sizeof *header);
+    header->msg_name = (void *)(uintptr_t)&message->target->any;
+    header->msg_namelen = message->target->length;
+    header->msg_iov = vector;
+    header->msg_iovlen = 1;
+    header->msg_control = message->control;
+    header->msg_controllen = wse_outer_write(message->control, name->family, message->outer);
+    if (name->family == AF_INET) {
+        struct in_pktinfo info = {0};
+
+        memcpy(&info.ipi_spec_dst, name->source, 4);
+        control_add(header, IPPROTO_IP, IP_PKTINFO, &info, sizeof info);
+    } else {
+        struct in6_pktinfo info = {0};
+
+        memcpy(&info.ipi6_addr, name->source, 16);
+        control_add(header, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
+    }
+    vector->iov_base = message->start;
+    vector->iov_len = message->bytes;
+}
+
+static int socket_of(const struct wse_outbound *outbound, const struct message *message)
+{
+    return message->port->sockets[outbound->worker->index % message->port->count];
+}
+
+/* Whether there is room in the socket after a while. */
+static int waited(int fd)
+{
+    struct pollfd room = {.fd = fd, .events = POLLOUT};
+
+    return poll(&room, 1, SEND_MILLISECONDS) == 1;
+}
+
+/* Sends a message's datagrams one by one, as the system does not cut it. */
+static void send_singly(struct wse_outbound *outbound, struct message *message)
+{
+    const int fd = socket_of(outbound, message);
+    struct msghdr header;
+    struct iovec vector;
+    uint32_t offset, lost = 0;
+
+    describe(message, &header, &vector);
+    for (offset = 0; offset < message->bytes; offset += message->size) {
+        vector.iov_base = message->start + offset;
+        vector.iov_len = message->bytes - offset < message->size ? message->bytes - offset : message->size;
+        if (sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+            ((errno != EAGAIN && errno != ENOBUFS) || !waited(fd) ||
+             sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) < 0))
+            lost++;
+    }
+    wse_count(&outbound->worker->counters.sends, message->count);
+    wse_count(&outbound->worker->counters.no_buffer, lost);
+}
+
+/* Sends messages of one socket; returns how many of them are done with, sent or given up. */
+static unsigned send_some(struct wse_outbound *outbound, struct message *first, unsigned count)
+{
+    const int fd = socket_of(outbound, first);
+    struct mmsghdr headers[MESSAGES];
+    struct iovec vectors[MESSAGES];
+    unsigned i;
+    int sent;
+
+    for (i = 0; i < count; i++) {
+        describe(&first[i], &headers[i].msg_hdr, &vectors[i]);
+        if (first[i].count > 1) {
+            const uint16_t size = (uint16_t)first[i].size;
+
+            control_add(&headers[i].msg_hdr, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof size);
+        }
+    }
+    sent = sendmmsg(fd, headers, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent > 0) {
+        wse_count(&outbound->worker->counters.sends, (uint64_t)sent);
+        return (unsigned)sent;
+    }
+    if ((errno == EAGAIN || errno == ENOBUFS) && waited(fd))
+        sent = sendmmsg(fd, headers, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent > 0) {
+        wse_count(&outbound->worker->counters.sends, 1);
+        return 1;
+    }
+    if (first->count > 1 && (errno == EIO || errno == EINVAL || errno == EMSGSIZE)) {
+        /* The way out cannot sum, or its MTU is below a datagram: IP cuts that, but then nobody cuts a message. */
+        if (errno == EIO)
+            outbound->no_segments = 1;
+        send_singly(outbound, first);
+        return 1;
+    }
+    wse_count(&outbound->worker->counters.no_buffer, first->count);
+    return 1;
+}
+
+static void flush(struct wse_outbound *outbound)
+{
+    unsigned done = 0;
+
+    while (done < outbound->messages) {
+        struct message *first = &outbound->message[done];
+        unsigned count = 1;
+
+        if (outbound->no_segments && first->count > 1) {
+            send_singly(outbound, first);
+            done++;
+            continue;
+        }
+        while (done + count < outbound->messages && first[count].port == first->port &&
+               !(outbound->no_segments && first[count].count > 1))
+            count++;
+        done += send_some(outbound, first, count);
+    }
+    outbound->messages = 0;
+    outbound->used = 0;
+}
+
+/* Where the next datagram of so many bytes is to be written: in the arena, and counted in a message. */
+static uint8_t *room_for(struct wse_outbound *outbound, const struct wse_association *association,
+                         const struct wse_port *port, const struct wse_target *target, struct wse_outer outer,
+                         uint32_t size)
+{
+    struct message *message = outbound->messages ? &outbound->message[outbound->messages - 1] : NULL;
+    uint8_t *room;
+
+    if (outbound->used + size + WSE_ESP_TAIL_MAX > ARENA) {
+        flush(outbound);
+        message = NULL;
+    }
+    if (!message || message->closed || message->target != target || message->port != port ||
+        size > message->size || message->count == MESSAGE_SEGMENTS || message->bytes + size > MESSAGE_BYTES ||
+        message->outer.tos != outer.tos || message->outer.ttl != outer.ttl ||
+        memcmp(message->association->name.source, association->name.source, sizeof association->name.source) ||
+        port->transport.kind != WSE_UDP) {
+        if (outbound->messages == MESSAGES)
+            flush(outbound);
+        message = &outbound->message[outbound->messages++];
+        message->association = association;
+        message->port = port;
+        message->target = target;
+        message->outer = outer;
+        message->start = outbound->arena + outbound->used;
+        message->bytes = 0;
+        message->size = size;
+        message->count = 0;
+        message->closed = 0;
+    }
+    room = outbound->arena + outbound->used;
+    outbound->used += size;
+    message->bytes += size;
+    message->count++;
+    message->closed = size < message->size;
+    return room;
+}
+
+static void hard(struct wse_outbound *outbound, struct wse_association *association)
+{
+    if (wse_association_tell(association, WSE_TOLD_HARD))
+        wse_worker_expire(outbound->worker, association, WSE_TOLD_HARD);
+}
+
+/* Returns 0 where the association has no sequence numbers left for it: it is at its end then, and nothing was sent. */
+static int seal(struct wse_outbound *outbound, struct wse_association *association, const struct wse_packet *packet)
+{
+    struct wse_counters *counters = &outbound->worker->counters;
+    const struct wse_port *port = atomic_load_explicit(&association->port, memory_order_acquire);
+    const struct wse_target *target = atomic_load_explicit(&association->target, memory_order_acquire);
+    const struct wse_outer outer = wse_outer_of(packet);
+    const bool esn = association->flags & WSE_SA_ESN;
+    struct wse_segments cut;
+    uint64_t sequence, bytes = 0;
+    uint32_t count, what;
+
+    if (!port) {
+        wse_count(&counters->no_buffer, 1);
+        return 1;
+    }
+    count = wse_segment_start(&cut, packet);
+    sequence = wse_sequence_take(&association->sequence, count, esn);
+    if (!sequence) {
+        hard(outbound, association);
+        return 0;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t length = wse_segment_length(&cut, i);
+        uint8_t *room = room_for(outbound, association, port, target, outer, (uint32_t)wse_esp_size(length));
+
+        wse_segment_write(&cut, i, room + WSE_ESP_HEAD);
+        /* Without encryption its bytes were wiped: what is sent of them is refused at the other end. */
+        if (!wse_esp_seal(association->key, outbound->worker->index, association->name.spi, sequence + i, esn, room,
+                          length, packet->next))
+            wse_count(&counters->no_buffer, 1);
+        bytes += packet->payload + length;
+    }
+    wse_count(&counters->sent_packets, count);
+    wse_count(&counters->sent_bytes, bytes);
+    what = wse_association_count(association, count, bytes, outbound->worker->now / 1000);
+    if (what)
+        wse_worker_expire(outbound->worker, association, what);
+    return 1;
+}
+
+static void carry(struct wse_outbound *outbound, const struct wse_link *link, const struct wse_packet *packet)
+{
+    struct wse_association *association;
+
+    for (;;) {
+        association = wse_table_outbound(&outbound->worker->engine->table, link->device.reqid, packet->family,
+                                         packet->source, packet->destination);
+        if (!association || wse_at_end(association)) {
+            wse_holds_add(outbound->holds, link->device.reqid, link->number, packet);
+            return;
+        }
+        if (seal(outbound, association, packet))
+            return;
+    }
+}
+
+static int is_own(const struct wse_packet *packet)
+{
+    const size_t size = packet->family == AF_INET ? 4 : 16;
+
+    return !memcmp(packet->source, packet->destination, size) ||
+           (packet->family == AF_INET && packet->source[0] == 127 && packet->destination[0] == 127);
+}
+
+static int holds_ready(void *context, uint32_t reqid, uint16_t family, const uint8_t *source,
+                       const uint8_t *destination)
+{
+    const struct wse_outbound *outbound = context;
+    const struct wse_association *association =
+        wse_table_outbound(&outbound->worker->engine->table, reqid, family, source, destination);
+
+    return association && !wse_at_end(association);
+}
+
+static void holds_send(void *context, uint32_t number, const uint8_t *frame, size_t length)
+{
+    struct wse_outbound *outbound = context;
+    const struct wse_link *link =
+        atomic_load_explicit(&outbound->worker->engine->links[number], memory_order_acquire);
+    struct wse_packet packet;
+
+    /* The device may be gone, or be another one now. */
+    if (link && wse_packet_parse_tun(&packet, frame, length) == WSE_FINE)
+        carry(outbound, link, &packet);
+    else
+        wse_count(&outbound->worker->counters.held_lost, 1);
+}
+
+static void tend_holds(struct wse_outbound *outbound)
+{
+    wse_holds_tend(outbound->holds, holds_ready, holds_send, outbound);
+}
+
+/* A frame of a device's queue. */
+static void take(struct wse_outbound *outbound, const struct wse_link *link, const uint8_t *frame, size_t length)
+{
+    struct wse_counters *counters = &outbound->worker->counters;
+    struct wse_packet packet, whole;
+    enum wse_refusal refusal = wse_packet_parse_tun(&packet, frame, length);
+
+    if (refusal == WSE_FINE)
+        refusal = wse_packet_check_outbound(&packet);
+    if (refusal != WSE_FINE) {
+        wse_count(refusal == WSE_ADDRESS || refusal == WSE_PROTOCOL || refusal == WSE_OPTIONS || refusal == WSE_ROUTING
+                      ? &counters->refused
+                      : &counters->malformed,
+                  1);
+        return;
+    }
+    if (is_own(&packet)) {
+        /* To this host itself: it stays here, and comes in from the device as if it had been carried. */
+        if (write(link->queues[outbound->worker->index % link->count], frame, length) < 0)
+            wse_count(&counters->no_buffer, 1);
+        return;
+    }
+    if (packet.fragment) {
+        wse_count(&counters->fragments, 1);
+        switch (wse_reassembly_add(outbound->reassembly, &packet, outbound->worker->now, &whole)) {
+        case WSE_REASSEMBLY_DONE:
+            wse_count(&counters->reassembled, 1);
+            packet = whole;
+            break;
+        case WSE_REASSEMBLY_DROPPED:
+            wse_count(&counters->fragments_lost, 1);
+            return;
+        default:
+            return;
+        }
+    }
+    if (wse_holds_has(outbound->holds, link->device.reqid, &packet))
+        tend_holds(outbound);
+    if (wse_holds_has(outbound->holds, link->device.reqid, &packet))
+        wse_holds_add(outbound->holds, link->device.reqid, link->number, &packet);
+    else
+        carry(outbound, link, &packet);
+}
+
+void wse_outbound_serve(struct wse_outbound *outbound, uint32_t number)
+{
+    struct wse_engine *engine = outbound->worker->engine;
+    const struct wse_link *link = atomic_load_explicit(&engine->links[number], memory_order_acquire);
+
+    if (!link || outbound->worker->index >= link->count)
+        return;
+    for (int i = 0; i < READS; i++) {
+        const ssize_t length = read(link->queues[outbound->worker->index], outbound->frame, FRAME);
+
+        if (length <= 0)
+            break;
+        take(outbound, link, outbound->frame, (size_t)length);
+    }
+    flush(outbound);
+}
+
+void wse_outbound_tend(struct wse_outbound *outbound)
+{
+    if (!wse_holds_count(outbound->holds))
+        return;
+    tend_holds(outbound);
+    flush(outbound);
+}
