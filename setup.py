@@ -264,7 +264,7 @@ class BuildExt(build_ext):
         # Not setuptools' own way to link: that is for programs that embed Python.
         compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
         subprocess.run([*compiler, "-pie", *link_flags, *objects, "-o", str(program), *libraries], check=True)
-        subprocess.run(["strip", "--strip-debug", str(program)], check=True)
+        subprocess.run(["strip", str(program)], check=True)
 
     def tool(self, name: str) -> str:
         """Name a tool of the compiler's: with the same prefix."""
