@@ -72,7 +72,7 @@ static int compared(const uint8_t made[WSE_TAG_SIZE], const uint8_t tag[WSE_TAG_
     return differ ? -EBADMSG : 0;
 }
 
-#define ONE_GCM(bits)                                                                                                   \
+#define ONE_GCM(bits)                                                                                                 \
     static int seal_gcm_##bits(const struct wse_key *key, unsigned thread, const uint8_t nonce[WSE_NONCE_SIZE],       \
                                const uint8_t *aad, size_t aad_length, uint8_t *text, size_t length,                   \
                                uint8_t tag[WSE_TAG_SIZE])                                                             \

@@ -47,7 +47,7 @@ static bool is_in(const struct wse_replay *replay, uint64_t sequence, uint64_t t
 
 struct place {
     uint32_t index; /* of the word */
-    uint32_t lap;   /* of the ring. The lower half of a number that has up to 57 bits: see the note in replay.h */
+    uint32_t lap;   /* of the ring, modulo 2**32 */
     uint32_t bit;
 };
 

@@ -9,6 +9,10 @@
  * can win for one number, and a jump forward costs no more than a step. The top is raised before the word is written:
  * who finds a word of another lap looks at the top again, and knows then whether that lap is past, or its own number
  * is.
+ *
+ * A lap is kept modulo 2**32. A word that nothing was written to for exactly so many laps (2**39 numbers and more)
+ * would be taken for one of now, and new numbers for repeated ones, never the reverse; no stream of packets leaves a
+ * word out for so long.
  */
 #ifndef WSASEC_ENGINE_REPLAY_H
 #define WSASEC_ENGINE_REPLAY_H

@@ -300,7 +300,7 @@ static void test_rfc7634(const struct wse_crypto *crypto)
     free(ends.replay);
 }
 
-/* Threads seal with numbers that they take from one counter, and open what others sealed: each packet is opened once. */
+/* Threads seal with numbers that they take from one counter, and open all: each packet is opened once. */
 enum { PACKETS = 2000, PAYLOAD = 40 };
 
 struct shared {
