@@ -22,8 +22,8 @@ FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
 __all__ = [
     *("ACK", "ESP", "FIN", "HEADER_BYTES", "IV_BYTES", "NO_NEXT_HEADER", "PSH", "RST", "SYN", "TAG_BYTES"),
-    *("UDP_PORT", "Association", "Opened", "Outer", "checksum", "echo_request", "ip_packet"),
-    *("outer_packets", "tcp", "transport_checksum", "udp"),
+    *("UDP_PORT", "Association", "Opened", "Outer", "checksum", "echo_request", "esp_offset", "ip_packet"),
+    *("outer_packets", "tcp", "transport_checksum", "udp", "with_udp_checksum"),
 ]
 
 
@@ -273,3 +273,27 @@ def _outer(source: str, target: str, protocol: int, payload: bytes, ecn: int) ->
     if UDP_PORT not in (first, second) or payload[8:12] == bytes(4):
         return None
     return Outer(source, target, (first, second), payload[8:], ecn)
+
+
+def esp_offset(frame: bytes, ethernet: int = 14) -> int:
+    """Return where ESP begins in a frame that is whole."""
+    read = _read_ip(frame[ethernet:])
+    assert read is not None
+    return ethernet + read[1] + (8 if read[0] == socket.IPPROTO_UDP else 0)
+
+
+def with_udp_checksum(frame: bytes, ethernet: int = 14) -> bytes:
+    """Return a frame with its UDP checksum put right, if it has one.
+
+    Captured frames have half of it where a network card is to do the rest.
+    """
+    packet = frame[ethernet:]
+    read = _read_ip(packet)
+    assert read is not None
+    protocol, start, end, piece = read
+    segment = packet[start:end]
+    if protocol != socket.IPPROTO_UDP or piece is not None or segment[6:8] == bytes(2):
+        return frame
+    segment = segment[:6] + bytes(2) + segment[8:]
+    segment = _with_checksum(*_addresses(packet), protocol, segment, 6)
+    return frame[: ethernet + start] + segment + frame[ethernet + end :]

@@ -23,7 +23,7 @@ _ESP_HEADER = 8
 
 
 class Sniffer:
-    """Keeps every frame that passes a device of a host, both ways; by default the one that leads out of it."""
+    """Keeps every frame that passes a device of a host, both ways; by default that of its wire."""
 
     def __init__(self, namespace: Namespace, device: str | None = None) -> None:
         self._frames: list[bytes] = []

@@ -13,8 +13,9 @@ policies.
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import ExitStack
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from ..kernel.links import LinkSocket
 from ..profiles import Profile
@@ -34,12 +35,24 @@ ALGORITHMS: Final = {
 """The kernel's name of an algorithm, and the bytes of its key with the salt."""
 
 
+_STEP: Final = 0.005
+_CLOCK_REALTIME_COARSE: Final = 5
+
+
+def _second() -> int:
+    """Return the time as the kernel has it when it notes the second of something."""
+    return int(time.clock_gettime(_CLOCK_REALTIME_COARSE))
+
+
 class MixedLab(Lab):
     """Two network namespaces joined by a wire; the engine at one end, the kernel's ESP at the other.
 
     Attributes:
         known: the associations that were installed, with their keys, by SPI; only where they are remembered.
     """
+
+    # What a busy machine has under way arrives all the same.
+    _drain_deadline: ClassVar[float] = 20.0
 
     def __init__(
         self,
@@ -52,7 +65,8 @@ class MixedLab(Lab):
         esn: bool = True,
         window: int = 1024,
         sent: int = 0,
-        engine: bool = True,
+        near: Literal["engine", "kernel"] = "engine",
+        far: Literal["kernel", "program"] = "kernel",
         remember: bool = False,
     ) -> None:
         """Describe a lab; entering it makes it.
@@ -66,7 +80,8 @@ class MixedLab(Lab):
             esn: whether sequence numbers have 64 bits.
             window: packets of replay protection; a multiple of 32.
             sent: the sequence number the kernel goes on from, for tests of what happens at 2**32.
-            engine: False for the kernel's ESP at both ends, to try the lab itself.
+            near: whose ESP a has; with the kernel's at both ends the lab tries itself.
+            far: whose ESP b has; "program": none, as a program of the test's own makes it.
             remember: keep the keys in `known`, for tests that read the wire.
 
         Raises:
@@ -82,7 +97,9 @@ class MixedLab(Lab):
         self.esn = esn
         self.window = window
         self.sent = sent
-        self.has_engine = engine
+        self.near = near
+        self.far = far
+        self._last_second = 0
         self.known: dict[int, tuple[AssociationSpec, Key]] = {}
         self._remember = remember
 
@@ -112,7 +129,7 @@ class MixedLab(Lab):
 
     def kernel_ends(self) -> list[Namespace]:
         """Return the ends whose ESP is the kernel's."""
-        return [self.b] if self.has_engine else [self.a, self.b]
+        return [self.a] * (self.near == "kernel") + [self.b] * (self.far == "kernel")
 
     def _prepare(self, stack: ExitStack) -> None:
         """Give each end its ESP, once the wire is there."""
@@ -147,16 +164,36 @@ class MixedLab(Lab):
             aead=ALGORITHMS[self.algorithm][0],
             esn=self.esn,
             ports=(PORT, PORT) if self.encapsulation == "udp" else None,
-            sent=self.sent,
+            # An inbound association of the engine begins at 0, as after a negotiation.
+            sent=self.sent if self.near == "kernel" or src in (self.b.v4, self.b.v6) else 0,
             window=self.window,
         )
 
     def _draw_key(self) -> Key:
         return Key(ALGORITHMS[self.algorithm][1])
 
+    def add_sas(self, *, ipv4: bool = True, ipv6: bool = True) -> None:
+        """Install new associations, as Lab does, in another second than the last ones."""
+        self._wait_for_second()
+        super().add_sas(ipv4=ipv4, ipv6=ipv6)
+
+    def rekey(self) -> None:
+        """Replace the associations under traffic, as Lab does, in another second than the last ones."""
+        self._wait_for_second()
+        super().rekey()
+
+    def _wait_for_second(self) -> None:
+        """Wait until it is another second than that of the last installation.
+
+        The kernel sends under the association that was added in the latest second, and of several under the
+        first of them: only so is it the newest.
+        """
+        while _second() <= self._last_second:
+            time.sleep(_STEP)
+
     def _add(self, namespace: Namespace, spec: AssociationSpec, key: Key) -> None:
         if self._remember and spec.spi not in self.known:
             self.known[spec.spi] = (spec, key.copy())
-        if namespace is self.a and self.has_engine:
-            raise NotImplementedError
-        super()._add(namespace, spec, key)
+        if namespace in self.kernel_ends():
+            super()._add(namespace, spec, key)
+        self._last_second = _second()

@@ -13,7 +13,7 @@ import errno
 import socket
 import time
 from contextlib import ExitStack, suppress
-from typing import Final
+from typing import ClassVar, Final
 
 from ..kernel.links import LinkSocket
 from ..profiles import DEFAULT, Profile
@@ -29,7 +29,6 @@ __all__ = ["Lab"]
 # An association, its sender and its receiver.
 _Installed = tuple[AssociationSpec, Namespace, Namespace]
 
-_DRAIN_DEADLINE: Final = 0.5
 _DRAIN_STEP: Final = 0.002
 
 
@@ -45,6 +44,7 @@ class Lab:
     a: Namespace
     b: Namespace
     profile: Profile
+    _drain_deadline: ClassVar[float] = 0.5
 
     def __init__(
         self,
@@ -197,7 +197,7 @@ class Lab:
                 if error.errno != errno.ESRCH:
                     raise
 
-    def _packets(self, namespace: Namespace) -> dict[int, int]:
+    def packets(self, namespace: Namespace) -> dict[int, int]:
         """Return how many packets each association of one end has counted, by SPI."""
         return {sa.spi: sa.packets for sa in namespace.sas()}
 
@@ -214,7 +214,7 @@ class Lab:
                 ipv6=any(spec.family == socket.AF_INET6 for spec, _, _ in old),
             )
         )
-        deadline = time.monotonic() + _DRAIN_DEADLINE
+        deadline = time.monotonic() + self._drain_deadline
         while not self._drained(old) and time.monotonic() < deadline:
             time.sleep(_DRAIN_STEP)
         self._associations = [entry for entry in self._associations if entry not in old]
@@ -222,7 +222,7 @@ class Lab:
 
     def _drained(self, old: list[_Installed]) -> bool:
         """Whether the receivers have counted every packet that the senders have."""
-        counted = {end: self._packets(end) for end in (self.a, self.b)}
+        counted = {end: self.packets(end) for end in (self.a, self.b)}
         return all(
             counted[receiver].get(spec.spi, 0) >= counted[sender].get(spec.spi, 0)
             for spec, sender, receiver in old
