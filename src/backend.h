@@ -51,7 +51,7 @@ struct wsasec_request {
 /* What a backend makes of a request once, or when the first socket of a kind needs it, so that a loop over sockets
  * does as little as it can. The request must live as long. */
 struct wsasec_plan {
-    _Alignas(8) unsigned char bytes[4608];
+    _Alignas(8) unsigned char bytes[6272];
 };
 
 int32_t wsasec_backend_inspect(wsasec_socket socket, struct wsasec_facts *facts, wsasec_status *status);

@@ -81,7 +81,8 @@ static int drop_route(int fd)
 /*
  * The child of an IPv4 SYN cookie has its listener's policies, but keeps the route that its cookie was answered by,
  * which was looked up without them. Setting the outbound one again drops it. Nothing tells such a child from others,
- * and the sysctl may have been another when the connection was made: so all are treated alike.
+ * and the sysctl may have been another when the connection was made: so all are treated alike. One that a device carries
+ * has its listener's binding and mark, by which that route was looked up, too.
  */
 int32_t wsasec_backend_apply_accepted(struct wsasec_plan *opaque, const struct wsasec_facts *facts,
                                       wsasec_socket socket, wsasec_status *status)
@@ -91,6 +92,15 @@ int32_t wsasec_backend_apply_accepted(struct wsasec_plan *opaque, const struct w
 
     if (facts->family != WSASEC_FAMILY_INET)
         return 0;
+    switch (wsasec_plan_carrier(opaque)) {
+    case WSASEC_CARRIER_DEVICE:
+        return 0;
+    case WSASEC_CARRIER_AUTO: /* it is not known here: nothing of a policy may be set */
+        error = drop_route((int)socket);
+        return error ? wsasec_fail_errno(status, WSASEC_STEP_POLICY_OUT, error) : 0;
+    default:
+        break;
+    }
     mine = wsasec_plan_of(opaque, AF_INET);
     for (uint32_t i = WSASEC_PLAN_FRESH; i < mine->count; i++) {
         const wsasec_option *option = &mine->options[i];

@@ -9,7 +9,10 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "carrier.h"
+#include "device.h"
 #include "failure.h"
+#include "options.h"
 #include "realm.h"
 
 enum { BITS = 8 };
@@ -170,6 +173,45 @@ static void find_addresses(wsasec_socket socket, const wsasec_sockaddr_storage *
         search->peer = address_in(peer ? peer : &name);
 }
 
+static int32_t no_daemon(int error, wsasec_status *status)
+{
+    return wsasec_fail(status, WSASEC_STEP_QUERY, WSASEC_REASON_NO_DAEMON, error);
+}
+
+static void note_profile(const wsasec_profile *profile, wsasec_socket_association *association)
+{
+    association->protocol = profile->protocol;
+    association->reqid = profile->reqid;
+    memcpy(association->profile, profile->name, sizeof association->profile);
+}
+
+/*
+ * Of a socket on a device that all is in force around: whatever passes is in ESP and encrypted. By which association, the
+ * engine knows.
+ */
+static int32_t association_of_device(wsasec_socket socket, const struct wsasec_secured *secured,
+                                     wsasec_socket_association *association, wsasec_status *status)
+{
+    const wsasec_profile *profile = secured->profile;
+    uint32_t index = 0;
+    uint32_t bound = 0;
+    socklen_t length = sizeof bound;
+    int32_t code = wsasec_device_ready(secured->facts.realm, socket, profile,
+                                       secured->facts.family == WSASEC_FAMILY_INET6 ? AF_INET6 : AF_INET, &index, status);
+
+    if (code && (status->reason == WSASEC_REASON_PRIVILEGE || status->reason == WSASEC_REASON_NAMESPACE))
+        return no_daemon(status->os_error, status);
+    if (code)
+        return code;
+    if (getsockopt((int)socket, SOL_SOCKET, SO_BINDTOIFINDEX, &bound, &length) || bound != index ||
+        (secured->facts.mark & profile->mask) != profile->mark)
+        return wsasec_fail(status, WSASEC_STEP_QUERY, WSASEC_REASON_NO_ASSOCIATION, 0);
+    memset(association, 0, sizeof *association);
+    note_profile(profile, association);
+    association->flags = WSASEC_SOCKET_INFO_CONNECTION_SECURED | WSASEC_SOCKET_INFO_CONNECTION_ENCRYPTED;
+    return 0;
+}
+
 int32_t wsasec_association_of_kernel(wsasec_socket socket, const struct wsasec_secured *secured,
                                      const wsasec_sockaddr_storage *peer, wsasec_socket_association *association,
                                      wsasec_status *status)
@@ -178,27 +220,28 @@ int32_t wsasec_association_of_kernel(wsasec_socket socket, const struct wsasec_s
                             .family = secured->facts.family == WSASEC_FAMILY_INET6 ? AF_INET6 : AF_INET};
     const struct xfrm_usersa_id every = {0};
     struct wsasec_message message;
-    struct wsasec_realm *realm = wsasec_realm_enter(secured->facts.realm, socket, status);
+    struct wsasec_realm *realm;
     int error;
 
+    if (wsasec_carrier_of(secured->profile) == WSASEC_CARRIER_DEVICE)
+        return association_of_device(socket, secured, association, status);
+    realm = wsasec_realm_enter(secured->facts.realm, socket, WSASEC_REALM_POLICIES, status);
     if (!realm)
-        return wsasec_fail(status, WSASEC_STEP_QUERY, WSASEC_REASON_NO_DAEMON, 0);
+        return no_daemon(0, status);
     find_addresses(socket, peer, &search);
     memset(association, 0, sizeof *association);
     wsasec_message_start(&message, XFRM_MSG_GETSA, NLM_F_DUMP, &every, sizeof every);
     error = wsasec_netlink_call(&realm->xfrm, &message, search_sa, &search);
     wsasec_realm_leave(realm, error != 0);
     if (error == -EPERM)
-        return wsasec_fail(status, WSASEC_STEP_QUERY, WSASEC_REASON_NO_DAEMON, EPERM);
+        return no_daemon(EPERM, status);
     if (error)
         return wsasec_fail_errno(status, WSASEC_STEP_QUERY, -error);
     if (!association->spi_in || !association->spi_out)
         return wsasec_fail(status, WSASEC_STEP_QUERY, WSASEC_REASON_NO_ASSOCIATION, 0);
-    association->protocol = secured->profile->protocol;
-    association->reqid = secured->profile->reqid;
+    note_profile(secured->profile, association);
     association->flags = WSASEC_SOCKET_INFO_CONNECTION_SECURED;
     if (association->encryption_bits)
         association->flags |= WSASEC_SOCKET_INFO_CONNECTION_ENCRYPTED;
-    memcpy(association->profile, secured->profile->name, sizeof association->profile);
     return 0;
 }

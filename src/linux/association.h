@@ -6,7 +6,7 @@
 #include "secured.h"
 
 /*
- * The newest pair of SAs between the socket and the peer. Needs CAP_NET_ADMIN, without which it is
+ * The newest pair of SAs between the socket and the peer; of a socket on a device what that guarantees. Needs CAP_NET_ADMIN, without which it is
  * WSASEC_REASON_NO_DAEMON: there is nobody else to ask. Without SAs: WSASEC_REASON_NO_ASSOCIATION.
  */
 int32_t wsasec_association_of_kernel(wsasec_socket socket, const struct wsasec_secured *secured,

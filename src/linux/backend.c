@@ -4,21 +4,21 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "../core/profiles.h"
 #include "carrier.h"
 #include "daemon_connections.h"
+#include "device.h"
 #include "failure.h"
 #include "guard.h"
 #include "inspect.h"
+#include "options.h"
 #include "plan.h"
 #include "realm.h"
-
-#ifndef SO_BINDTOIFINDEX
-#define SO_BINDTOIFINDEX 62 /* Linux 5.0 */
-#endif
 
 static int address_family(uint8_t family)
 {
@@ -118,13 +118,24 @@ int32_t wsasec_backend_realm(wsasec_socket socket, uint64_t *realm, wsasec_statu
     return 0;
 }
 
+static int32_t ready(const struct wsasec_request *request, uint64_t realm, wsasec_socket socket, int family,
+                     uint32_t *device, wsasec_status *status)
+{
+    switch (wsasec_carrier_of(request->profile)) {
+    case WSASEC_CARRIER_POLICY:
+        return wsasec_guard_ready(realm, socket, request->required ? request->profile : NULL, family, status);
+    case WSASEC_CARRIER_DEVICE:
+        return wsasec_device_ready(realm, socket, request->profile, family, device, status);
+    default: /* only a broker may know */
+        return wsasec_fail(status, WSASEC_STEP_DEVICE, WSASEC_REASON_PRIVILEGE, 0);
+    }
+}
+
 int32_t wsasec_backend_ready(const struct wsasec_request *request, struct wsasec_facts *facts,
                              wsasec_socket socket, wsasec_status *status)
 {
-    if (wsasec_carrier_of(request->profile) != WSASEC_CARRIER_POLICY)
-        return wsasec_fail(status, WSASEC_STEP_DEVICE, WSASEC_REASON_NO_DEVICE, 0);
-    return wsasec_guard_ready(facts->realm, socket, request->required ? request->profile : NULL,
-                              address_family(facts->family), status);
+    facts->device = 0;
+    return ready(request, facts->realm, socket, address_family(facts->family), &facts->device, status);
 }
 
 int32_t wsasec_backend_apply(struct wsasec_plan *opaque, const struct wsasec_facts *facts, wsasec_socket socket,
@@ -141,18 +152,42 @@ int32_t wsasec_backend_apply_fresh(struct wsasec_plan *opaque, const struct wsas
 }
 
 /*
+ * For a socket on a device, which it takes CAP_NET_RAW to bind elsewhere: it takes nothing in any more, for good, so that
+ * nothing can be connected to it or it to anything, and sends nothing of its own. What the kernel still sends for it (a
+ * SYN, a FIN) goes by the device, in ESP.
+ */
+static int32_t close_up(wsasec_socket socket)
+{
+    struct sock_filter nothing[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+    const struct sock_fprog program = {.len = 1, .filter = nothing};
+    const int on = 1;
+
+    if (setsockopt((int)socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) ||
+        setsockopt((int)socket, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof on))
+        return -WSASEC_WSAEACCES;
+    (void)shutdown((int)socket, SHUT_RDWR); /* it says ENOTCONN, and takes effect all the same */
+    return 0;
+}
+
+/*
  * Bound to an interface that there is not, a socket finds no route for anything. It needs no privilege, and takes
  * CAP_NET_RAW to undo.
  */
 int32_t wsasec_backend_block(wsasec_socket socket)
 {
     const int nowhere = INT_MAX;
+    const wsasec_profile *profile;
+    uint32_t mark = 0;
+    uint16_t number;
     int bound = 0;
 
     if (setsockopt((int)socket, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof nowhere) == 0)
         return 0;
     if (get(socket, SO_BINDTOIFINDEX, &bound, sizeof bound) == 0 && bound == nowhere)
         return 0;
+    profile = get(socket, SO_MARK, &mark, sizeof mark) ? NULL : wsasec_profile_of_mark(mark, &number);
+    if (bound && profile && wsasec_carrier_of(profile) != WSASEC_CARRIER_POLICY)
+        return close_up(socket);
     return -WSASEC_WSAEACCES;
 }
 
@@ -161,21 +196,21 @@ int32_t wsasec_backend_options(const struct wsasec_request *request, struct wsas
 {
     const struct wsasec_family_plan *mine;
     wsasec_status own;
+    uint32_t device = 0;
     int32_t code;
 
     if (family != AF_INET && family != AF_INET6)
         return wsasec_fail(status, WSASEC_STEP_KIND, WSASEC_REASON_FAMILY, 0);
-    if (!request->skip && wsasec_carrier_of(request->profile) != WSASEC_CARRIER_POLICY)
-        return wsasec_fail(status, WSASEC_STEP_DEVICE, WSASEC_REASON_NO_DEVICE, 0);
-    code = request->skip ? 0
-                         : wsasec_guard_ready(WSASEC_REALM_HERE, -1, request->required ? request->profile : NULL,
-                                              family, status ? status : &own);
+    code = request->skip ? 0 : ready(request, WSASEC_REALM_HERE, -1, family, &device, status ? status : &own);
     if (code)
         return code;
     /* Without the first: clients set SO_REUSEADDR on stream sockets for good reasons. */
-    mine = wsasec_plan_of(opaque, family);
+    mine = device ? wsasec_plan_of_device(opaque) : wsasec_plan_of(opaque, family);
     *count = mine->count - 1;
     memcpy(options, mine->options + 1, *count * sizeof *options);
+    for (size_t i = 0; i < *count; i++)
+        if (options[i].step == WSASEC_STEP_DEVICE)
+            memcpy(options[i].value, &device, sizeof device);
     return 0;
 }
 
@@ -183,7 +218,14 @@ int32_t wsasec_backend_guard_state(const wsasec_profile *profile, int family, ws
 {
     if (family != AF_INET && family != AF_INET6)
         return wsasec_fail(status, WSASEC_STEP_KIND, WSASEC_REASON_FAMILY, 0);
-    return wsasec_guard_look(profile, family, status);
+    switch (wsasec_carrier_of(profile)) {
+    case WSASEC_CARRIER_POLICY:
+        return wsasec_guard_look(profile, family, status);
+    case WSASEC_CARRIER_DEVICE:
+        return wsasec_device_look(profile, family, status);
+    default:
+        return wsasec_fail(status, WSASEC_STEP_DEVICE, WSASEC_REASON_PRIVILEGE, 0);
+    }
 }
 
 void wsasec_backend_release(void)

@@ -34,6 +34,7 @@ void wsasec_facts_of_fresh(const wsasec_batch_spec *spec, struct wsasec_facts *f
 {
     facts->realm = 0; /* not yet asked for */
     facts->mark = 0;
+    facts->device = 0;
     facts->bound = 0;
     wsasec_backend_kind(spec, facts);
 }

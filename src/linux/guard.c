@@ -10,8 +10,6 @@
 #include "guard_sa.h"
 #include "realm.h"
 
-enum { INTERVAL_MS = 100 };
-
 static enum wsasec_family family_of(int address_family)
 {
     return address_family == AF_INET6 ? WSASEC_FAMILY_INET6 : WSASEC_FAMILY_INET;
@@ -102,24 +100,14 @@ static int32_t look_and_mend(struct wsasec_realm *realm, const wsasec_profile *p
     return code;
 }
 
-/* Nothing tells when a sysctl changes, or when the program closes descriptors that it does not own: by time. */
-static int is_due(struct timespec *last)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    if (last->tv_sec && (int64_t)(now.tv_sec - last->tv_sec) * 1000 + (now.tv_nsec - last->tv_nsec) / 1000000 <
-                            INTERVAL_MS)
-        return 0;
-    *last = now;
-    return 1;
-}
-
-/* Leaves ESTALE in status->os_error where the realm's descriptors are gone. */
+/*
+ * Nothing tells when a sysctl changes, or when the program closes descriptors that it does not own: by time. Leaves ESTALE in
+ * status->os_error where the realm's descriptors are gone.
+ */
 static int32_t check(struct wsasec_realm *realm, const wsasec_profile *profile, int address_family,
                      wsasec_status *status)
 {
-    int due = profile && is_due(&realm->looked[family_of(address_family)]);
+    int due = profile && wsasec_realm_is_due(&realm->looked[family_of(address_family)]);
     int32_t code;
     int error;
 
@@ -145,7 +133,7 @@ int32_t wsasec_guard_ready(uint64_t cookie, wsasec_socket socket, const wsasec_p
     int32_t code = 0;
 
     for (int attempt = 0; stale && attempt < 2; attempt++) {
-        struct wsasec_realm *realm = wsasec_realm_enter(cookie, socket, status);
+        struct wsasec_realm *realm = wsasec_realm_enter(cookie, socket, WSASEC_REALM_POLICIES, status);
 
         if (!realm)
             return status->code;
@@ -159,7 +147,7 @@ int32_t wsasec_guard_ready(uint64_t cookie, wsasec_socket socket, const wsasec_p
 int32_t wsasec_guard_look(const wsasec_profile *profile, int address_family, wsasec_status *status)
 {
     struct wsasec_realm realm;
-    int32_t state = wsasec_realm_open_here(&realm, status);
+    int32_t state = wsasec_realm_open_here(&realm, WSASEC_REALM_POLICIES, status);
     int unmarked;
 
     if (state)

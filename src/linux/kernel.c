@@ -61,7 +61,7 @@ static int try_sa(struct wsasec_realm *realm, int address_family, unsigned capab
 static int32_t has_sa(int address_family, unsigned capability, wsasec_status *status)
 {
     struct wsasec_realm realm;
-    int32_t code = wsasec_realm_open_here(&realm, status);
+    int32_t code = wsasec_realm_open_here(&realm, WSASEC_REALM_POLICIES, status);
     int error;
 
     if (code)
@@ -83,7 +83,7 @@ static int32_t has_socket_policy(wsasec_status *status)
 {
     struct wsasec_policy policy;
     struct wsasec_realm realm;
-    int32_t code = wsasec_realm_open_here(&realm, status); /* this loads xfrm_user where it is a module */
+    int32_t code = wsasec_realm_open_here(&realm, WSASEC_REALM_POLICIES, status); /* this loads xfrm_user where it is a module */
     int error = 0;
     int fd;
 

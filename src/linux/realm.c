@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <linux/xfrm.h>
 #include <pthread.h>
@@ -22,7 +24,7 @@
 #endif
 
 /* Few: each kept socket keeps its namespace alive, too. */
-enum { REALMS = 4 };
+enum { REALMS = 4, INTERVAL_MS = 100 };
 
 static struct wsasec_realm realms[REALMS];
 static uint64_t uses;
@@ -90,49 +92,102 @@ int wsasec_sysctl_set(const struct wsasec_sysctl *sysctl)
     return error;
 }
 
+static void close_sockets(struct wsasec_realm *realm, enum wsasec_realm_part part)
+{
+    wsasec_netlink_close(part == WSASEC_REALM_POLICIES ? &realm->xfrm : &realm->links);
+    wsasec_netlink_close(part == WSASEC_REALM_POLICIES ? &realm->route : &realm->nftables);
+}
+
 void wsasec_realm_close(struct wsasec_realm *realm)
 {
     /* These first, while the sockets keep the namespace: without it they do not say any more what they are. */
     for (int family = WSASEC_FAMILY_INET; family < WSASEC_FAMILIES; family++)
         sysctl_close(&realm->reflect[family]);
-    wsasec_netlink_close(&realm->xfrm);
-    wsasec_netlink_close(&realm->route);
+    close_sockets(realm, WSASEC_REALM_POLICIES);
+    close_sockets(realm, WSASEC_REALM_DEVICES);
     realm->cookie = 0;
 }
 
-static int open_here(struct wsasec_realm *realm, uint32_t groups)
+static void clear(struct wsasec_realm *realm)
 {
-    socklen_t length = sizeof realm->cookie;
+    memset(realm, 0, sizeof *realm);
+    realm->route.fd = realm->xfrm.fd = realm->links.fd = realm->nftables.fd = -1;
+    realm->reflect[WSASEC_FAMILY_INET].fd = realm->reflect[WSASEC_FAMILY_INET6].fd = -1;
+}
+
+static uint32_t group(unsigned number)
+{
+    return 1u << (number - 1);
+}
+
+static int open_sockets(struct wsasec_realm *realm, enum wsasec_realm_part part, int watching)
+{
     int error;
 
-    memset(realm, 0, sizeof *realm);
-    realm->route.fd = realm->xfrm.fd = -1;
-    sysctl_open(&realm->reflect[WSASEC_FAMILY_INET], "/proc/sys/net/ipv4/fwmark_reflect");
-    sysctl_open(&realm->reflect[WSASEC_FAMILY_INET6], "/proc/sys/net/ipv6/fwmark_reflect");
-    error = wsasec_netlink_open(&realm->xfrm, NETLINK_XFRM, groups);
-    if (!error)
-        error = wsasec_netlink_open(&realm->route, NETLINK_ROUTE, 0);
-    if (!error && getsockopt(realm->xfrm.fd, SOL_SOCKET, SO_NETNS_COOKIE, &realm->cookie, &length))
+    if (part == WSASEC_REALM_POLICIES) {
+        error = wsasec_netlink_open(&realm->xfrm, NETLINK_XFRM,
+                                    watching ? group(XFRMNLGRP_POLICY) | group(XFRMNLGRP_SA) : 0);
+        return error ? error : wsasec_netlink_open(&realm->route, NETLINK_ROUTE, 0);
+    }
+    error = wsasec_netlink_open(&realm->links, NETLINK_ROUTE, watching ? group(RTNLGRP_LINK) : 0);
+    return error ? error : wsasec_netlink_open(&realm->nftables, NETLINK_NETFILTER,
+                                               watching ? group(NFNLGRP_NFTABLES) : 0);
+}
+
+/* Opens a part of a realm in the calling thread's namespace. An error leaves what was open before. */
+static int open_part(struct wsasec_realm *realm, enum wsasec_realm_part part, int watching)
+{
+    const struct wsasec_netlink *mine = part == WSASEC_REALM_POLICIES ? &realm->xfrm : &realm->links;
+    uint64_t cookie = 0;
+    socklen_t length = sizeof cookie;
+    int error;
+
+    if (!realm->cookie) {
+        clear(realm);
+        sysctl_open(&realm->reflect[WSASEC_FAMILY_INET], "/proc/sys/net/ipv4/fwmark_reflect");
+        sysctl_open(&realm->reflect[WSASEC_FAMILY_INET6], "/proc/sys/net/ipv6/fwmark_reflect");
+    }
+    error = open_sockets(realm, part, watching);
+    if (!error && getsockopt(mine->fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length))
         error = -errno;
-    if (error)
-        wsasec_realm_close(realm);
-    return error;
+    if (!error && realm->cookie && realm->cookie != cookie)
+        error = -ESTALE;
+    if (error) {
+        if (realm->cookie)
+            close_sockets(realm, part);
+        else
+            wsasec_realm_close(realm);
+        return error;
+    }
+    realm->cookie = cookie;
+    realm->is_open[part] = 1;
+    return 0;
 }
 
-static int open_watching(struct wsasec_realm *realm)
+static unsigned step_of(enum wsasec_realm_part part)
 {
-    return open_here(realm, 1u << (XFRMNLGRP_POLICY - 1) | 1u << (XFRMNLGRP_SA - 1));
+    return part == WSASEC_REALM_POLICIES ? WSASEC_STEP_GUARD : WSASEC_STEP_DEVICE;
 }
 
-int32_t wsasec_realm_open_here(struct wsasec_realm *realm, wsasec_status *status)
+static int32_t fail_to_open(enum wsasec_realm_part part, int error, wsasec_status *status)
 {
-    int error = open_here(realm, 0);
+    if (part == WSASEC_REALM_DEVICES && error == EPROTONOSUPPORT)
+        return wsasec_fail(status, WSASEC_STEP_DEVICE, WSASEC_REASON_NO_NFTABLES, error);
+    return wsasec_fail_errno(status, step_of(part), error);
+}
 
-    return error ? wsasec_fail_errno(status, WSASEC_STEP_GUARD, -error) : 0;
+int32_t wsasec_realm_open_here(struct wsasec_realm *realm, enum wsasec_realm_part part, wsasec_status *status)
+{
+    int error;
+
+    realm->cookie = 0;
+    error = open_part(realm, part, 0);
+    return error ? fail_to_open(part, -error, status) : 0;
 }
 
 struct visit {
     struct wsasec_realm *realm;
+    enum wsasec_realm_part part;
     int namespace;
     int error;
 };
@@ -141,14 +196,14 @@ static void *visit_main(void *argument)
 {
     struct visit *visit = argument;
 
-    visit->error = setns(visit->namespace, CLONE_NEWNET) ? -errno : open_watching(visit->realm);
+    visit->error = setns(visit->namespace, CLONE_NEWNET) ? -errno : open_part(visit->realm, visit->part, 1);
     return NULL;
 }
 
 /* From a thread of its own: the caller's must not change namespaces, not even for a moment or after an error. */
-static int open_there(struct wsasec_realm *realm, wsasec_socket socket)
+static int open_there(struct wsasec_realm *realm, enum wsasec_realm_part part, wsasec_socket socket)
 {
-    struct visit visit = {.realm = realm, .namespace = ioctl((int)socket, SIOCGSKNS)};
+    struct visit visit = {.realm = realm, .part = part, .namespace = ioctl((int)socket, SIOCGSKNS)};
     pthread_t thread;
     int error;
 
@@ -233,10 +288,11 @@ static uint64_t cookie_here(void)
     return cookie;
 }
 
-static int32_t open_realm(struct wsasec_realm *realm, uint64_t cookie, wsasec_socket socket, wsasec_status *status)
+static int32_t open_realm(struct wsasec_realm *realm, uint64_t cookie, wsasec_socket socket,
+                          enum wsasec_realm_part part, wsasec_status *status)
 {
     int here = !cookie || cookie == cookie_here();
-    int error = here ? open_watching(realm) : open_there(realm, socket);
+    int error = here ? open_part(realm, part, 1) : open_there(realm, part, socket);
 
     if (!error && cookie && realm->cookie != cookie) {
         wsasec_realm_close(realm);
@@ -244,25 +300,24 @@ static int32_t open_realm(struct wsasec_realm *realm, uint64_t cookie, wsasec_so
     }
     if (!error)
         return 0;
-    realm->cookie = 0;
     if (here && error != -ESTALE)
-        return wsasec_fail_errno(status, WSASEC_STEP_GUARD, -error);
-    return wsasec_fail(status, WSASEC_STEP_GUARD, WSASEC_REASON_NAMESPACE, -error);
+        return fail_to_open(part, -error, status);
+    return wsasec_fail(status, step_of(part), WSASEC_REASON_NAMESPACE, -error);
 }
 
-struct wsasec_realm *wsasec_realm_enter(uint64_t cookie, wsasec_socket socket, wsasec_status *status)
+struct wsasec_realm *wsasec_realm_enter(uint64_t cookie, wsasec_socket socket, enum wsasec_realm_part part,
+                                        wsasec_status *status)
 {
     struct wsasec_realm *realm;
 
     pthread_once(&once, set_up);
     pthread_mutex_lock(&lock);
     realm = kept(cookie ? cookie : cookie_here());
-    if (!realm) {
+    if (!realm)
         realm = oldest();
-        if (open_realm(realm, cookie, socket, status)) {
-            pthread_mutex_unlock(&lock);
-            return NULL;
-        }
+    if ((!realm->cookie || !realm->is_open[part]) && open_realm(realm, cookie, socket, part, status)) {
+        pthread_mutex_unlock(&lock);
+        return NULL;
     }
     realm->last_use = ++uses;
     return realm;
@@ -273,4 +328,16 @@ void wsasec_realm_leave(struct wsasec_realm *realm, int drop)
     if (drop)
         wsasec_realm_close(realm);
     pthread_mutex_unlock(&lock);
+}
+
+int wsasec_realm_is_due(struct timespec *last)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    if (last->tv_sec && (int64_t)(now.tv_sec - last->tv_sec) * 1000 + (now.tv_nsec - last->tv_nsec) / 1000000 <
+                            INTERVAL_MS)
+        return 0;
+    *last = now;
+    return 1;
 }

@@ -14,6 +14,13 @@
 
 enum { WSASEC_REALM_VERIFIED = 2 * WSASEC_PROFILES_MAX };
 
+/* What is wanted of a realm, and opened when it first is: a kernel may have the one and not the other. */
+enum wsasec_realm_part {
+    WSASEC_REALM_POLICIES, /* .xfrm, .route */
+    WSASEC_REALM_DEVICES,  /* .links, .nftables */
+    WSASEC_REALM_PARTS
+};
+
 struct wsasec_sysctl {
     int fd; /* -1: not there, or not readable */
     int error;
@@ -24,8 +31,11 @@ struct wsasec_sysctl {
 struct wsasec_realm {
     uint64_t cookie; /* SO_NETNS_COOKIE; 0: not in use */
     uint64_t last_use;
+    int is_open[WSASEC_REALM_PARTS];
     struct wsasec_netlink xfrm;
     struct wsasec_netlink route;
+    struct wsasec_netlink links;
+    struct wsasec_netlink nftables;
     struct wsasec_sysctl reflect[WSASEC_FAMILIES];
     /* What was found complete, and is so until a notification says otherwise. */
     struct {
@@ -41,10 +51,28 @@ struct wsasec_realm {
     } first[WSASEC_REALM_VERIFIED];
     unsigned first_count;
     struct timespec looked[WSASEC_FAMILIES]; /* when what nothing tells of was last looked at */
+    /* Devices that were found as they should be, and are so until a notification says otherwise. */
+    struct wsasec_realm_device {
+        const wsasec_profile *profile;
+        uint32_t index;      /* 0: it is being looked at */
+        uint32_t generation; /* of nftables, at which it is vouched for */
+    } devices[WSASEC_PROFILES_MAX];
+    unsigned device_count;
+    struct timespec looked_at_devices[WSASEC_FAMILIES];
+    /* The last device that nobody vouched for, what was to be vouched for, and since when that is so. */
+    struct {
+        const wsasec_profile *profile;
+        uint32_t generation;
+        uint64_t since; /* nanoseconds of wsasec_backend_clock() */
+    } doubt;
 };
 
-/* The realm of a cookie (0: the calling thread's), opened if need be. NULL after an error in the status. */
-struct wsasec_realm *wsasec_realm_enter(uint64_t cookie, wsasec_socket socket, wsasec_status *status);
+/*
+ * The realm of a cookie (0: the calling thread's), with a part of it, opened if need be. NULL after an error in the
+ * status, of the step that the part is for.
+ */
+struct wsasec_realm *wsasec_realm_enter(uint64_t cookie, wsasec_socket socket, enum wsasec_realm_part part,
+                                        wsasec_status *status);
 
 /* drop: its descriptors are of no use any more. */
 void wsasec_realm_leave(struct wsasec_realm *realm, int drop);
@@ -53,8 +81,11 @@ void wsasec_realm_leave(struct wsasec_realm *realm, int drop);
 void wsasec_realms_close(void);
 
 /* The namespace of the calling thread, opened anew and apart from the kept ones, without notifications. */
-int32_t wsasec_realm_open_here(struct wsasec_realm *realm, wsasec_status *status);
+int32_t wsasec_realm_open_here(struct wsasec_realm *realm, enum wsasec_realm_part part, wsasec_status *status);
 void wsasec_realm_close(struct wsasec_realm *realm);
+
+/* Whether what nothing tells of is to be looked at again, which it then counts as; last: when it last was. */
+int wsasec_realm_is_due(struct timespec *last);
 
 /* Whether the sysctl is on. Returns 1, 0, or -errno. */
 int wsasec_sysctl_get(const struct wsasec_sysctl *sysctl);

@@ -31,9 +31,9 @@ class Profile:
         mask: the bits of the mark that belong to wsasec.
         encrypting: False if SAs of this profile may be integrity-only.
         protocol: of its SAs, a number of IP: 50 for ESP, 51 for AH, which does not encrypt.
-        carrier: on Linux, what carries the packets of its sockets: "policy", the kernel's own IPsec; "device",
-            the secure device ``ws<reqid>`` of wsasec's engine, which always encrypts; or "auto", the kernel's own
-            where it has ESP, else the device.
+        carrier: on Linux, what carries the packets of its sockets: "policy", the kernel's own IPsec;
+            "device", the secure device ``ws<reqid>`` of wsasec's engine, which always encrypts; or "auto",
+            the kernel's own where it has ESP, else the device.
 
     """
 

@@ -33,9 +33,7 @@ _NUMBERS: Final = ("reqid", "mark", "mask")
 
 def _builtin() -> Profile:
     name, guid, reqid, mark, mask, encrypting, protocol, carrier = _wsasec.builtin_profile()
-    return Profile(
-        name, uuid.UUID(bytes_le=guid), reqid, mark, mask, encrypting, protocol, CARRIERS[carrier]
-    )
+    return Profile(name, uuid.UUID(bytes_le=guid), reqid, mark, mask, encrypting, protocol, CARRIERS[carrier])
 
 
 DEFAULT: Final = _builtin()

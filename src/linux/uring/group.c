@@ -180,8 +180,10 @@ void wsasec_backend_ring_apply(struct wsasec_ring *ring, struct wsasec_plan *pla
     for (size_t i = 0; i < count; i++) {
         if (members[i].code)
             continue;
-        plans[i] = wsasec_plan_of(plan, members[i].facts.family == WSASEC_FAMILY_INET6 ? AF_INET6 : AF_INET);
-        first[i] = add_chain(ring, plan, plans[i], first_option(&members[i], fresh), i, &members[i]);
+        plans[i] = wsasec_plan_for(plan, &members[i].facts);
+        first[i] = wsasec_plan_lacks_device(plans[i], &members[i].facts)
+                       ? -1
+                       : add_chain(ring, plan, plans[i], first_option(&members[i], fresh), i, &members[i]);
     }
     wsasec_ring_run(ring);
     for (size_t i = 0; i < count; i++)
