@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* wsasec-engine: the ESP data plane in user space. */
+#define _GNU_SOURCE /* syscall */
 #include <errno.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -17,6 +20,8 @@
 #include "options.h"
 #include "worker.h"
 
+enum { LOCKED = 512 * 1024 * 1024 /* bytes: keys of all associations there can be, in any form */ };
+
 /* What the keys are in is for nobody else to see: no core dump, no debugger of the same user, no new privilege. */
 static int shut_off(void)
 {
@@ -25,6 +30,26 @@ static int shut_off(void)
     if (setrlimit(RLIMIT_CORE, &none) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         return -errno;
     return 0;
+}
+
+/* Keys are locked in memory: as much of it as may be. */
+static void raise_locked(void)
+{
+    struct rlimit limit = {LOCKED, LOCKED};
+
+    if (setrlimit(RLIMIT_MEMLOCK, &limit) && !getrlimit(RLIMIT_MEMLOCK, &limit)) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_MEMLOCK, &limit); /* what is not locked is said in the log */
+    }
+}
+
+/* Who starts it should have taken them away already. */
+static int drop_capabilities(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}, {0}};
+
+    return syscall(SYS_capset, &header, none) ? -errno : 0;
 }
 
 /* Whether a device takes UDP super packets: since Linux 6.2. */
@@ -66,7 +91,10 @@ int main(int count, char **arguments)
     if (error)
         return error < 0 ? 2 : 0;
     signal(SIGPIPE, SIG_IGN);
+    raise_locked();
     error = shut_off();
+    if (!error)
+        error = drop_capabilities();
     engine = wse_pages(sizeof *engine);
     control = wse_pages(sizeof *control);
     if (!error && (!engine || !control))
