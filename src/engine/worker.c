@@ -3,6 +3,7 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,6 +64,7 @@ static void *run(void *argument)
 
     snprintf(name, sizeof name, "wse-%s-%u", worker->direction == WSE_OUTBOUND ? "out" : "in", worker->index % 1000);
     pthread_setname_np(pthread_self(), name);
+    sem_post(&worker->running);
     while (!atomic_load_explicit(&worker->stop, memory_order_relaxed)) {
         /* What waits for an association ages. */
         ready = epoll_wait(worker->epoll, events, EVENTS,
@@ -115,10 +117,16 @@ static int start(struct wse_worker *worker)
     int error;
 
     /* Signals are the control thread's. */
+    if (sem_init(&worker->running, 0, 0))
+        return -errno;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     error = pthread_create(&worker->thread, NULL, run, worker);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    /* What a thread calls to begin with the filter of system calls does not allow, which may go up at any time. */
+    if (!error)
+        while (sem_wait(&worker->running) && errno == EINTR)
+            continue;
     return -error;
 }
 

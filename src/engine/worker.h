@@ -4,10 +4,10 @@
 #define WSASEC_ENGINE_WORKER_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "control_protocol.h"
 #include "engine.h"
@@ -43,7 +43,7 @@ struct wse_worker {
     int epoll;
     int wake; /* eventfd: a change of what is published that it should look at now, or the end */
     pthread_t thread;
-    pid_t tid;
+    sem_t running; /* posted by the thread when it is */
     _Atomic(int) stop;
     uint64_t now; /* milliseconds of the monotonic clock, at the start of the batch */
     struct wse_counters counters;
