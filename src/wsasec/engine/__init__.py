@@ -47,8 +47,12 @@ from .messages import (
     TransportKind,
     Type,
 )
+from .missing import missing
+from .process import Ended, Engine, EngineStartError
+from .transports import PORT, Transport, raw, udp
 
 __all__ = [
+    "PORT",
     "Acquire",
     "Address",
     "Algorithm",
@@ -58,7 +62,10 @@ __all__ = [
     "Control",
     "Device",
     "Direction",
+    "Ended",
+    "Engine",
     "EngineError",
+    "EngineStartError",
     "Event",
     "Expire",
     "Hello",
@@ -70,9 +77,13 @@ __all__ = [
     "NotSecureError",
     "Secret",
     "Totals",
+    "Transport",
     "TransportKind",
     "Type",
     "Voucher",
     "device_name",
     "inner_mtu",
+    "missing",
+    "raw",
+    "udp",
 ]

@@ -6,6 +6,8 @@ if sys.platform == "win32":
     raise ImportError("wsasec.lab is for Linux: it is made of network namespaces")
 
 from .capture import Capture, Counts
+from .engine_end import EngineEnd
+from .engines import EngineLab
 from .errors import LabError
 from .esp import esp_missing, kernel_has_esp
 from .namespace import Namespace, private
@@ -19,6 +21,8 @@ __all__ = [
     "SA",
     "Capture",
     "Counts",
+    "EngineEnd",
+    "EngineLab",
     "Kind",
     "Lab",
     "LabError",

@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["Kind", "inner", "parse"]
+__all__ = ["ESP", "Kind", "encapsulated_spi", "inner", "parse"]
 
 Group = Literal["esp", "clear", "neighbour", "ike"]
 
@@ -50,6 +50,7 @@ _ETHER_ARP: Final = 0x0806
 _ETHER_IPV6: Final = 0x86DD
 _FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
 
+_PROTO_UDP: Final = 17
 _PROTO_ESP: Final = 50
 _PROTO_FRAGMENT: Final = 44
 # Hop-by-hop, routing, destination options, mobility, HIP, Shim6: all with (next header, length in 8 bytes).
@@ -75,6 +76,29 @@ def parse(frame: bytes) -> Kind:
     if kind == _ETHER_IPV6:
         return _ipv6(frame, _ETHERNET)
     return _ARP if kind == _ETHER_ARP else OTHER
+
+
+def encapsulated_spi(frame: bytes) -> int | None:
+    """Return the SPI of what may be ESP in UDP (RFC 3948), both ports 4500; None for anything else.
+
+    Whether it is ESP the number tells those who know which there are. Takes any bytes and never fails.
+    """
+    if len(frame) < _ETHERNET + 20:
+        return None
+    kind, first = frame[12] << 8 | frame[13], frame[_ETHERNET]
+    if kind == _ETHER_IPV4 and first >> 4 == 4:
+        at = _ETHERNET + (first & 15) * 4
+        whole = not (frame[_ETHERNET + 6] << 8 | frame[_ETHERNET + 7]) & 0x3FFF
+        protocol = frame[_ETHERNET + 9]
+    elif kind == _ETHER_IPV6 and first >> 4 == 6:
+        at, whole, protocol = _ETHERNET + 40, True, frame[_ETHERNET + 6]
+    else:
+        return None
+    if not whole or protocol != _PROTO_UDP or len(frame) < at + 16:
+        return None
+    source, target, size, _, spi = struct.unpack_from(">HHHHI", frame, at)
+    # Long enough for the header of ESP, an IV, a trailer and a tag.
+    return spi if source == target == 4500 and size >= 8 + 8 + 8 + 4 + 16 else None
 
 
 def _ipv4(frame: bytes, start: int) -> Kind:
