@@ -146,7 +146,8 @@ def raw(family: int, count: int = 1, *, address: str = "", buffer: int = BUFFER)
 def _prepare(sock: socket.socket, buffer: int) -> None:
     """Set what both kinds have: who sent to which address, with which ECN; no fragments; long queues."""
     if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if sock.type == socket.SOCK_DGRAM:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVTCLASS, 1)
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _DISCOVER_DO)
