@@ -30,10 +30,10 @@ def kernel_without_esp() -> bool:
 
 
 def prepare() -> None:
-    """Read the profiles, and say so where secured sockets can send nothing."""
-    if sys.platform != "win32":  # there the policies are the system's
-        profiles.active()
-    if kernel_without_esp():
+    """Read the profiles, and say so where secured sockets of the default one can send nothing."""
+    # There the policies are the system's.
+    carrier = "policy" if sys.platform == "win32" else profiles.active().default.carrier
+    if carrier == "policy" and kernel_without_esp():
         warnings.warn(
             "this kernel has no ESP (CONFIG_INET_ESP): sockets are secured, and nothing can be sent on them; "
             "`wsasec doctor` says what to do",

@@ -102,7 +102,8 @@ class SocketSecurity:
             no identities.
         own: whom this host has proved to be.
         profile: name of the profile.
-        association: `Association`; None where nothing protects the connection.
+        association: `Association`; None where nothing protects the connection, or where it is the device's
+            that it does, and no key daemon runs that could ask the engine by which one.
         certificate: the peer's, DER.
 
     """
@@ -257,12 +258,13 @@ def _ask_linux(sock: HasFileno | int, peer: bytes, ipsec2: bool, asked: QueryFie
         first = _with_ipsec2(first, asked, main, quick, 0, bytes(16))
     if not first.secured:
         return first
+    made = Association(*parts)
     return replace(
         first,
         peer=identity,
         own=own,
         profile=profile,
-        association=Association(*parts),
+        association=made if made.spi_out else None,
         certificate=certificate,
     )
 

@@ -85,17 +85,16 @@ uint16_t wsasec_backend_bound_reason(wsasec_socket socket)
     return the_double.bound_reason;
 }
 
-/* Whether a socket may go on in clear is the system's policy. */
 int wsasec_backend_falls_back(const wsasec_profile *profile)
 {
     (void)profile;
-    return 1;
+    return !the_double.device;
 }
 
 int32_t wsasec_backend_carrier_auto(wsasec_status *status)
 {
     (void)status;
-    return WSASEC_CARRIER_POLICY;
+    return the_double.device ? WSASEC_CARRIER_DEVICE : WSASEC_CARRIER_POLICY;
 }
 
 void wsasec_backend_plan(const struct wsasec_request *request, struct wsasec_plan *plan)
@@ -116,7 +115,7 @@ int32_t wsasec_backend_ready(const struct wsasec_request *request, struct wsasec
                              wsasec_socket socket, wsasec_status *status)
 {
     (void)request;
-    (void)facts;
+    facts->device = the_double.device;
     note('R');
     return the_double.ready_fails && concerns(socket) ? wsasec_fail(status, WSASEC_STEP_GUARD, the_double.ready_fails, 7) : 0;
 }
@@ -125,7 +124,8 @@ int32_t wsasec_backend_apply(struct wsasec_plan *plan, const struct wsasec_facts
                              wsasec_status *status)
 {
     (void)plan;
-    (void)facts;
+    if (facts && facts->device != the_double.device) /* an overlapped call has none */
+        atomic_fetch_add(&the_double.astray, 1);
     note('A');
     atomic_fetch_add(&the_double.clock, the_double.cost[by]);
     return the_double.apply_fails && concerns(socket) ? wsasec_fail(status, the_double.apply_step ? the_double.apply_step : WSASEC_STEP_POLICY_IN,

@@ -29,11 +29,13 @@ struct double_backend {
     int lands_backwards; /* of overlapped calls, the last that is under way lands first */
     int never_lands;     /* but when it is cancelled */
     int never_ends;      /* nor then */
+    uint32_t device;     /* that carries the sockets, as making ready says; then none falls back */
     int different;       /* each descriptor is a socket of its own */
     unsigned processors;
     _Atomic wsasec_socket next_socket;
     _Atomic uint64_t clock; /* goes forward a microsecond with each look */
     _Atomic uint64_t cost[WSASEC_METHOD_COUNT]; /* what an apply adds to that, by the method it is called by */
+    _Atomic unsigned astray; /* sockets that an apply did not get with that device */
     /* what it was asked, in order: I inspect, B bound reason, R ready, A apply, X block, M make, E equip,
      * C close; q n d i r: the other five; O open a ring, o close it; T a thread starts;
      * L accept and tell the identity, l accept, a apply to an accepted socket, S silence it, Q abandon it;

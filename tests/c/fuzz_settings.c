@@ -18,6 +18,11 @@ int wsasec_backend_has_profiles(void)
     return 1;
 }
 
+int wsasec_backend_falls_back(const wsasec_profile *profile)
+{
+    return profile->carrier != WSASEC_CARRIER_DEVICE;
+}
+
 int wsasec_backend_checks_sockets(void)
 {
     return 0;

@@ -180,6 +180,17 @@ def test_fuzz_netlink(build: Build, tmp_path: Path) -> None:
     run(program, f"-runs={RUNS}", "-max_len=128", "-seed=1", cwd=tmp_path)
 
 
+def test_device(build: Build, tmp_path: Path) -> None:
+    sources = [ROOT / "src/linux" / f"{name}.c" for name in ("device_voucher", "netlink")]
+    run(build(tmp_path, "gcc", MEMORY, [HERE / "test_device.c", *sources], "device"), cwd=tmp_path)
+
+
+def test_fuzz_device(build: Build, tmp_path: Path) -> None:
+    sources = [ROOT / "src/linux" / f"{name}.c" for name in ("device_voucher", "netlink")]
+    program = build(tmp_path, "clang", FUZZ, [HERE / "fuzz_device.c", *sources], "fuzz_device")
+    run(program, f"-runs={RUNS}", "-max_len=256", "-seed=1", cwd=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("cc", "standard"), [("gcc", "c11"), ("clang", "c11"), ("g++", "c++17"), ("clang++", "c++17")]
 )

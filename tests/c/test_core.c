@@ -544,6 +544,53 @@ static void test_profiles(void)
     CHECK(wsasec_profiles_set(builtin, 1, 0) == 0);
 }
 
+static void test_carriers(void)
+{
+    const wsasec_socket_security_settings insecure = {0, WSASEC_SOCKET_SETTINGS_ALLOW_INSECURE};
+    wsasec_profile profile = *wsasec_profile_builtin();
+    uint16_t number = 0;
+    wsasec_status status;
+
+    CHECK(profile.carrier == WSASEC_CARRIER_POLICY);
+    for (uint32_t carrier = 0; carrier <= WSASEC_CARRIER_AUTO; carrier++) {
+        profile.carrier = carrier;
+        CHECK(wsasec_profiles_set(&profile, 1, 0) == 0);
+        fresh(WSASEC_TYPE_STREAM);
+        CHECK(set(NULL, 0, NULL) == 0);
+        CHECK(wsasec_profile_of(5) && wsasec_profile_of(5)->carrier == carrier);
+    }
+    profile.carrier = WSASEC_CARRIER_AUTO + 1;
+    CHECK(wsasec_profiles_set(&profile, 1, 0) == -WSASEC_WSAEINVAL);
+    profile.encrypting = 0;
+    profile.carrier = WSASEC_CARRIER_DEVICE;
+    CHECK(wsasec_profiles_set(&profile, 1, 0) == -WSASEC_WSAEINVAL);
+    profile.protocol = 51;
+    profile.carrier = WSASEC_CARRIER_AUTO;
+    CHECK(wsasec_profiles_set(&profile, 1, 0) == -WSASEC_WSAEINVAL);
+
+    fresh(WSASEC_TYPE_STREAM);
+    CHECK(wsasec_carrier_auto(&status) == WSASEC_CARRIER_POLICY);
+    CHECK(set(&insecure, sizeof insecure, &status) == 0);
+    CHECK(wsasec_socket_outcome(5, the_double.facts.identity, &number) == WSASEC_OUTCOME_OPTIONAL);
+    /* What a device carries goes nowhere else, whatever is allowed. */
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.device = 7;
+    CHECK(wsasec_carrier_auto(NULL) == WSASEC_CARRIER_DEVICE);
+    CHECK(set(&insecure, sizeof insecure, &status) == 0);
+    CHECK(wsasec_socket_outcome(5, the_double.facts.identity, &number) == WSASEC_OUTCOME_REQUIRED);
+    CHECK(the_double.astray == 0);
+    CALLS("IRA");
+    /* A broker is asked after the device's step was refused, too. */
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.device = 7;
+    the_double.brokers = 1;
+    the_double.apply_fails = WSASEC_REASON_PRIVILEGE;
+    the_double.apply_step = WSASEC_STEP_DEVICE;
+    CHECK(set(NULL, 0, &status) == 0);
+    CALLS("IRAKk");
+    CHECK(wsasec_profiles_set(wsasec_profile_builtin(), 1, 0) == 0);
+}
+
 static wsasec_socket accepted(wsasec_status *status)
 {
     wsasec_socket socket = -1;
@@ -772,5 +819,6 @@ int main(void)
     test_wipe();
     test_words();
     test_profiles();
+    test_carriers();
     return failures != 0;
 }

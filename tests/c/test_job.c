@@ -92,6 +92,24 @@ static void test_all_are_secured(void)
     }
 }
 
+/* Made ready is asked for once in many sockets; each is applied to with what it said. */
+static void test_all_are_on_the_device(void)
+{
+    EACH_METHOD(method) {
+        wsasec_status first;
+
+        fresh();
+        the_double.device = 7;
+        CHECK(secure(method, &first) == 0);
+        CHECK(counted('R') < MANY && counted('A') == MANY);
+        fresh();
+        the_double.device = 7;
+        CHECK(create(method, 0, &first) == 0);
+        CHECK(counted('R') < MANY && counted('A') == MANY);
+        CHECK(the_double.astray == 0);
+    }
+}
+
 static void test_failures_have_their_index(void)
 {
     EACH_METHOD(method) {
@@ -512,6 +530,7 @@ int main(void)
     test_overlapped_calls_that_hang();
     test_auto(); /* first: nothing is known yet */
     test_all_are_secured();
+    test_all_are_on_the_device();
     test_failures_have_their_index();
     test_a_broker();
     test_the_same_socket_twice();
