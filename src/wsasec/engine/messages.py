@@ -71,7 +71,7 @@ _STATE: Final = struct.Struct("=40sIIIHHBB6x56s8Q")
 _ACQUIRE: Final = struct.Struct("=16s16sIHBBHHI")
 _EXPIRE: Final = struct.Struct("=40sIB3x")
 _MAPPING: Final = struct.Struct("=40sI16sHH")
-_TOTALS: Final = struct.Struct("=16Q4I")
+_TOTALS: Final = struct.Struct("=17Q4I")
 
 _DEVICE_VNET: Final = 1
 _SA_ESN: Final = 1
@@ -235,7 +235,7 @@ class Association:
         key: of `algorithm.key_length` bytes; never one that was used before.
         ports: (source, destination) of its UDP encapsulation (RFC 3948); None for ESP as a protocol of IP.
         esn: whether sequence numbers have 64 bits (RFC 4304).
-        window: packets of the replay window, inbound; 0 for the engine's default.
+        window: packets of the replay window, inbound; 0 for the engine's default, and outbound.
         limits: when it expires.
     """
 

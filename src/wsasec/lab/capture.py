@@ -99,8 +99,8 @@ class Capture:
         Args:
             namespace: on whose device.
             inner: whether to look into ESP packets, which must not be encrypted.
-            spis: datagrams of port 4500 that begin with one of these are ESP (RFC 3948), and no others; looked
-                at as they come in, so it can be added to.
+            spis: datagrams of port 4500 that begin with one of these are ESP (RFC 3948), and no others. It
+                is looked at as they come in, so it can be added to.
         """
         self.counts = Counts()
         self._namespace = namespace

@@ -148,18 +148,19 @@ class EngineEnd:
 
     def add(self, spec: AssociationSpec, key: Key) -> None:
         """Give the engine an association. EngineError."""
+        name = self._name(spec)
         with key.reveal() as material:
             secret = Secret(material)
         try:
             self.engine.control.add_sa(
                 Association(
-                    self._name(spec),
+                    name,
                     spec.reqid,
                     _algorithm(spec, len(secret)),
                     secret,
                     ports=spec.ports,
                     esn=spec.esn,
-                    window=spec.window,
+                    window=spec.window if name.direction is Direction.INBOUND else 0,
                 )
             )
         finally:
