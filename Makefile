@@ -11,25 +11,30 @@ PIP := $(BIN)/pip --disable-pip-version-check --no-input
 # Of x86 only.
 IPSEC_MB := $(shell dpkg --print-architecture 2>/dev/null | sed -n 's/^amd64$$/libipsec-mb-dev/p')
 PACKAGES := gcc libc6-dev python3-dev python3-venv liburing-dev libssl-dev $(IPSEC_MB) iproute2 nftables util-linux kmod user-mode-linux \
-	openssl iperf3 strongswan-charon strongswan-swanctl libstrongswan-standard-plugins
+	openssl iperf3 strongswan-charon strongswan-swanctl libstrongswan-standard-plugins bzip2
 TEST_PACKAGES := g++ clang libclang-rt-dev strace pkgconf chromium fonts-dejavu-core
 WINDOWS := build/windows
 WINDOWS_WHEELS := dist/windows
 SOURCES := $(shell find src include bench -type f ! -name '*.pyc') setup.py pyproject.toml
 # What cannot be imported on Windows.
 LINUX_ONLY := ^src/wsasec/((lab|fleet|keys|daemon|engine|kernel)/|config/(authority|host|new_files).py)
+# What charon loads, and strongSwan's sources with which it is built.
+CHARON_PLUGIN := build/charon
+STRONGSWAN := build/strongswan
 # No wheel is made of what is there.
-UNBUILD := if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -path $(WINDOWS) -exec rm -rf {} +; fi
+UNBUILD := if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -path $(WINDOWS) ! -path $(CHARON_PLUGIN) \
+	! -path $(STRONGSWAN) -exec rm -rf {} +; fi
 
 .DELETE_ON_ERROR:
 # Two runs of apt-get, or of pip, cannot be at once.
 .NOTPARALLEL:
-.PHONY: help bench test test-c test-windows lint types man wheel wheel-windows windows packages packages-test clean
+.PHONY: help charon-plugin bench test test-c test-windows lint types man wheel wheel-windows windows packages packages-test clean
 
 help:
 	@echo 'make bench   measure; ARGS="--help" for its options'
 	@echo 'make test    all tests: here, and those of the lab in the lab'
 	@echo 'make test-c  the tests of the C core, under sanitizers'
+	@echo 'make charon-plugin  what gives charon the engine, in $(CHARON_PLUGIN); it needs the sources of strongSwan'
 	@echo 'make lint    ruff'
 	@echo 'make types   mypy, and the stub against the extension'
 	@echo 'make wheel   source distribution and wheel, in dist'
@@ -46,6 +51,11 @@ test: packages-test $(VENV)/.test
 
 test-c: packages-test $(VENV)/.test
 	$(BIN)/python -m pytest tests/c $(ARGS)
+
+# It is GPL-2.0-or-later, of a folder of its own, and in no wheel: src/charon/README.md.
+charon-plugin: packages
+	@sources=$$(src/charon/strongswan-source $(STRONGSWAN)) && \
+		$(MAKE) --no-print-directory -C src/charon STRONGSWAN="$$sources" BUILD=$(abspath $(CHARON_PLUGIN))
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

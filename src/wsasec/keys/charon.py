@@ -10,11 +10,12 @@ import stat
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from .ports import require_free
+from .ports import IKE_PORTS, require_free
 from .reason import CharonError, Reason
 from .session import connect
 from .settings import strongswan_conf
@@ -34,8 +35,17 @@ _INSIDE: Final = "/run/wsasec"
 _MOUNTS: Final = """\
 wsasec {folder}/run tmpfs mode=0755,uid={user},nosuid,nodev,noexec,size=1m 0 0
 {folder}/own {folder}/run/wsasec none bind,x-mount.mkdir=0755 0 0
-{folder}/run /run none rbind 0 0
 """
+_MOVED: Final = "{folder}/run /run none rbind 0 0\n"
+# The engine's folder is root's: charon speaks to the control socket in it, and loads the plugin.
+_ENGINE_INSIDE: Final = "/run/wsasec-engine"
+_ENGINE_MOUNTS: Final = """\
+{folder}/engine {folder}/run/wsasec-engine none bind,x-mount.mkdir=0755 0 0
+{plugin} {folder}/run/wsasec-engine/plugin.so none bind 0 0
+"""
+# IKE's port; and the kernel's IPsec, where there is no engine in its place.
+_MAY: Final = "+net_bind_service"
+_MAY_FOR_KERNEL: Final = "+net_admin,+net_bind_service"
 _EXPIRES: Final = Path("/proc/sys/net/core/xfrm_acq_expires")
 _LOG_BYTES: Final = 4 << 20
 _LOOK_SECONDS: Final = 30.0
@@ -66,15 +76,20 @@ class Charon:
     Attributes:
         vici: path of its VICI socket, which only root can reach.
         log: path of its log.
+        engine: path for the control socket of the engine, where charon finds it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, plugin: Callable[[], Path] | None = None) -> None:
         """Describe it.
 
         Args:
             folder: for its files; made if it is not there, for root alone.
+            plugin: says, at each start, where the plugin is by which charon gives associations to the
+                engine, or raises CharonError; None: the kernel has them.
         """
         self._folder = folder
+        self._plugin = plugin
+        self.engine = folder / "engine" / "control"
         self._own = folder / "own"
         self.vici = self._own / "vici"
         self.log = self._own / "log"
@@ -107,8 +122,10 @@ class Charon:
             raise RuntimeError("it runs already")
         self.stop()
         program = _find()
-        require_free()
-        self._make_files()
+        plugin = None if self._plugin is None else self._plugin()
+        # The engine has the other one of the charon before, and lets go of it for this one.
+        require_free(IKE_PORTS if plugin is None else IKE_PORTS[:1])
+        self._make_files(plugin)
         started = threading.Event()
         failure: list[OSError] = []
         # The kernel ends charon when the thread that started it ends: this one stays until charon has ended.
@@ -126,17 +143,30 @@ class Charon:
             self.stop()
             raise
 
-    def _make_files(self) -> None:
-        account = pwd.getpwnam(_USER)
+    def make_folder(self) -> None:
+        """Make its folders: for an engine that is there before charon. Twice is fine. Raises OSError."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._folder.chmod(0o700)
+        self.engine.parent.mkdir(mode=0o755, exist_ok=True)
+
+    def _make_files(self, plugin: Path | None) -> None:
+        account = pwd.getpwnam(_USER)
+        self.make_folder()
         (self._folder / "run").mkdir(mode=0o700, exist_ok=True)
         self._own.mkdir(mode=0o700, exist_ok=True)
         os.chown(self._own, account.pw_uid, account.pw_gid)
-        mounts = _MOUNTS.format(folder=_escaped(self._folder.absolute()), user=account.pw_uid)
+        mounts, engine = _MOUNTS, None
+        if plugin is not None:
+            mounts, engine = mounts + _ENGINE_MOUNTS, f"{_ENGINE_INSIDE}/{self.engine.name}"
+            (self.engine.parent / "plugin.so").touch()
+        mounts = (mounts + _MOVED).format(
+            folder=_escaped(self._folder.absolute()),
+            user=account.pw_uid,
+            plugin=None if plugin is None else _escaped(plugin.absolute()),
+        )
         # The folder is root's alone.
         (self._folder / "fstab").write_text(mounts)
-        for name, text in (("strongswan.conf", strongswan_conf(_INSIDE)), ("log", None)):
+        for name, text in (("strongswan.conf", strongswan_conf(_INSIDE, engine)), ("log", None)):
             path = self._own / name
             flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             descriptor = os.open(path, flags if text is None else flags | os.O_TRUNC, 0o600)
@@ -157,6 +187,10 @@ class Charon:
             account = pwd.getpwnam(_USER)
             words += [str(self._folder), str(account.pw_uid), str(account.pw_gid)]
             words += [str(program), str(os.getpid())]
+            if self._plugin is None:
+                words += [_MAY_FOR_KERNEL, ""]
+            else:
+                words += [_MAY, f"{_ENGINE_INSIDE}/plugin.so"]
             with self.log.open("ab") as log:  # what goes wrong before charon is there
                 self._process = subprocess.Popen(
                     words,

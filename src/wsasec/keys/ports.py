@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Collection
 from typing import Final
 
 from .reason import CharonError, Reason
@@ -29,14 +30,17 @@ def _is_taken(family: socket.AddressFamily, port: int) -> bool:
     return False
 
 
-def require_free() -> None:
+def require_free(ports: Collection[int] = IKE_PORTS) -> None:
     """Find out, for the calling thread's network namespace.
+
+    Args:
+        ports: those that nobody else may have: an engine may have 4500 of an earlier charon's.
 
     Raises:
         CharonError: a port is taken; the detail says how to share the daemon that has it.
         PermissionError: this process may not have these ports either.
     """
-    for port in IKE_PORTS:
+    for port in ports:
         if any(_is_taken(family, port) for family in (socket.AF_INET, socket.AF_INET6)):
             raise CharonError(
                 Reason.NO_CHARON,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ACQUIRE_SECONDS", "PLUGINS", "THREADS", "strongswan_conf"]
+__all__ = ["ACQUIRE_SECONDS", "ENGINE_PLUGINS", "PLUGINS", "THREADS", "strongswan_conf"]
 
-PLUGINS: Final = (
-    "random nonce openssl pem pkcs1 pkcs8 x509 pubkey revocation constraints kdf hmac kernel-netlink "
-    "socket-default vici"
-)
+_COMMON: Final = "random nonce openssl pem pkcs1 pkcs8 x509 pubkey revocation constraints kdf hmac"
+
+PLUGINS: Final = f"{_COMMON} kernel-netlink socket-default vici"
+
+ENGINE_PLUGINS: Final = f"{_COMMON} kernel-wsasec kernel-netlink socket-default vici"
+"""With the engine in the place of the kernel's IPsec: the first one counts, netlink has the rest."""
 
 THREADS: Final = 64
 """Each negotiation that somebody waits for holds one."""
@@ -18,8 +20,8 @@ ACQUIRE_SECONDS: Final = 5
 """How long the kernel waits for an association it asked for, and holds an SPI for one that is being made.
 A silent peer is given up after 3.6 s: see the retransmissions."""
 
-# Log level 1 says what happens; 3 and more would say keys. Of packets and of the kernel, which is asked for
-# policies that it never has, nothing is said: with many peers nobody could read the rest.
+# Log level 1 says what happens; 3 and more would say keys. Of packets nothing is said, nor of the kernel, as it is
+# asked for policies that it never has: with many peers nobody could read the rest.
 _CONF: Final = """\
 charon {{
   load = {plugins}
@@ -42,7 +44,7 @@ charon {{
     vici {{
       socket = unix://{folder}/vici
     }}
-    kernel-netlink {{
+{engine}    kernel-netlink {{
       xfrm_acq_expires = {acquire}
     }}
   }}
@@ -55,7 +57,7 @@ charon {{
       time_format = %Y-%m-%dT%H:%M:%S
       default = 1
       enc = 0
-      knl = 0
+      knl = {kernel}
       net = 0
     }}
   }}
@@ -65,10 +67,25 @@ charon {{
 """
 
 
-def strongswan_conf(folder: str) -> str:
+_ENGINE: Final = """\
+    kernel-wsasec {{
+      socket = {socket}
+    }}
+"""
+
+
+def strongswan_conf(folder: str, engine: str | None = None) -> str:
     """Return the file's text.
 
     Args:
         folder: where the VICI socket and the log get, as charon sees it.
+        engine: path of the engine's control socket, as charon sees it; None: the kernel has the associations.
     """
-    return _CONF.format(plugins=PLUGINS, threads=THREADS, folder=folder, acquire=ACQUIRE_SECONDS)
+    return _CONF.format(
+        plugins=PLUGINS if engine is None else ENGINE_PLUGINS,
+        threads=THREADS,
+        folder=folder,
+        acquire=ACQUIRE_SECONDS,
+        kernel=0 if engine is None else 1,
+        engine="" if engine is None else _ENGINE.format(socket=engine),
+    )

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine_events.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <daemon.h>
+#include <threading/thread.h>
+
+enum { ANSWER_MS = 10000, AGAIN_MS = 20, CONNECT_MS = 60000 };
+
+struct engine_events_t {
+    engine_link_t *link;
+    known_sas_t *known;
+    thread_t *thread;
+    int end; /* eventfd: readable when the thread is to end */
+    struct control_socket control;
+};
+
+/* Tells charon that an SA is due, or gone. */
+static void expire(engine_events_t *this, const struct wse_sa_name *name, bool hard)
+{
+    chunk_t address = chunk_create((u_char *)name->destination, name->family == AF_INET ? 4 : 16);
+    host_t *destination = host_create_from_chunk(name->family, address, 0);
+
+    /* What charon has deleted itself meanwhile is no news to it. */
+    if (destination != NULL && (!hard || known_sas_remove(this->known, name)))
+    {
+        charon->kernel->expire(charon->kernel, IPPROTO_ESP, htonl(name->spi), destination, hard);
+    }
+    DESTROY_IF(destination);
+}
+
+static void moved(const struct wse_mapping *mapping)
+{
+    size_t length = mapping->name.family == AF_INET ? 4 : 16;
+    host_t *here, *there;
+
+    here = host_create_from_chunk(mapping->name.family, chunk_create((u_char *)mapping->name.destination, length), 0);
+    there = host_create_from_chunk(mapping->name.family, chunk_create((u_char *)mapping->address, length),
+                                   mapping->port);
+    if (here != NULL && there != NULL)
+    {
+        charon->kernel->mapping(charon->kernel, IPPROTO_ESP, htonl(mapping->name.spi), here, there);
+    }
+    DESTROY_IF(here);
+    DESTROY_IF(there);
+}
+
+typedef struct {
+    struct wse_sa_name *names;
+    size_t count;
+    bool *there, *due;
+} found_t;
+
+static bool find(void *context, const void *entry)
+{
+    found_t *found = context;
+    struct wse_sa_state state;
+    struct wse_sa_name *name;
+
+    memcpy(&state, entry, sizeof(state));
+    name = bsearch(&state.name, found->names, found->count, sizeof(state.name), known_sas_compare);
+    if (name != NULL)
+    {
+        found->there[name - found->names] = TRUE;
+        found->due[name - found->names] = state.soft_expired != 0;
+    }
+    return TRUE;
+}
+
+/*
+ * Looks which SAs the engine has of those that charon told it of, and says so of the others. An engine that was started
+ * again has none: one expire renews a pair, so only inbound ones are told first, by which charon finds both.
+ */
+static int look(engine_events_t *this)
+{
+    found_t found = {};
+    size_t i;
+    int code;
+
+    found.names = known_sas_all(this->known, &found.count);
+    found.there = calloc(found.count + 1, sizeof(bool));
+    found.due = calloc(found.count + 1, sizeof(bool));
+    code = control_list(&this->control, WSE_LIST_SAS, sizeof(struct wse_sa_state), find, &found,
+                        control_now() + ANSWER_MS);
+    for (i = 0; code == 0 && i < found.count; i++)
+    {
+        if (!found.there[i] && found.names[i].direction == WSE_INBOUND)
+        {
+            expire(this, &found.names[i], TRUE);
+        }
+        else if (found.there[i] && found.due[i])
+        {
+            expire(this, &found.names[i], FALSE);
+        }
+    }
+    for (i = 0; code == 0 && i < found.count; i++)
+    {
+        if (!found.there[i] && found.names[i].direction == WSE_OUTBOUND)
+        {
+            expire(this, &found.names[i], TRUE);
+        }
+    }
+    free(found.names);
+    free(found.there);
+    free(found.due);
+    return code;
+}
+
+static int subscribe(engine_events_t *this)
+{
+    uint32_t wanted = 1 << (WSE_EVENT_EXPIRE - WSE_EVENT_ACQUIRE) | 1 << (WSE_EVENT_MAPPING - WSE_EVENT_ACQUIRE);
+
+    return control_ask(&this->control, WSE_SUBSCRIBE, &wanted, sizeof(wanted), NULL, 0, NULL, 0,
+                       control_now() + ANSWER_MS);
+}
+
+/* 0 or a negative errno. */
+static int hear(engine_events_t *this, uint16_t type, const void *body, size_t size)
+{
+    struct wse_expire expired;
+    struct wse_mapping mapping;
+
+    if (type == WSE_EVENT_EXPIRE && size == sizeof(expired))
+    {
+        memcpy(&expired, body, sizeof(expired));
+        expire(this, &expired.name, expired.hard != 0);
+    }
+    else if (type == WSE_EVENT_MAPPING && size == sizeof(mapping))
+    {
+        memcpy(&mapping, body, sizeof(mapping));
+        moved(&mapping);
+    }
+    else if (type == WSE_EVENT_LOST)
+    {
+        return look(this);
+    }
+    return 0;
+}
+
+static bool ended_within(engine_events_t *this, int milliseconds)
+{
+    struct pollfd end = {.fd = this->end, .events = POLLIN};
+
+    return poll(&end, 1, milliseconds) > 0;
+}
+
+static void *run(engine_events_t *this)
+{
+    uint64_t instance = 0;
+    bool lost = FALSE;
+    int code;
+
+    while (!ended_within(this, 0))
+    {
+        uint16_t type;
+        const void *body;
+        size_t size;
+
+        code = control_open(&this->control, engine_link_path(this->link), control_now() + CONNECT_MS, this->end);
+        if (code == 0 && (code = subscribe(this)) == 0)
+        {
+            /* Ports first: what charon renews then gets through. */
+            engine_link_hand_over(this->link);
+            if (instance != this->control.hello.instance)
+            {
+                DBG1(DBG_KNL, "the engine, process %u, is there: %s", this->control.hello.pid,
+                     this->control.hello.crypto);
+            }
+            instance = this->control.hello.instance;
+            lost = FALSE;
+            code = look(this);
+            while (code == 0 && control_wait(&this->control, this->end, &type, &body, &size) > 0)
+            {
+                code = hear(this, type, body, size);
+            }
+        }
+        if (ended_within(this, 0))
+        {
+            break;
+        }
+        if (!lost)
+        {
+            DBG1(DBG_KNL, "the engine cannot be heard: %s", this->control.text);
+            lost = TRUE;
+        }
+        control_close(&this->control);
+        ended_within(this, AGAIN_MS);
+    }
+    return NULL;
+}
+
+engine_events_t *engine_events_create(engine_link_t *link, known_sas_t *known)
+{
+    engine_events_t *this;
+
+    INIT(this,
+        .link = link,
+        .known = known,
+        .end = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+    );
+    control_init(&this->control);
+    if (this->end >= 0)
+    {
+        this->thread = thread_create((thread_main_t)run, this);
+    }
+    if (this->thread == NULL)
+    {
+        engine_events_destroy(this);
+        return NULL;
+    }
+    return this;
+}
+
+void engine_events_destroy(engine_events_t *this)
+{
+    if (this->thread != NULL)
+    {
+        eventfd_write(this->end, 1);
+        this->thread->join(this->thread);
+    }
+    control_close(&this->control);
+    if (this->end >= 0)
+    {
+        close(this->end);
+    }
+    free(this);
+}

@@ -1,0 +1,40 @@
+"""charon's plugin for the engine, built here: once for all tests."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from wsasec.keys.plugin import ENVIRONMENT, NAME
+
+ROOT = Path(__file__).parents[2]
+
+
+@functools.cache
+def _built() -> tuple[Path | None, str]:
+    if ENVIRONMENT in os.environ:
+        return Path(os.environ[ENVIRONMENT]), ""
+    if not (ROOT / "src/charon").is_dir():
+        return None, "the sources of charon's plugin are not here"
+    # As two test runs may be at once, and both would build.
+    (ROOT / "build").mkdir(exist_ok=True)
+    command = ["flock", str(ROOT / "build"), "make", "--no-print-directory", "-C", str(ROOT), "charon-plugin"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip().splitlines()
+        cannot = [line for line in said if "cannot be built here" in line]
+        assert cannot, said[-20:]
+        return None, cannot[0]
+    return ROOT / "build/charon" / NAME, ""
+
+
+def plugin() -> Path:
+    """Return its path; the test is skipped where strongSwan's sources cannot be had."""
+    path, why = _built()
+    if path is None:
+        pytest.skip(why)
+    return path

@@ -1,0 +1,448 @@
+"""charon with its plugin, and an engine that keeps what it is told: each call, and what if one of them ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from charon_plugin import plugin
+from daemon_hosts import open_folder
+from fake_engine import Added, FakeEngine
+
+from wsasec.engine.messages import Type
+from wsasec.keys.associations import IkeSa
+from wsasec.keys.charon import Charon
+from wsasec.keys.listing import list_ike_sas
+from wsasec.keys.reason import CharonError
+from wsasec.keys.session import Session, connect
+from wsasec.lab import Lab, Namespace
+
+REQID = 201
+PROPOSAL = "aes256gcm16-esn"
+
+
+def soon() -> float:
+    return time.monotonic() + 30
+
+
+class End:
+    """A host with a charon, its plugin, and an engine."""
+
+    def __init__(self, folder: Path, namespace: Namespace) -> None:
+        self.namespace = namespace
+        folder.mkdir(mode=0o711)
+        self.charon = Charon(folder, plugin)
+        self.charon.make_folder()
+        self.engine: FakeEngine = FakeEngine(self.charon.engine)
+        self.session: Session | None = None
+        self._connection: dict[str, Any] = {}
+
+    def start(self) -> None:
+        with self.namespace.entered():
+            self.charon.start(soon())
+        self.session = connect(self.charon.vici, soon())
+        if self._connection:
+            self._load()
+        # Both families' ports, or what follows would be a matter of luck.
+        self.engine.wait(lambda engine: all(engine.descriptors(f) for f in (socket.AF_INET, socket.AF_INET6)))
+
+    def load(self, secret: str, me: str, peer: str, **child: Any) -> None:
+        children = {
+            "mode": "transport",
+            "policies": "no",
+            "reqid": REQID,
+            "local_ts": ["dynamic"],
+            "remote_ts": ["dynamic"],
+            "esp_proposals": [PROPOSAL],
+            "replay_window": 1024,
+            "rekey_time": "100s",
+            "life_time": "200s",
+            "rand_time": "0s",
+            "rekey_bytes": 10_000_000,
+            "life_bytes": 20_000_000,
+            "rand_bytes": 0,
+            "rekey_packets": 1000,
+            "life_packets": 2000,
+            "rand_packets": 0,
+        }
+        encap = child.pop("encap", "yes")
+        self._secret = secret
+        self._connection = {
+            "version": 2,
+            "mobike": "no",
+            "encap": encap,
+            "remote_addrs": [peer],
+            "local_addrs": [me],
+            "proposals": ["aes256gcm16-prfsha384-ecp256"],
+            "local": {"auth": "psk", "id": me},
+            "remote": {"auth": "psk", "id": peer},
+            "children": {"c": children | child},
+        }
+        self._load()
+
+    def _load(self) -> None:
+        assert self.session is not None
+        shared = {"type": "ike", "data": self._secret, "owners": ["%any"]}
+        self.session.request("load-shared", shared, soon())
+        self.session.request("load-conn", {"wsasec-plugin@any/0": self._connection}, soon())
+
+    def initiate(self) -> None:
+        assert self.session is not None
+        self.session.request("initiate", {"child": "c", "timeout": 10_000}, soon())
+
+    def ikes(self) -> list[IkeSa]:
+        assert self.session is not None
+        return list_ike_sas(self.session, soon(), wait=True)
+
+    def stop(self) -> None:
+        if self.session is not None:
+            self.session.close()
+        self.charon.stop()
+
+    def kill(self) -> None:
+        pid = self.charon.pid
+        assert pid is not None
+        os.kill(pid, 9)
+        self.stop()
+
+    def close(self) -> None:
+        self.stop()
+        self.engine.close()
+
+    def restart_engine(self) -> FakeEngine:
+        before = self.engine
+        before.close()
+        self.engine = FakeEngine(self.charon.engine)
+        return before
+
+    @property
+    def log(self) -> str:
+        return self.charon.log.read_text()
+
+
+class Pair:
+    def __init__(self, a: End, b: End, v4: tuple[str, str], v6: tuple[str, str]) -> None:
+        self.a, self.b, self.v4, self.v6 = a, b, v4, v6
+
+    def load(self, addresses: tuple[str, str] | None = None, **child: Any) -> None:
+        secret = secrets.token_hex(16)
+        me, peer = addresses or self.v4
+        self.a.load(secret, me, peer, **child)
+        self.b.load(secret, peer, me, **child)
+
+    def settled(self, pairs: int = 1) -> None:
+        for end in (self.a, self.b):
+            end.engine.wait(lambda engine: len(engine.sas) == 2 * pairs)
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: charon is another user's process, in a mount namespace of its own")
+    plugin()
+    with open_folder() as folder, Lab(keys=False) as lab, ExitStack() as ends:
+        a, b = End(folder / "a", lab.a), End(folder / "b", lab.b)
+        ends.callback(a.close)
+        ends.callback(b.close)
+        a.start()
+        b.start()
+        yield Pair(a, b, (lab.a.v4, lab.b.v4), (lab.a.v6, lab.b.v6))
+
+
+def crosswise(one: FakeEngine, other: FakeEngine) -> bool:
+    """Whether what one host sends is what the other one takes, by the same key."""
+
+    def by_ends(engine: FakeEngine, turned: bool) -> dict[tuple[Any, ...], Any]:
+        return {
+            (sa.source, sa.destination, sa.inbound ^ turned, sa.spi): (
+                sa.key,
+                sa.algorithm,
+                sa.flags,
+                sa.ports,
+            )
+            for sa in engine.sas.values()
+        }
+
+    return by_ends(one, False) == by_ends(other, True)
+
+
+@pytest.mark.parametrize("family", ["v4", "v6"])
+@pytest.mark.parametrize(
+    ("proposal", "algorithm", "length", "esn"),
+    [
+        ("aes128gcm16", 1, 20, False),
+        ("aes256gcm16-esn", 2, 36, True),
+        ("chacha20poly1305-esn", 3, 36, True),
+    ],
+)
+def test_negotiated_associations_are_the_engines(
+    pair: Pair, family: str, proposal: str, algorithm: int, length: int, esn: bool
+) -> None:
+    addresses = pair.v4 if family == "v4" else pair.v6
+    pair.load(addresses, esp_proposals=[proposal])
+    pair.a.initiate()
+    pair.settled()
+    assert crosswise(pair.a.engine, pair.b.engine)
+    for sa in pair.a.engine.sas.values():
+        assert (sa.algorithm, len(sa.key), sa.esn, sa.udp) == (algorithm, length, esn, True)
+        assert (sa.reqid, sa.window, sa.ports) == (REQID, 1024, (4500, 4500))
+        # soft and hard: bytes, packets, seconds; idle. Without a random part the inbound one says when.
+        soft_seconds = 100 if sa.inbound else 0
+        assert sa.limits == (10_000_000, 20_000_000, 1000, 2000, soft_seconds, 200, 0)
+        assert {sa.source, sa.destination} == set(addresses)
+        assert sa.inbound == (sa.destination == addresses[0])
+    assert pair.a.engine.count(Type.RESERVE_SPI) == 1
+    inbound = next(sa for sa in pair.a.engine.sas.values() if sa.inbound)
+    assert inbound.spi == 0xC0001000
+    for sa in pair.a.engine.all_added:
+        assert sa.key.hex() not in pair.a.log
+
+
+def test_without_encapsulation_no_ports_are_told(pair: Pair) -> None:
+    pair.load(encap="no")
+    pair.a.initiate()
+    pair.settled()
+    assert crosswise(pair.a.engine, pair.b.engine)
+    assert not any(sa.udp or any(sa.ports) for sa in pair.a.engine.sas.values())
+
+
+@pytest.mark.parametrize(
+    ("child", "why"),
+    [
+        ({"esp_proposals": ["aes256-sha256"]}, "does not take SA .*: it has no AES_CBC"),
+        ({"esp_proposals": ["aes256gcm12"]}, "does not take SA .*: it has no AES_GCM_12"),
+        ({"mode": "tunnel"}, "does not take SA .*: it knows transport mode only"),
+        ({"mark_out": "1/1"}, "does not take SA .*: it has SAs without marks"),
+        ({"esp_proposals": [], "ah_proposals": ["sha256"]}, "the engine knows ESP only"),
+    ],
+)
+def test_what_the_engine_has_not_is_refused(pair: Pair, child: dict[str, Any], why: str) -> None:
+    pair.load(**child)
+    with pytest.raises(CharonError):
+        pair.a.initiate()
+    assert re.search(why, pair.a.log + pair.b.log), pair.a.log + pair.b.log
+    assert not pair.a.engine.sas
+    assert not pair.b.engine.sas
+
+
+def test_refusal_of_the_engine_fails_the_negotiation(pair: Pair) -> None:
+    pair.load()
+    pair.a.engine.refuse[Type.ADD_SA] = (errno.ENOSPC, "no room for more")
+    with pytest.raises(CharonError):
+        pair.a.initiate()
+    assert "adding an inbound SA failed: no room for more" in pair.a.log
+    pair.a.engine.refuse.clear()
+    pair.a.initiate()
+    pair.b.engine.wait(lambda engine: len(engine.sas) == 2)
+    pair.settled()
+
+
+def test_silent_engine_fails_the_negotiation_in_time(pair: Pair) -> None:
+    pair.load()
+    pair.a.engine.silent.add(Type.RESERVE_SPI)
+    with pytest.raises(CharonError):
+        pair.a.initiate()
+    assert "reserving an SPI failed" in pair.a.log
+    pair.a.engine.silent.clear()
+    pair.a.initiate()
+    pair.settled()
+
+
+def inbound(engine: FakeEngine) -> Added:
+    return next(sa for sa in engine.sas.values() if sa.inbound)
+
+
+@pytest.mark.parametrize("direction", ["inbound", "outbound"])
+def test_soft_expire_renews(pair: Pair, direction: str) -> None:
+    pair.load()
+    pair.a.initiate()
+    pair.settled()
+    before = [set(end.engine.sas) for end in (pair.a, pair.b)]
+    due = next(sa for sa in pair.a.engine.sas.values() if sa.inbound == (direction == "inbound"))
+    pair.a.engine.expire(due, hard=False)
+    # The old pair stays for packets on their way, for a few seconds.
+    for end in (pair.a, pair.b):
+        end.engine.wait(lambda engine: len(engine.all_added) == 4)
+    for end, old in zip((pair.a, pair.b), before, strict=True):
+        end.engine.wait(lambda engine, old=old: len(engine.sas) == 2 and not old & set(engine.sas))
+    assert crosswise(pair.a.engine, pair.b.engine)
+    assert [ike.state for ike in pair.a.ikes()] == ["ESTABLISHED"]
+
+
+def test_hard_expire_makes_new_ones(pair: Pair) -> None:
+    pair.load()
+    pair.a.initiate()
+    pair.settled()
+    before = set(pair.a.engine.sas)
+    pair.a.engine.expire(inbound(pair.a.engine), hard=True)
+    pair.a.engine.wait(lambda engine: len(engine.all_added) == 4 and not before & set(engine.sas))
+    pair.settled()
+    assert crosswise(pair.a.engine, pair.b.engine)
+
+
+def test_lost_events_are_looked_up(pair: Pair) -> None:
+    pair.load()
+    pair.a.initiate()
+    pair.settled()
+    gone = inbound(pair.a.engine)
+    with pair.a.engine.changed:
+        del pair.a.engine.sas[gone.name]
+    pair.a.engine.lose_events()
+    pair.a.engine.wait(lambda engine: len(engine.all_added) == 4)
+    pair.settled()
+    # And what is due, but there.
+    with pair.a.engine.changed:
+        pair.a.engine.soft.add(inbound(pair.a.engine).name)
+    pair.a.engine.lose_events()
+    pair.a.engine.wait(lambda engine: len(engine.all_added) == 6)
+    pair.settled()
+    assert crosswise(pair.a.engine, pair.b.engine)
+
+
+def test_counters_are_the_engines(pair: Pair) -> None:
+    pair.load()
+    pair.a.initiate()
+    pair.settled()
+    with pair.a.engine.changed:
+        for sa in pair.a.engine.sas.values():
+            pair.a.engine.counts[sa.name] = (7, 700, 3) if sa.inbound else (9, 900, 4)
+    (ike,) = pair.a.ikes()
+    (child,) = ike.children
+    assert (child.packets_in, child.bytes_in) == (7, 700)
+    assert (child.packets_out, child.bytes_out) == (9, 900)
+
+
+def test_moved_peer_gets_its_packets(pair: Pair) -> None:
+    pair.load()
+    pair.a.initiate()
+    pair.settled()
+    came = inbound(pair.a.engine)
+    peer = socket.inet_aton(pair.v4[1]).ljust(16, b"\0")
+    pair.a.engine.tell(Type.EVENT_MAPPING, came.name + struct.pack("=I16sHH", REQID, peer, 4711, 0))
+    pair.a.engine.wait(lambda engine: engine.count(Type.SET_MAPPING) >= 1)
+    told = [body for kind, body in pair.a.engine.requests if kind is Type.SET_MAPPING]
+    for body in told:
+        assert body[44:60] == peer
+        assert struct.unpack_from("=H", body, 60)[0] == 4711
+
+
+def test_engine_that_was_restarted_gets_new_associations(pair: Pair) -> None:
+    pair.load()
+    pair.a.initiate()
+    pair.settled()
+    before = pair.a.restart_engine()
+    pair.a.engine.wait(lambda engine: len(engine.all_added) == 2)
+    pair.settled()
+    assert crosswise(pair.a.engine, pair.b.engine)
+    # Never a key again that was used: its numbers would begin anew.
+    old = {sa.key for sa in before.all_added}
+    assert not old & {sa.key for sa in pair.a.engine.all_added}
+    assert all(len(pair.a.engine.descriptors(family)) == 2 for family in (socket.AF_INET, socket.AF_INET6))
+
+
+def test_engine_that_comes_late_is_found(pair: Pair) -> None:
+    pair.load()
+    pair.a.engine.close()
+    with pytest.raises(CharonError):
+        pair.a.initiate()
+    pair.a.engine = FakeEngine(pair.a.charon.engine)
+    pair.a.engine.wait(lambda engine: len(engine.transports) == 2)
+    pair.a.initiate()
+    pair.settled()
+
+
+def received(engine: FakeEngine, family: int) -> set[bytes]:
+    """Return the datagrams that wait in the engine's sockets."""
+    found = set()
+    for descriptor in engine.descriptors(family):
+        with socket.socket(fileno=os.dup(descriptor)) as sock:
+            while True:
+                try:
+                    found.add(sock.recv(2048, socket.MSG_DONTWAIT))
+                except BlockingIOError:
+                    break
+    return found
+
+
+def send_esp(pair: Pair, family: int, count: int) -> set[bytes]:
+    """Send datagrams to a's port as b's engine would, with as many SPIs, and some that are charon's."""
+    esp = {(0xC0000000 + number).to_bytes(4, "big") + b"a packet" for number in range(count)}
+    with pair.b.namespace.entered(), socket.socket(family, socket.SOCK_DGRAM) as sock:
+        to = pair.v4[0] if family == socket.AF_INET else pair.v6[0]
+        for each in (b"\0\0\0\0not IKE", b"\xff", b"", *esp):
+            sock.sendto(each, (to, 4500))
+    return esp
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_port_is_shared(pair: Pair, family: socket.AddressFamily) -> None:
+    """All ESP gets to the engine and nothing else does; other tests negotiate by the same port."""
+    sent = send_esp(pair, family, 32)
+    each = [os.dup(descriptor) for descriptor in pair.a.engine.descriptors(family)]
+    assert len(each) == pair.a.engine.threads
+    counts = []
+    got: set[bytes] = set()
+    for descriptor in each:
+        with socket.socket(fileno=descriptor) as sock:
+            waiting = []
+            while True:
+                try:
+                    waiting.append(sock.recv(2048, socket.MSG_DONTWAIT))
+                except BlockingIOError:
+                    break
+            counts.append(len(waiting))
+            got |= set(waiting)
+    assert got == sent
+    assert counts == [16, 16]  # SPIs that follow each other go to one after the other
+
+
+def killed(end: End) -> None:
+    end.kill()
+
+
+def stopped(end: End) -> None:
+    end.stop()
+
+
+@pytest.mark.parametrize("ended", [killed, stopped])
+def test_next_charon_shares_the_port_again(pair: Pair, ended: Callable[[End], None]) -> None:
+    """The engine has the port in between, and goes on with what it has."""
+    pair.load()
+    pair.a.initiate()
+    pair.settled()
+    ended(pair.a)
+    sent = send_esp(pair, socket.AF_INET, 4)
+    # The engine's alone now: it gets all of it, also what is not its own.
+    assert sent <= received(pair.a.engine, socket.AF_INET)
+    left = set(pair.a.engine.sas)
+    assert len(left) == (2 if ended is killed else 0)
+    pair.a.start()
+    assert "unable to bind" not in pair.a.log
+    sent = send_esp(pair, socket.AF_INET, 8)
+    assert received(pair.a.engine, socket.AF_INET) == sent
+    pair.a.initiate()
+    pair.a.engine.wait(lambda engine: len(set(engine.sas) - left) == 2)
+    assert left <= set(pair.a.engine.sas)
+
+
+def test_charon_has_no_privilege_beyond_its_port(pair: Pair) -> None:
+    pid = pair.a.charon.pid
+    assert pid is not None
+    status = dict(
+        line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
+    )
+    bind_service = 1 << 10
+    for which in ("Inh", "Prm", "Eff", "Bnd", "Amb"):
+        assert int(status[f"Cap{which}"], 16) & ~bind_service == 0, which
+    assert status["NoNewPrivs"] == "1"
+    assert status["Uid"].split()[0] != "0"
