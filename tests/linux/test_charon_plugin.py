@@ -1,4 +1,4 @@
-"""charon with its plugin, and an engine that keeps what it is told: each call, and what if one of them ends."""
+"""charon with its plugin, and an engine that keeps what it is told: each call, and the end of either."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ ACQUIRE_SECONDS: Final = 5
 """How long the kernel waits for an association it asked for, and holds an SPI for one that is being made.
 A silent peer is given up after 3.6 s: see the retransmissions."""
 
-# Log level 1 says what happens; 3 and more would say keys. Of packets nothing is said, nor of the kernel, as it is
-# asked for policies that it never has: with many peers nobody could read the rest.
+# Log level 1 says what happens; 3 and more would say keys. Of packets nothing is said, nor of the kernel, as it
+# is asked for policies that it never has: with many peers nobody could read the rest.
 _CONF: Final = """\
 charon {{
   load = {plugins}
