@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 
 import engine_library
 import pytest
@@ -15,7 +14,7 @@ HALF = 1 << 32
 LAST = (1 << 64) - 1
 
 sizes = st.one_of(st.sampled_from([64, 65, 95, 96, 97, 128, 1024, 65535, 65536]), st.integers(64, 65536))
-# Near an edge of the window, of a word, of the ring, or of a half-space; or anywhere that a lower half leads to.
+# Near an edge of the window, of a word, of the ring, of a half-space; or anywhere that a lower half leads to.
 steps = st.one_of(
     st.integers(-70, 70),
     st.builds(
@@ -107,17 +106,22 @@ class Replay(RuleBasedStateMachine):
             assert not self.window.update(0)
 
 
-def test_as_the_model(tmp_path: Path) -> None:
-    class Machine(Replay):
-        library = engine_library.load(tmp_path)
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    return engine_library.load(tmp_path_factory.mktemp("engine"))
 
+
+def test_as_the_model(library: ctypes.CDLL) -> None:
+    class Machine(Replay):
+        pass
+
+    Machine.library = library
     run_state_machine_as_test(
         Machine, settings=settings(max_examples=150, stateful_step_count=40, deadline=None)
     )
 
 
 @pytest.mark.parametrize("size", [0, 63, 65537, 2**32 - 1])
-def test_no_such_window(tmp_path: Path, size: int) -> None:
-    library = engine_library.load(tmp_path)
+def test_no_such_window(library: ctypes.CDLL, size: int) -> None:
     assert library.wse_replay_size(size) == 0
     assert library.wse_replay_init(engine_library.Aligned(64).at, size) == -22

@@ -1,4 +1,4 @@
-"""ESP of the engine, called from Python: functions of src/engine, in a shared object compiled for the test."""
+"""ESP of the engine, called from Python: functions of src/engine, in a shared object."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "crypto_implementation.h"
 #include "keys.h"
 
 enum { SPI = 0x01020304, UDP = 17 };
@@ -143,8 +144,18 @@ static void test_there_and_back(struct ends *ends)
             CHECK(opened.payload[i] == (uint8_t)(3 * i + sequence));
         free(packet);
 
+        /* Again; also if it is forged. It is refused before it costs anything: not decrypted. */
         packet = sealed(ends, sequence, payload, UDP, &size);
-        CHECK(open_with(ends, packet, size, &opened) == WSE_ESP_REPLAYED && opened.sequence == sequence);
+        for (int forged = 0; forged < 2; forged++) {
+            uint8_t *copy = malloc(size);
+
+            CHECK(copy);
+            packet[size - 1] ^= (uint8_t)forged;
+            memcpy(copy, packet, size);
+            CHECK(open_with(ends, packet, size, &opened) == WSE_ESP_REPLAYED && opened.sequence == sequence);
+            CHECK(!memcmp(copy, packet, size));
+            free(copy);
+        }
         free(packet);
     }
 }
@@ -300,6 +311,35 @@ static void test_rfc7634(const struct wse_crypto *crypto)
     free(ends.replay);
 }
 
+/* Another thread opens the same packet between this one's check and its update. */
+static wse_open_function *true_open;
+static struct wse_replay *other_replay;
+static uint64_t other_sequence;
+
+static int open_after_another(const struct wse_key *key, unsigned thread, const uint8_t *nonce, const uint8_t *aad,
+                              size_t aad_length, uint8_t *text, size_t length, const uint8_t *tag)
+{
+    CHECK(wse_replay_update(other_replay, other_sequence));
+    return true_open(key, thread, nonce, aad, aad_length, text, length, tag);
+}
+
+static void test_overtaken(struct ends *ends)
+{
+    struct wse_esp_opened opened;
+    size_t size;
+    uint8_t *packet;
+
+    other_replay = ends->replay;
+    other_sequence = wse_replay_top(ends->replay) + 1;
+    packet = sealed(ends, other_sequence, 30, UDP, &size);
+    true_open = ends->opens->open;
+    ends->opens->open = open_after_another;
+    CHECK(open_with(ends, packet, size, &opened) == WSE_ESP_REPLAYED);
+    check_wiped(packet, size);
+    ends->opens->open = true_open;
+    free(packet);
+}
+
 /* Threads seal with numbers that they take from one counter, and open all: each packet is opened once. */
 enum { PACKETS = 2000, PAYLOAD = 40 };
 
@@ -383,6 +423,7 @@ int main(void)
                 test_there_and_back(&ends);
                 test_forged(&ends);
                 test_trailers(&ends);
+                test_overtaken(&ends);
                 test_extended(&ends);
                 drop(&ends);
             }
