@@ -251,7 +251,11 @@ class BuildExt(build_ext):
         if found is None:
             return
         libraries, macros = found
-        macros = [*macros, ("_DEFAULT_SOURCE", None), ("WSASEC_VERSION", f'"{self.distribution.get_version()}"')]
+        macros = [
+            *macros,
+            ("_DEFAULT_SOURCE", None),
+            ("WSASEC_VERSION", f'"{self.distribution.get_version()}"'),
+        ]
         objects = self.compiler.compile(
             ENGINE,
             output_dir=self.build_temp,

@@ -196,9 +196,9 @@ static int add_device(struct request *request)
     uint32_t number = 0;
     int error;
 
-    if (!device->reqid || device->flags != WSE_DEVICE_VNET || !device->name[0] ||
+    if (!device->reqid || device->flags & ~(uint32_t)WSE_DEVICE_VNET || !device->name[0] ||
         !memchr(device->name, 0, sizeof device->name))
-        return refused(request, EINVAL, "a device has a reqid, a name, and WSE_DEVICE_VNET");
+        return refused(request, EINVAL, "a device has a reqid and a name");
     if (!request->count || request->count > engine->threads)
         return refused(request, EINVAL, "a device has one to as many queues as there are threads");
     if (link_of(engine, device->reqid))

@@ -1,0 +1,379 @@
+"""The program wsasec-engine with real traffic between two namespaces."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import ipaddress
+import os
+import secrets
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wsasec.engine import (
+    Acquire,
+    Algorithm,
+    Control,
+    EngineError,
+    Expire,
+    Limits,
+    Lost,
+    Mapping,
+    Type,
+)
+
+pytestmark = pytest.mark.linux
+
+FAMILIES = [socket.AF_INET, socket.AF_INET6]
+DEADLINE = 30.0
+
+
+def address_of(host: Any, family: int) -> str:
+    return host.v4 if family == socket.AF_INET else host.v6
+
+
+def transfer(sender: Any, receiver: Any, family: int, size: int, streams: int = 1) -> None:
+    """Move bytes over TCP, by so many connections at once; what arrives is what was sent."""
+    content = secrets.token_bytes(size)
+    wanted = hashlib.sha256(content).digest()
+    got: list[bytes] = []
+
+    def receive(connection: socket.socket) -> None:
+        digest = hashlib.sha256()
+        with connection:
+            connection.settimeout(60)
+            while data := connection.recv(1 << 20):
+                digest.update(data)
+        got.append(digest.digest())
+
+    def send(port: int) -> None:
+        with sender.socket(family=family) as connection:
+            connection.connect((address_of(receiver, family), port))
+            connection.sendall(content)
+
+    with receiver.socket(family=family) as listener:
+        listener.listen(streams)
+        port = listener.getsockname()[1]
+        threads = [threading.Thread(target=send, args=(port,)) for _ in range(streams)]
+        for each in threads:
+            each.start()
+        for _ in range(streams):
+            reader = threading.Thread(target=receive, args=(listener.accept()[0],))
+            reader.start()
+            threads.append(reader)
+        for each in threads:
+            each.join()
+    assert got == [wanted] * streams
+
+
+def datagrams(sender: Any, receiver: Any, family: int, sizes: list[int]) -> None:
+    with (
+        receiver.socket(socket.SOCK_DGRAM, family) as there,
+        sender.socket(socket.SOCK_DGRAM, family) as here,
+    ):
+        for size in sizes:
+            content = secrets.token_bytes(size)
+            here.sendto(content, there.getsockname()[:2])
+            assert there.recv(65536) == content
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=["v4", "v6"])
+@pytest.mark.parametrize("build", ["installed", "address", "thread"])
+def test_traffic(make_rig: Any, sanitized: Callable[[str], Path], build: str, family: int) -> None:
+    rig = make_rig(None if build == "installed" else sanitized(build), threads=2)
+    rig.both(family)
+    transfer(rig.a, rig.b, family, 4_000_000)
+    transfer(rig.b, rig.a, family, 200_000, streams=16)
+    datagrams(rig.a, rig.b, family, [0, 1, 100, 1300, 1400, 5000, 40_000, 65_000])
+    there = rig.b.control.totals()
+    here = rig.a.control.totals()
+    assert here.sent_bytes > 4_000_000
+    assert there.received_packets == here.sent_packets
+    assert here.reassembled >= 3
+    for totals in (here, there):
+        assert (totals.forged, totals.replayed, totals.malformed, totals.unknown_spi) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("crypto", ["OpenSSL", "ipsec-mb"])
+@pytest.mark.parametrize("algorithm", list(Algorithm))
+@pytest.mark.parametrize("esn", [False, True])
+def test_algorithms(make_rig: Any, algorithm: Algorithm, crypto: str, esn: bool) -> None:
+    try:
+        rig = make_rig(arguments=("--crypto", crypto))
+    except ConnectionError:
+        pytest.skip(f"this build, or this processor, has no {crypto}")
+    assert rig.a.control.hello().crypto.startswith(crypto)
+    rig.both(algorithm=algorithm, esn=esn)
+    transfer(rig.a, rig.b, socket.AF_INET, 1_000_000)
+
+
+def test_rekey_in_traffic_loses_nothing(rig: Any) -> None:
+    """The newest outbound one is used at once, an inbound one until it is deleted."""
+    old = [rig.add(rig.a, rig.b), rig.add(rig.b, rig.a)]
+    stop = threading.Event()
+
+    def change() -> None:
+        while not stop.wait(0.05):
+            new = [rig.add(rig.a, rig.b), rig.add(rig.b, rig.a)]
+            rig.a.control.delete_sa(old[0][0].name)
+            rig.b.control.delete_sa(old[1][0].name)
+            time.sleep(0.02)  # what is on its way with the old keys arrives
+            rig.b.control.delete_sa(old[0][1].name)
+            rig.a.control.delete_sa(old[1][1].name)
+            old[:] = new
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        transfer(rig.a, rig.b, socket.AF_INET, 30_000_000, streams=2)
+    finally:
+        stop.set()
+        changer.join()
+    assert len(rig.a.control.sas()) == 2
+    assert rig.b.control.totals().forged == 0
+
+
+def test_packets_wait_for_an_association(rig: Any) -> None:
+    rig.add(rig.b, rig.a)
+    rig.a.control.subscribe()
+    with (
+        rig.b.socket(socket.SOCK_DGRAM) as there,
+        rig.a.socket(socket.SOCK_DGRAM) as here,
+    ):
+        for number in range(100):
+            here.sendto(b"%d" % number, there.getsockname())
+        event = rig.a.control.event(DEADLINE)
+        assert isinstance(event, Acquire)
+        assert (str(event.source), str(event.destination)) == (rig.a.v4, rig.b.v4)
+        assert (event.reqid, event.protocol) == (7, socket.IPPROTO_UDP)
+        assert (event.source_port, event.destination_port) == (here.getsockname()[1], there.getsockname()[1])
+        rig.add(rig.a, rig.b)
+        for number in range(100):
+            assert there.recv(100) == b"%d" % number
+    totals = rig.a.control.totals()
+    assert (totals.held, totals.held_lost) == (100, 0)
+    assert 1 <= totals.acquires <= 3
+
+
+def test_only_so_many_packets_wait(rig: Any) -> None:
+    with rig.a.socket(socket.SOCK_DGRAM) as here:
+        for _ in range(400):
+            here.sendto(b"x", (rig.b.v4, 9))
+    end = time.monotonic() + DEADLINE
+    while (totals := rig.a.control.totals()).held + totals.held_lost < 400:
+        assert time.monotonic() < end
+    assert totals.held == 256
+    # They are not kept for long.
+    while rig.a.control.totals().held_lost < 400:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def events(control: Any, count: int) -> list[Any]:
+    found = []
+    for _ in range(count):
+        event = control.event(DEADLINE)
+        assert event is not None
+        found.append(event)
+    return found
+
+
+def test_limits_of_packets(rig: Any) -> None:
+    limits = {"limits": Limits(soft_packets=3, hard_packets=6)}
+    outward, _ = rig.add(rig.a, rig.b, outbound=limits)
+    rig.a.control.subscribe([Type.EVENT_EXPIRE])
+    with rig.b.socket(socket.SOCK_DGRAM) as there, rig.a.socket(socket.SOCK_DGRAM) as here:
+        for number in range(6):
+            here.sendto(b"%d" % number, there.getsockname())
+            assert there.recv(10) == b"%d" % number
+    assert events(rig.a.control, 2) == [
+        Expire(outward.name, 7, hard=False),
+        Expire(outward.name, 7, hard=True),
+    ]
+    assert rig.a.control.sas() == []
+
+
+def test_limits_of_time(rig: Any) -> None:
+    _, short = rig.add(rig.a, rig.b, limits=Limits(soft_seconds=1, hard_seconds=3))
+    _, idle = rig.add(rig.a, rig.b, limits=Limits(idle_seconds=1))
+    rig.b.control.subscribe([Type.EVENT_EXPIRE])
+    told = {(event.name.spi, event.hard) for event in events(rig.b.control, 3)}
+    assert told == {(short.name.spi, False), (short.name.spi, True), (idle.name.spi, True)}
+    assert rig.b.control.sas() == []
+
+
+def test_a_key_is_taken_once(rig: Any) -> None:
+    outward, _ = rig.add(rig.a, rig.b)
+    rig.a.control.delete_sa(outward.name)
+    with pytest.raises(EngineError) as caught:
+        rig.a.control.add_sa(outward)
+    assert caught.value.errno == errno.EKEYREJECTED
+    assert rig.a.control.sas() == []
+
+
+def test_a_name_is_taken_once(rig: Any) -> None:
+    outward, _ = rig.add(rig.a, rig.b)
+    with pytest.raises(EngineError) as caught:
+        rig.a.control.add_sa(outward)
+    assert caught.value.errno == errno.EEXIST
+
+
+def test_a_peer_that_moves_is_told_of(rig: Any) -> None:
+    """Packets of the peer come from another port, as behind a translator that forgot: a relay sends them on."""
+    rig.both()
+    relay = rig.a.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with relay:
+        relay.settimeout(DEADLINE)
+        relay.bind((rig.a.v4, 0))
+        out, inward = (
+            next(each.name for each in host.control.sas() if each.name.direction == direction)
+            for host, direction in ((rig.a, 2 - 1), (rig.b, 2))
+        )
+        port = relay.getsockname()[1]
+        rig.a.control.set_mapping(Mapping(out, 7, ipaddress.ip_address(rig.a.v4), port))
+        rig.b.control.subscribe([Type.EVENT_MAPPING])
+        with rig.b.socket(socket.SOCK_DGRAM) as there, rig.a.socket(socket.SOCK_DGRAM) as here:
+            here.sendto(b"moved", there.getsockname())
+            packet = relay.recv(2000)
+            relay.sendto(packet, (rig.b.v4, 4500))
+            assert there.recv(10) == b"moved"
+            event = rig.b.control.event(DEADLINE)
+            assert event == Mapping(inward, 7, ipaddress.ip_address(rig.a.v4), port)
+            # A copy of it does not tell of anything.
+            relay.sendto(packet, (rig.b.v4, 4500))
+            # Until it is said, answers go where they went.
+            there.sendto(b"old", here.getsockname())
+            assert here.recv(10) == b"old"
+            rig.b.control.set_mapping(event)
+            there.sendto(b"new", here.getsockname())
+            relay.sendto(relay.recv(2000), (rig.a.v4, 4500))
+            assert here.recv(10) == b"new"
+    assert rig.b.control.event(0) is None
+    assert rig.b.control.totals().replayed == 1
+
+
+def test_what_is_for_ike_is_dropped(rig: Any) -> None:
+    with rig.a.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside:
+        for packet in (b"\xff", bytes(4) + b"ike", b"", b"abc", secrets.token_bytes(100)):
+            outside.sendto(packet, (rig.b.v4, 4500))
+    end = time.monotonic() + DEADLINE
+    while "wsasec_engine_not_ours_total 2\n" not in rig.b.control.metrics():
+        assert time.monotonic() < end
+    while (totals := rig.b.control.totals()).unknown_spi + totals.malformed < 2:
+        assert time.monotonic() < end
+    assert (totals.unknown_spi, totals.malformed, totals.received_packets) == (1, 1, 0)
+
+
+def test_events_that_are_not_read_are_lost(rig: Any) -> None:
+    rig.a.control.subscribe([Type.EVENT_EXPIRE])
+    for _ in range(4000):
+        rig.add(rig.a, rig.b, outbound={"limits": Limits(hard_seconds=1)})
+    end = time.monotonic() + DEADLINE
+    watcher = rig.a
+    while watcher.control.sas():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    found = []
+    while event := rig.a.control.event(2.0):
+        found.append(event)
+    assert len(found) == 4000 or isinstance(found[-1], Lost)
+
+
+def test_many_associations(rig: Any) -> None:
+    """As many as there can be; each is found."""
+    names = []
+    for number in range(65536):
+        key = secrets.token_bytes(20)
+        association = rig.association(
+            f"10.1.{number >> 8}.{number & 255}" if number >= 256 else f"10.2.0.{number}",
+            rig.a.v4,
+            2,
+            key,
+            0x10000 + number // 2,
+            algorithm=Algorithm.AES_128_GCM,
+        )
+        rig.a.control.add_sa(association)
+        names.append(association.name)
+    with pytest.raises(EngineError) as caught:
+        rig.add(rig.b, rig.a)
+    assert caught.value.errno == errno.ENOSPC
+    listed = rig.a.control.sas()
+    assert {each.name for each in listed} == set(names)
+    assert rig.a.control.sa(names[777]).name == names[777]
+    assert rig.a.control.reserve_spi(0x10000, 0x10000 + 40_000) >= 0x10000 + 32_768
+    rig.a.control.flush_sas()
+    assert rig.a.control.totals().sas == 0
+
+
+def test_it_has_no_privilege(rig: Any) -> None:
+    rig.both()
+    for task in Path(f"/proc/{rig.a.process.pid}/task").iterdir():
+        status = dict(
+            line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line
+        )
+        assert status["CapEff"].strip() == status["CapPrm"].strip() == "0" * 16
+        assert status["NoNewPrivs"].strip() == "1"
+        assert status["Seccomp"].strip() == "2"
+    limits = Path(f"/proc/{rig.a.process.pid}/limits").read_text()
+    core = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
+    assert core.split()[4:6] == ["0", "0"]
+
+
+def test_it_ends_with_its_launcher(rig: Any) -> None:
+    rig.a.control.close()
+    assert rig.a.process.wait(DEADLINE) == 0
+
+
+def test_others_may_not_speak(rig: Any, tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        rig.a.control.listen(listener.fileno())
+    with Control(path) as control:
+        assert control.hello().pid == rig.a.process.pid
+        with pytest.raises(EngineError) as caught:
+            control.remove_device(7)
+        assert caught.value.errno == errno.EPERM
+    if os.geteuid() != 0:
+        pytest.skip("another user is needed")
+    tmp_path.chmod(0o755)
+    path.chmod(0o777)
+    for parent in tmp_path.parents:
+        if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o001)
+    script = (
+        "import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.settimeout(30);"
+        f"s.connect({str(path)!r}); print(s.recv(100))"
+    )
+    done = subprocess.run(
+        ["/usr/bin/python3", "-c", script],
+        user=65534,
+        group=65534,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "b''\n" or "ConnectionReset" in done.stderr, done.stderr
+
+
+def test_a_transport_is_let_go_of(rig: Any) -> None:
+    """Its sockets are closed when that is answered: the port can be bound without SO_REUSEPORT."""
+    from wsasec.engine import TransportKind
+
+    rig.both()
+    for family in FAMILIES:
+        rig.a.control.add_transport(TransportKind.UDP, family, 4500, [])
+    with rig.a.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("", 4500))
+    with rig.a.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("", 4500))
+        rig.a.control.add_transport(TransportKind.UDP, socket.AF_INET, 4500, [other.fileno()])
+    transfer(rig.a, rig.b, socket.AF_INET, 100_000)
