@@ -233,6 +233,8 @@ class Control:
                 raise
 
     def _exchange(self, kind: Type, body: bytes | bytearray, descriptors: Sequence[int]) -> list[bytes]:
+        if self._socket.fileno() < 0:
+            raise self._closed()
         deadline = time.monotonic() + self.timeout
         self._number = self._number % 0xFFFFFFFF + 1
         self._send(kind, body, descriptors)
@@ -296,10 +298,14 @@ class Control:
     def _wait(self, timeout: float | None) -> bool:
         """Wait until there is something to read; select() would have no room for descriptors above 1,023."""
         if self._socket.fileno() < 0:
-            raise ConnectionError(errno.ENOTCONN, "the connection to the engine is closed")
+            raise self._closed()
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(None if timeout is None else timeout * 1000))
+
+    @staticmethod
+    def _closed() -> ConnectionError:
+        return ConnectionError(errno.ENOTCONN, "the connection to the engine is closed")
 
     @staticmethod
     def _ended() -> ConnectionError:
