@@ -27,6 +27,13 @@ struct wse_crypto;
 struct wse_key;
 
 /*
+ * Has the memory that OpenSSL keeps keys in passed to `lock` (which may fail: then it says so itself), as that is in
+ * OpenSSL's own heap, not in a struct wse_key. Pages are left locked when they are freed. -EALREADY: OpenSSL allocated
+ * before, or it was called before: call it first of all, and once.
+ */
+int wse_crypto_lock_with(int (*lock)(void *memory, size_t length));
+
+/*
  * The implementation with this name ("ipsec-mb", "OpenSSL"), or with NULL the fastest that is compiled in, fits the
  * processor and gives all known answers (NIST and RFC 7539 vectors, and refusal of what is forged) for each algorithm.
  * NULL: none does; the engine must not start. Call it before other threads are, and before a filter of system calls.
@@ -54,7 +61,7 @@ size_t wse_key_size(const struct wse_crypto *crypto, unsigned threads);
 /*
  * Makes a key at `key`: wse_key_size() bytes aligned to WSE_KEY_ALIGNMENT, of any content. Material is the key with
  * the salt behind it; the caller wipes its copy. An outbound key only seals, an inbound one only opens. 0, -EINVAL
- * (algorithm, length, direction or number of threads), -ENOMEM, or -EIO: the library failed. On error the memory is
+ * (algorithm, length, direction or number of threads), or -EIO: the library failed. On error the memory is
  * wiped. Allocates (OpenSSL), so it is called by the control thread only.
  */
 int wse_key_set(struct wse_key *key, const struct wse_crypto *crypto, unsigned threads, enum wse_algorithm algorithm,

@@ -1,16 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * By OpenSSL. Each thread has a context of its own for each key, with the key set once: per packet only the nonce is.
- * The contexts are OpenSSL's, and lie in its heap; it wipes them when they are freed.
+ * The contexts are OpenSSL's, and lie in its heap, locked as the caller wants; it wipes them when they are freed.
  */
 #include <errno.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "crypto_implementation.h"
+
+static int (*lock)(void *memory, size_t length);
+static _Thread_local bool setting; /* a key: what is allocated now may hold it */
+
+static void *locked(void *memory, size_t length)
+{
+    if (memory && setting)
+        lock(memory, length);
+    return memory;
+}
+
+static void *take(size_t length, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return locked(malloc(length), length);
+}
+
+static void *take_more(void *memory, size_t length, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return locked(realloc(memory, length), length);
+}
+
+static void give(void *memory, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    free(memory);
+}
+
+int wse_crypto_lock_with(int (*function)(void *memory, size_t length))
+{
+    if (lock || !CRYPTO_set_mem_functions(take, take_more, give))
+        return -EALREADY;
+    lock = function;
+    return 0;
+}
 
 static EVP_CIPHER_CTX *context_of(const struct wse_key *key, unsigned thread)
 {
@@ -64,17 +105,17 @@ static int open(const struct wse_key *key, unsigned thread, const uint8_t nonce[
     return EVP_DecryptFinal_ex(context, none, &size) ? 0 : -EBADMSG; /* compared in constant time */
 }
 
+/* Looked up once. NULL: this OpenSSL has it not, or may not use it. */
 static const EVP_CIPHER *cipher_of(enum wse_algorithm algorithm)
 {
-    switch (algorithm) {
-    case WSE_AES_128_GCM:
-        return EVP_aes_128_gcm();
-    case WSE_AES_256_GCM:
-        return EVP_aes_256_gcm();
-    case WSE_CHACHA20_POLY1305:
-        return EVP_chacha20_poly1305();
-    }
-    return NULL;
+    static const char *const NAMES[] = {[WSE_AES_128_GCM] = "AES-128-GCM",
+                                        [WSE_AES_256_GCM] = "AES-256-GCM",
+                                        [WSE_CHACHA20_POLY1305] = "ChaCha20-Poly1305"};
+    static EVP_CIPHER *ciphers[sizeof NAMES / sizeof *NAMES];
+
+    if (!ciphers[algorithm])
+        ciphers[algorithm] = EVP_CIPHER_fetch(NULL, NAMES[algorithm], NULL);
+    return ciphers[algorithm];
 }
 
 static void release(struct wse_key *key)
@@ -87,23 +128,38 @@ static void release(struct wse_key *key)
     }
 }
 
+static EVP_CIPHER_CTX *new_context(const EVP_CIPHER *cipher, const uint8_t *material, int encrypts)
+{
+    EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+
+    if (context && EVP_CipherInit_ex2(context, cipher, material, NULL, encrypts, NULL) &&
+        EVP_CIPHER_CTX_get_iv_length(context) == WSE_NONCE_SIZE)
+        return context;
+    EVP_CIPHER_CTX_free(context);
+    return NULL;
+}
+
 static int set(struct wse_key *key, const uint8_t *material)
 {
-    const int encrypts = key->direction == WSE_OUTBOUND;
+    const bool encrypts = key->direction == WSE_OUTBOUND;
+    const EVP_CIPHER *cipher = cipher_of(key->algorithm);
     EVP_CIPHER_CTX **contexts = (void *)key->state;
+    int error = 0;
 
+    if (!cipher)
+        return -EIO;
     for (unsigned i = 0; i < key->threads; i++)
         contexts[i] = NULL;
-    for (unsigned i = 0; i < key->threads; i++) {
-        contexts[i] = EVP_CIPHER_CTX_new();
-        if (!contexts[i] ||
-            !EVP_CipherInit_ex2(contexts[i], cipher_of(key->algorithm), material, NULL, encrypts, NULL) ||
-            EVP_CIPHER_CTX_get_iv_length(contexts[i]) != WSE_NONCE_SIZE) {
-            const int error = contexts[i] ? -EIO : -ENOMEM;
-
-            release(key);
-            return error;
-        }
+    setting = lock != NULL;
+    for (unsigned i = 0; i < key->threads && !error; i++) {
+        contexts[i] = new_context(cipher, material, encrypts);
+        if (!contexts[i])
+            error = -EIO;
+    }
+    setting = false;
+    if (error) {
+        release(key);
+        return error;
     }
     key->seal = encrypts ? seal : NULL;
     key->open = encrypts ? NULL : open;

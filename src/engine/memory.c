@@ -48,6 +48,17 @@ static int index_of(size_t bytes)
     return -1;
 }
 
+int wse_secret_lock(void *memory, size_t bytes)
+{
+    const int error = mlock(memory, bytes) ? errno : 0;
+
+    if (error && !unlocked) {
+        unlocked = 1;
+        wse_log("keys are in memory that may be swapped out (%s): raise RLIMIT_MEMLOCK", strerror(error));
+    }
+    return -error;
+}
+
 static unsigned char *chunk_of(size_t bytes)
 {
     unsigned char *chunk = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -55,10 +66,7 @@ static unsigned char *chunk_of(size_t bytes)
     if (chunk == MAP_FAILED)
         return NULL;
     /* Each is a precaution of its own: keys are kept without it too, but not silently. */
-    if (mlock(chunk, bytes) && !unlocked) {
-        unlocked = 1;
-        wse_log("keys are in memory that may be swapped out (%s): raise RLIMIT_MEMLOCK", strerror(errno));
-    }
+    wse_secret_lock(chunk, bytes);
     madvise(chunk, bytes, MADV_DONTDUMP);
     madvise(chunk, bytes, MADV_WIPEONFORK);
     return chunk;

@@ -17,6 +17,9 @@ void *wse_secret_take(size_t bytes);
 /* Wipes and gives back. size is what was asked for. NULL is allowed. Control thread only. */
 void wse_secret_give(void *secret, size_t bytes);
 
+/* Locks memory that a library keeps keys in. 0, or -errno, which is said once in the log. */
+int wse_secret_lock(void *memory, size_t bytes);
+
 /* Whether all that was taken so far is locked: it is not where RLIMIT_MEMLOCK is too low, which is said once in the log. */
 int wse_secrets_locked(void);
 

@@ -3,6 +3,7 @@
 #include "crypto.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "check.h"
@@ -10,6 +11,63 @@
 #include "keys.h"
 
 static const enum wse_algorithm ALGORITHMS[] = {WSE_AES_128_GCM, WSE_AES_256_GCM, WSE_CHACHA20_POLY1305};
+
+/* Where OpenSSL keeps keys, as it was told. */
+static struct {
+    const uint8_t *memory;
+    size_t length;
+} locked[64];
+static size_t locked_count;
+
+static int note_locked(void *memory, size_t length)
+{
+    if (locked_count < sizeof locked / sizeof *locked) {
+        locked[locked_count].memory = memory;
+        locked[locked_count].length = length;
+    }
+    locked_count++;
+    return -1; /* not locked, and yet it goes on */
+}
+
+static int lock_nothing(void *memory, size_t length)
+{
+    (void)memory;
+    (void)length;
+    return 0;
+}
+
+static bool holds(const uint8_t *memory, size_t length, const uint8_t *part, size_t part_length)
+{
+    for (size_t i = 0; i + part_length <= length; i++)
+        if (!memcmp(memory + i, part, part_length))
+            return true;
+    return false;
+}
+
+/* A key begins its own key schedule: it is found where memory was locked, once for each thread, and nowhere else. */
+static void test_locked(const struct wse_crypto *crypto)
+{
+    enum { THREADS = 3 };
+    uint8_t material[36];
+    struct wse_key *key;
+    size_t found = 0;
+
+    for (size_t i = 0; i < sizeof material; i++)
+        material[i] = (uint8_t)(0xa1 + 3 * i);
+    locked_count = 0;
+    key = key_of(crypto, THREADS, WSE_CHACHA20_POLY1305, WSE_OUTBOUND, material);
+    if (!strcmp(crypto->name, "OpenSSL")) {
+        CHECK(locked_count <= sizeof locked / sizeof *locked);
+        for (size_t i = 0; i < locked_count; i++)
+            found += holds(locked[i].memory, locked[i].length, material, 32);
+        CHECK(found == THREADS && !holds((void *)key, key->size, material, 32));
+    } else {
+        CHECK(!locked_count && holds((void *)key, key->size, material, 32));
+    }
+    locked_count = 0;
+    drop_key(crypto, THREADS, key);
+    CHECK(!locked_count);
+}
 
 static void test_choice(void)
 {
@@ -153,6 +211,10 @@ int main(void)
     const struct wse_crypto *crypto;
     const struct wse_crypto *other;
 
+    CHECK(!wse_crypto_lock_with(note_locked));
+    for (size_t i = 0; (crypto = wse_crypto_at(i)); i++)
+        test_locked(crypto);
+    CHECK(wse_crypto_lock_with(lock_nothing) == -EALREADY);
     test_choice();
     for (size_t i = 0; (crypto = wse_crypto_at(i)); i++) {
         test_arguments(crypto);

@@ -22,6 +22,10 @@ static struct keys {
     struct wse_key *opens;
 } keys[IMPLEMENTATIONS][ALGORITHMS];
 
+static const uint32_t WINDOWS[] = {64, 65, 96, 1000, 1024, 65535, 65536};
+enum { SIZES = sizeof WINDOWS / sizeof *WINDOWS };
+static struct wse_replay *replays[SIZES];
+
 struct input {
     const uint8_t *at;
     size_t left;
@@ -204,20 +208,23 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
             keys[i][j].opens = key_of(crypto, 1, algorithm, WSE_INBOUND, material);
         }
     }
+    for (size_t i = 0; i < SIZES; i++) {
+        replays[i] = aligned_alloc(64, wse_replay_size(WINDOWS[i]));
+        CHECK(replays[i]);
+    }
     return 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const uint32_t WINDOWS[] = {64, 65, 96, 1000, 1024, 65535, 65536};
     struct input input = {data, size};
     const uint64_t first = number(&input, 1);
     const struct keys *pair = &keys[first % IMPLEMENTATIONS][first / 2 % ALGORITHMS];
-    struct model model = {.window = WINDOWS[number(&input, 1) % (sizeof WINDOWS / sizeof *WINDOWS)],
-                          .esn = first / 2 / ALGORITHMS % 2};
-    struct wse_replay *replay = aligned_alloc(64, wse_replay_size(model.window));
+    const size_t size_index = number(&input, 1) % SIZES;
+    struct model model = {.window = WINDOWS[size_index], .esn = first / 2 / ALGORITHMS % 2};
+    struct wse_replay *replay = replays[size_index];
 
-    CHECK(replay && !wse_replay_init(replay, model.window));
+    CHECK(!wse_replay_init(replay, model.window));
     for (size_t step = 0; step < STEPS_MAX && input.left; step++) {
         const uint64_t kind = number(&input, 1) % 4;
 
@@ -230,6 +237,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             step_forged(pair, replay, &model, raw, length);
         }
     }
-    free(replay);
     return 0;
 }
