@@ -152,21 +152,20 @@ int32_t wsasec_backend_apply_fresh(struct wsasec_plan *opaque, const struct wsas
 }
 
 /*
- * For a socket on a device, which it takes CAP_NET_RAW to bind elsewhere: it takes nothing in any more, for good, so that
- * nothing can be connected to it or it to anything, and sends nothing of its own. What the kernel still sends for it (a
- * SYN, a FIN) goes by the device, in ESP.
+ * For a socket on a device, which it takes CAP_NET_RAW to bind elsewhere: nothing can be sent on it nor read from it,
+ * though it be connected. What the kernel still sends for it (a SYN, a FIN) goes by the device, in ESP. Only a TCP socket
+ * that is disconnected gets out of that.
  */
-static int32_t close_up(wsasec_socket socket)
+static void close_up(wsasec_socket socket)
 {
     struct sock_filter nothing[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
     const struct sock_fprog program = {.len = 1, .filter = nothing};
     const int on = 1;
 
-    if (setsockopt((int)socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) ||
-        setsockopt((int)socket, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof on))
-        return -WSASEC_WSAEACCES;
-    (void)shutdown((int)socket, SHUT_RDWR); /* it says ENOTCONN, and takes effect all the same */
-    return 0;
+    (void)shutdown((int)socket, SHUT_RDWR); /* of one that is not connected it says so, and takes effect */
+    /* Nothing can then be connected to a TCP socket, either; some kernels want a privilege for that. */
+    if (setsockopt((int)socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0)
+        (void)setsockopt((int)socket, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof on);
 }
 
 /*
@@ -186,9 +185,10 @@ int32_t wsasec_backend_block(wsasec_socket socket)
     if (get(socket, SO_BINDTOIFINDEX, &bound, sizeof bound) == 0 && bound == nowhere)
         return 0;
     profile = get(socket, SO_MARK, &mark, sizeof mark) ? NULL : wsasec_profile_of_mark(mark, &number);
-    if (bound && profile && wsasec_carrier_of(profile) != WSASEC_CARRIER_POLICY)
-        return close_up(socket);
-    return -WSASEC_WSAEACCES;
+    if (!bound || !profile || wsasec_carrier_of(profile) == WSASEC_CARRIER_POLICY)
+        return -WSASEC_WSAEACCES;
+    close_up(socket);
+    return 0;
 }
 
 int32_t wsasec_backend_options(const struct wsasec_request *request, struct wsasec_plan *opaque, int family,

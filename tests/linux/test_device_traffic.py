@@ -10,13 +10,14 @@ import socket
 import struct
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import pytest
-from secure_device import pair
+from secure_device import pair, run
 
 import wsasec
-from wsasec import IpsecSettings, Profile, profiles
+from wsasec import IpsecSettings, Profile, _wsasec, profiles
 from wsasec.lab import Namespace
 
 SO_BINDTOIFINDEX = 62
@@ -256,6 +257,69 @@ def test_a_listener_of_the_library(hosts: tuple[Namespace, Namespace, Wire]) -> 
                 client.sendall(b"there and back")
                 assert client.recv(100) == b"there and back"
         assert listener.counts.accepted == 40
+
+
+def test_a_query_after_the_rules_changed(hosts: tuple[Namespace, Namespace, Wire]) -> None:
+    """What is no more in force is not said to be."""
+    left, right, _ = hosts
+    with right.entered(), secured() as listener, ExitStack() as stack:
+        listener.bind(("10.9.0.2", 0))
+        listener.listen()
+        with left.entered():
+            client = stack.enter_context(secured())
+            client.connect(listener.getsockname())
+            assert wsasec.query(client).encrypted
+            run("nft", "add", "table", "inet", "another")
+            with pytest.raises(wsasec.SecurityError, match="nftables changed"):
+                wsasec.query(client)
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """Take CAP_NET_ADMIN and CAP_NET_RAW from this thread for a while."""
+    libc = ctypes.CDLL(None)
+    header = struct.pack("=Ii", 0x20080522, 0)
+    before = ctypes.create_string_buffer(24)
+    assert libc.capget(header, before) == 0
+    effective, *rest = struct.unpack("=6I", before.raw)
+    assert libc.capset(header, struct.pack("=6I", effective & ~(1 << 12 | 1 << 13), *rest)) == 0
+    try:
+        yield
+    finally:
+        assert libc.capset(header, before) == 0
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_holding_one_without_any_privilege(
+    hosts: tuple[Namespace, Namespace, Wire], kind: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It cannot be bound elsewhere then; it sends nothing all the same."""
+    left, right, _ = hosts
+    monkeypatch.setenv("WSASEC_RUN", str(tmp_path))  # there is no daemon
+    with ExitStack() as stack:
+        with right.entered():
+            server = stack.enter_context(secured(kind=kind))
+            server.bind(("10.9.0.2", 0))
+            if kind == socket.SOCK_STREAM:
+                server.listen()
+        with left.entered():
+            sock = stack.enter_context(secured(kind=kind))
+            with without_privileges():
+                _wsasec.hold(sock, bytes(16))
+                bound = sock.getsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX)
+                assert socket.if_indextoname(bound) == PROFILE.device
+                if kind == socket.SOCK_STREAM:
+                    sock.settimeout(0.2)  # where it takes nothing in, it is never connected
+                    with suppress(TimeoutError):
+                        sock.connect(server.getsockname())
+                with pytest.raises(OSError) as caught:
+                    sock.sendto(b"to the wrong peer", server.getsockname())
+                assert caught.value.errno == errno.EPIPE
+            other = stack.enter_context(secured(kind=kind))
+            other.connect(server.getsockname())
+            other.send(b"of another")
+        if kind == socket.SOCK_DGRAM:
+            assert server.recv(100) == b"of another"
 
 
 def test_asyncio(hosts: tuple[Namespace, Namespace, Wire]) -> None:
