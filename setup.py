@@ -75,6 +75,11 @@ void use(struct io_uring_sqe *entry)
 """
 
 
+def compiler_command() -> list[str]:
+    """Name the compiler that extensions are built with."""
+    return shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+
+
 def found_liburing() -> list[str] | None:
     """Name what to link for io_uring; None without liburing, or with one that is older than 2.3.
 
@@ -84,9 +89,8 @@ def found_liburing() -> list[str] | None:
     wanted = os.environ.get("WSASEC_URING")
     if wanted == "0":
         return None
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     header = subprocess.run(
-        [*compiler, "-fsyntax-only", "-Werror", "-x", "c", "-"],
+        [*compiler_command(), "-fsyntax-only", "-Werror", "-x", "c", "-"],
         input=NEEDED_OF_LIBURING,
         text=True,
         capture_output=True,
@@ -94,7 +98,7 @@ def found_liburing() -> list[str] | None:
     )
     for name in ("liburing.a", "liburing.so"):
         path = subprocess.run(
-            [*compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=False
+            [*compiler_command(), f"-print-file-name={name}"], capture_output=True, text=True, check=False
         )
         if header.returncode == 0 and Path(path.stdout.strip()).is_absolute():
             return [path.stdout.strip()]
@@ -123,10 +127,9 @@ int main(void) { return 0; }
 
 def links(program: str, *libraries: str) -> str | None:
     """Return what the compiler says against the program; None if it is compiled and linked."""
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     with TemporaryDirectory() as folder:
         done = subprocess.run(
-            [*compiler, "-x", "c", "-", "-o", f"{folder}/program", "-x", "none", *libraries],
+            [*compiler_command(), "-x", "c", "-", "-o", f"{folder}/program", "-x", "none", *libraries],
             input=program,
             text=True,
             capture_output=True,
@@ -166,6 +169,7 @@ def found_for_engine() -> tuple[list[str], list[tuple[str, str | None]]] | None:
 
 HEADERS = sorted(path.as_posix() for folder in ("include", "src") for path in Path(folder).rglob("*.h"))
 ENGINE = sources("src/engine")
+TLS_STREAM = "bench/baselines/tls_stream.c"
 OTHERS = [*sources("src/linux/uring", "src/no_ring"), *ENGINE]  # not all of them are built
 CYTHON = ["src/_wsasec.pyx", *sorted(path.as_posix() for path in Path("src/boundary").glob("*.pxi"))]
 
@@ -240,14 +244,17 @@ class BuildExt(build_ext):
                 self.add_version(ext)
         super().build_extensions()
         if PLATFORM == "linux":
-            self.build_engine(compile_flags, link_flags)
+            self.build_engine()
+            # The TLS in C of the benchmark, which does without where it cannot be built.
+            fault = links(NEEDED_OF_OPENSSL, "-lssl", "-lcrypto")
+            program = self.place_of("wsasec.bench.baselines.tls-stream")
+            if fault is None:
+                self.build_program(program, [TLS_STREAM], [("_GNU_SOURCE", None)], ["-lssl", "-lcrypto"])
 
-    def build_engine(self, compile_flags: list[str], link_flags: list[str]) -> None:
+    def build_engine(self) -> None:
         """Build the program wsasec-engine, a file of the package wsasec.engine."""
         found = found_for_engine()
-        folder = Path(self.get_ext_fullpath("wsasec.engine.wsasec-engine")).parent
-        program = folder / "wsasec-engine"
-        program.unlink(missing_ok=True)
+        program = self.place_of("wsasec.engine.wsasec-engine")
         if found is None:
             return
         libraries, macros = found
@@ -256,18 +263,32 @@ class BuildExt(build_ext):
             ("_DEFAULT_SOURCE", None),
             ("WSASEC_VERSION", f'"{self.distribution.get_version()}"'),
         ]
+        self.build_program(program, ENGINE, macros, libraries)
+
+    def place_of(self, name: str) -> Path:
+        """Return where a program of a package belongs, where an older one is no more."""
+        program = Path(self.get_ext_fullpath(name)).with_name(name.rpartition(".")[2])
+        program.unlink(missing_ok=True)
+        return program
+
+    def build_program(
+        self, program: Path, files: list[str], macros: list[tuple[str, str | None]], libraries: list[str]
+    ) -> None:
+        """Build a program, with the flags of the extensions."""
+        compile_flags, link_flags = flags_of(self.compiler.compiler_type)
         objects = self.compiler.compile(
-            ENGINE,
+            files,
             output_dir=self.build_temp,
             macros=macros,
             include_dirs=["include", "src/engine"],
             extra_preargs=[*compile_flags, "-fPIE", "-pthread"],
             depends=HEADERS,
         )
-        folder.mkdir(parents=True, exist_ok=True)
+        program.parent.mkdir(parents=True, exist_ok=True)
         # Not setuptools' own way to link: that is for programs that embed Python.
-        compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
-        subprocess.run([*compiler, "-pie", *link_flags, *objects, "-o", str(program), *libraries], check=True)
+        subprocess.run(
+            [*compiler_command(), "-pie", *link_flags, *objects, "-o", str(program), *libraries], check=True
+        )
         subprocess.run(["strip", str(program)], check=True)
 
     def tool(self, name: str) -> str:
@@ -334,6 +355,7 @@ else:
     wsasec.extra_objects += liburing or []
     wsasec.extra_link_args += ["-Wl,--exclude-libs,ALL"]
 floor = extension("wsasec.bench.baselines._floor", ["bench/baselines/floor.c"])
+floor.depends += [TLS_STREAM]
 
 setup(
     cmdclass={"build_ext": BuildExt},

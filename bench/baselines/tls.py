@@ -6,10 +6,12 @@ import os
 import ssl
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-__all__ = ["client_context", "server_context"]
+__all__ = ["certified", "client_context", "server_context"]
 
 _DEADLINE: Final = 30.0
 
@@ -30,10 +32,30 @@ def _make(folder: Path, address: str) -> tuple[Path, Path]:
     return certificate, key
 
 
+@contextmanager
+def certified(address: str) -> Iterator[tuple[Path, Path]]:
+    """Make a key and a certificate for an address.
+
+    The files are in a folder that nobody else can look into, and are gone after the block.
+
+    Yields:
+        The files of the certificate and of the key, as PEM.
+
+    Raises:
+        RuntimeError: openssl is missing or failed.
+    """
+    before = os.umask(0o077)
+    try:
+        with tempfile.TemporaryDirectory(prefix="wsasec-bench-") as folder:
+            yield _make(Path(folder), address)
+    finally:
+        os.umask(before)
+
+
 def server_context(address: str) -> tuple[ssl.SSLContext, str]:
     """Make a key and a certificate for an address, and a context that serves with them.
 
-    The files are in a folder that nobody else can look into, and are gone before this returns.
+    The files are gone before this returns.
 
     Returns:
         The context, and the certificate as PEM.
@@ -44,14 +66,9 @@ def server_context(address: str) -> tuple[ssl.SSLContext, str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.num_tickets = 0  # nothing but the data flows after the handshake
-    before = os.umask(0o077)
-    try:
-        with tempfile.TemporaryDirectory(prefix="wsasec-bench-") as folder:
-            certificate, key = _make(Path(folder), address)
-            context.load_cert_chain(certificate, key)
-            pem = certificate.read_text()
-    finally:
-        os.umask(before)
+    with certified(address) as (certificate, key):
+        context.load_cert_chain(certificate, key)
+        pem = certificate.read_text()
     return context, pem
 
 

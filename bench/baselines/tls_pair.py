@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +15,12 @@ from wsasec.lab import Lab, Namespace
 from ..worker import python_command
 from .control import EndedError, Hand
 
-__all__ = ["CIPHERS", "TlsPair", "tls_pairs"]
+__all__ = ["CIPHERS", "During", "TlsPair", "agreed_on", "tls_pairs"]
 
 CIPHERS: Final = {"tls128": "TLS_AES_128_GCM_SHA256", "tls256": "TLS_AES_256_GCM_SHA384"}
+
+During = Callable[[tuple[int, ...]], AbstractContextManager[object]]
+"""Makes what is entered while traffic flows, given the numbers of the processes that carry it."""
 
 _START_DEADLINE: Final = 60.0
 _CONNECT_DEADLINE: Final = 90.0
@@ -33,6 +36,12 @@ system_default = default
 [default]
 Ciphersuites = {cipher}
 """
+
+
+def agreed_on(told: str, suite: str) -> None:
+    """Raise EndedError unless an end says that it speaks TLS 1.3 by this cipher suite."""
+    if told != f"TLSv1.3 {suite}":
+        raise EndedError(f"TLS agreed on {told}, not on TLSv1.3 {suite}")
 
 
 class TlsPair:
@@ -54,15 +63,31 @@ class TlsPair:
         self._close()
         return seconds
 
-    def stream(self, streams: int, *, message_bytes: int, warm: float, seconds: float) -> tuple[int, float]:
+    def stream(
+        self,
+        streams: int,
+        *,
+        message_bytes: int,
+        warm: float,
+        seconds: float,
+        during: During = lambda _pids: nullcontext(),
+    ) -> tuple[int, float]:
         """Send as much as goes through; return the payload that came in, and the seconds in which it did.
+
+        Args:
+            streams: how many.
+            message_bytes: what is handed to TLS at a time.
+            warm: seconds before the clock starts.
+            seconds: that are measured.
+            during: makes what is entered while is sent, given the numbers of the two processes.
 
         Raises:
             EndedError: one of the two processes failed.
         """
         self._open(streams, warm=warm, seconds=seconds, message_bytes=message_bytes)
-        self._sender.tell("send")
-        measured = self._receiver.hear("measured", warm + seconds + _END_DEADLINE)
+        with during((self._sender.process.pid, self._receiver.process.pid)):
+            self._sender.tell("send")
+            measured = self._receiver.hear("measured", warm + seconds + _END_DEADLINE)
         self._close()
         return measured["bytes"], measured["seconds"]
 
@@ -73,9 +98,7 @@ class TlsPair:
         self._sender.tell("connect", **work, port=door["port"], certificate=door["certificate"])
         connected = self._sender.hear("connected", _CONNECT_DEADLINE)
         self._receiver.hear("accepted", _CONNECT_DEADLINE)
-        wanted = f"TLSv1.3 {CIPHERS[self._kind]}"
-        if connected["cipher"] != wanted:
-            raise EndedError(f"TLS agreed on {connected['cipher']}, not on {wanted}")
+        agreed_on(connected["cipher"], CIPHERS[self._kind])
         return float(connected["seconds"])
 
     def _close(self) -> None:
