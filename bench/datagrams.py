@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from wsasec import traffic
-from wsasec.lab import Lab
 
 from .clock import SENDER, pinned, quiet
-from .ends import ENGINE_KINDS, connected, protected
+from .ends import ENGINE_KINDS, Hosts, connected, protected
 from .plans import TrafficPlan
 
 __all__ = ["datagram_rate", "run_datagrams"]
@@ -20,7 +19,7 @@ _SOCKETS: Final = 16
 Sample = dict[str, Any]
 
 
-def datagram_rate(lab: Lab, kind: str, *, datagram_bytes: int, warm: float, seconds: float) -> Sample:
+def datagram_rate(lab: Hosts, kind: str, *, datagram_bytes: int, warm: float, seconds: float) -> Sample:
     """Send from a few sockets to one; return what arrived in a second, and the part that was lost."""
     with (
         quiet(),
@@ -47,7 +46,7 @@ def datagram_rate(lab: Lab, kind: str, *, datagram_bytes: int, warm: float, seco
     }
 
 
-def run_datagrams(lab: Lab, plan: TrafficPlan) -> Iterator[Sample]:
+def run_datagrams(lab: Hosts, plan: TrafficPlan) -> Iterator[Sample]:
     """Measure everything in turn."""
     for repeat in range(plan.repeats):
         for turn in range(len(ENGINE_KINDS)):

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import wsasec
 from wsasec.lab import Lab, Namespace
@@ -20,10 +20,25 @@ from .clock import RECEIVER, SENDER, pinned
 if TYPE_CHECKING:
     from wsasec.connections import ConnectReport
 
-__all__ = ["ENGINE_KINDS", "Ends", "connected", "dial", "listening", "protected", "reset_on_close"]
+__all__ = [
+    "DEVICE_KINDS",
+    "ENGINE_KINDS",
+    "SECURED_KINDS",
+    "Ends",
+    "Hosts",
+    "connected",
+    "dial",
+    "listening",
+    "protected",
+    "reset_on_close",
+]
 
 ENGINE_KINDS: Final = ("secured", "system_policy", "plain")
 """A policy for each socket, one for all sockets, none."""
+DEVICE_KINDS: Final = ("device", "device_openssl")
+"""Sockets on a secure device: by the engine as it is, and by its OpenSSL where it has another crypto, too."""
+SECURED_KINDS: Final = frozenset({"secured", *DEVICE_KINDS})
+"""Those whose sockets are secured one by one."""
 
 Mode = Literal["sink", "echo"]
 
@@ -32,6 +47,18 @@ _BACKLOG: Final = 4096
 _DATAGRAM_ROOM: Final = 4 << 20
 # close() then ends the connection at once, with a reset: nothing of it is left for the next measurement.
 _LINGER: Final = ((socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)),)
+
+
+class Hosts(Protocol):
+    """Two hosts, which reach each other by their addresses."""
+
+    @property
+    def a(self) -> Namespace:
+        """The one that connects."""
+
+    @property
+    def b(self) -> Namespace:
+        """The one that listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +71,10 @@ class Ends:
 
 
 @contextmanager
-def protected(lab: Lab, kind: str) -> Iterator[None]:
+def protected(lab: Hosts, kind: str) -> Iterator[None]:
     """Set up what a kind of traffic needs of the system."""
     if kind == "system_policy":
+        assert isinstance(lab, Lab)
         with one_policy_for_all(lab):
             yield
     else:
@@ -66,7 +94,7 @@ def listening(
         listener = wsasec.Listener(
             (host.v4, 0),
             settings=settings,
-            secure=kind == "secured",
+            secure=kind in SECURED_KINDS,
             type=type_,
             mode=mode,
             backlog=_BACKLOG,
@@ -92,7 +120,7 @@ def dial(
         batch = wsasec.SocketBatch(
             count,
             settings=settings,
-            secure=kind == "secured",
+            secure=kind in SECURED_KINDS,
             type=type_,
             nodelay=nodelay,
             raise_limit=True,
@@ -126,7 +154,7 @@ def connected(
     Args:
         server: where the listener is.
         client: where the batch is.
-        kind: of ENGINE_KINDS.
+        kind: of ENGINE_KINDS or DEVICE_KINDS, or another, which is plain.
         count: of connections.
         mode: the listener's.
         type_: SOCK_STREAM or SOCK_DGRAM.

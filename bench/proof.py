@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from wsasec.lab import Lab, Namespace
+from wsasec.lab import Namespace
 
+from .ends import Hosts
 from .wire import Passed, Wire
 
-__all__ = ["LeakError", "check", "settle", "watched"]
+__all__ = ["Account", "LeakError", "by_kernel", "check", "settle", "watched"]
 
 # Of /proc/net/tcp, in hexadecimal: FIN_WAIT2, TIME_WAIT, CLOSE, LISTEN: they answer at most.
 _SILENT: Final = frozenset({"05", "06", "07", "0A"})
@@ -31,6 +32,24 @@ def _moved(namespace: Namespace, destination: str) -> int:
     return sum(sa.bytes for sa in namespace.sas() if sa.dst == destination)
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the associations of two hosts have carried.
+
+    Attributes:
+        moved: returns the bytes from the first to the second host, and those back, as the receivers count.
+        spis: of associations whose packets are in datagrams.
+    """
+
+    moved: Callable[[], tuple[int, int]]
+    spis: tuple[int, ...] = ()
+
+
+def by_kernel(lab: Hosts) -> Account:
+    """Take the kernel's account."""
+    return Account(lambda: (_moved(lab.b, lab.b.v4), _moved(lab.a, lab.a.v4)))
+
+
 def _busy(namespace: Namespace) -> Counter[str]:
     """Return how many connections can still send something of their own accord, by their state."""
     with namespace.entered():
@@ -38,7 +57,7 @@ def _busy(namespace: Namespace) -> Counter[str]:
     return Counter(state for state in (line.split()[3] for line in lines) if state not in _SILENT)
 
 
-def settle(lab: Lab) -> None:
+def settle(lab: Hosts) -> None:
     """Wait until nothing is left of connections before: one without an owner may go on sending for a while.
 
     Raises:
@@ -52,12 +71,13 @@ def settle(lab: Lab) -> None:
 
 
 @contextmanager
-def watched(lab: Lab, *, all_secured: bool) -> Iterator[dict[str, Any]]:
+def watched(lab: Hosts, *, all_secured: bool, account: Account | None = None) -> Iterator[dict[str, Any]]:
     """Watch the wire during the block, which stores what the receiver got as "payload_bytes".
 
     Args:
         lab: the two hosts.
         all_secured: whether a single packet in clear is an error; else it is only counted.
+        account: of the associations; None for the kernel's.
 
     Yields:
         The proof; complete after the block.
@@ -66,11 +86,12 @@ def watched(lab: Lab, *, all_secured: bool) -> Iterator[dict[str, Any]]:
         LeakError: the proof failed.
     """
     settle(lab)
-    before = _moved(lab.b, lab.b.v4), _moved(lab.a, lab.a.v4)
+    account = account or by_kernel(lab)
+    before = account.moved()
     proof: dict[str, Any] = {"payload_bytes": 0}
-    with Wire(lab.a) as wire:
+    with Wire(lab.a, account.spis) as wire:
         yield proof
-    after = _moved(lab.b, lab.b.v4), _moved(lab.a, lab.a.v4)
+    after = account.moved()
     proof |= {**asdict(wire.passed), "sa_bytes": after[0] - before[0], "sa_bytes_back": after[1] - before[1]}
     check(wire.passed, proof, all_secured=all_secured)
 

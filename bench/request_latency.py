@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from wsasec import traffic
-from wsasec.lab import Lab
 
 from .clock import SENDER, pinned, quiet
-from .ends import ENGINE_KINDS, connected, protected
+from .ends import ENGINE_KINDS, Hosts, connected, protected
 from .plans import TrafficPlan
 
 __all__ = ["request_latency", "run_requests"]
@@ -18,7 +17,7 @@ Sample = dict[str, Any]
 
 
 def request_latency(
-    lab: Lab, kind: str, connections: int, *, request_bytes: int, warm: float, seconds: float
+    lab: Hosts, kind: str, connections: int, *, request_bytes: int, warm: float, seconds: float
 ) -> Sample:
     """Let each connection send a request when the last one is answered."""
     with (
@@ -39,7 +38,7 @@ def request_latency(
     }
 
 
-def run_requests(lab: Lab, plan: TrafficPlan) -> Iterator[Sample]:
+def run_requests(lab: Hosts, plan: TrafficPlan) -> Iterator[Sample]:
     """Measure everything in turn."""
     for repeat in range(plan.repeats):
         for connections in plan.connections:

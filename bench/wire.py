@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
@@ -30,24 +31,95 @@ _QUIET: Final = 0.02
 _SETTLE: Final = 2.0
 
 # struct sock_filter: code, where to go if true and if false, operand.
-_LOAD_HALF, _LOAD_BYTE, _IF_EQUAL, _RETURN = 0x28, 0x30, 0x15, 0x06
-_ETHER_TYPE, _IPV4_PROTOCOL, _IPV6_NEXT, _ESP = 12, 23, 20, 50
+_LOAD_WORD, _LOAD_HALF, _LOAD_BYTE = 0x20, 0x28, 0x30
+_IF_EQUAL, _IF_SET, _RETURN = 0x15, 0x45, 0x06
+_ETHER_TYPE: Final = 12
+_IPV4: Final = 14
+_IPV6: Final = 14
+_ESP, _UDP = 50, 17
+_PLAIN_IPV4_HEADER: Final = 0x45
+_FRAGMENT_OFFSET: Final = 0x1FFF
+_PORTS: Final = 4500 << 16 | 4500  # RFC 3948
+_NEXT, _TAKEN, _LEFT = "next", "taken", "left"
+
+_Step = tuple[int, int, str, str]
+"""An instruction: code, operand, and where to go if it is so, and if not: the next one, or to an end."""
 
 
-def _division(if_esp: int, if_not: int) -> bytes:
-    """Write a filter program that takes so many bytes of an ESP frame, and so many of any other."""
-    steps = (
-        (_LOAD_HALF, 0, 0, _ETHER_TYPE),
-        (_IF_EQUAL, 0, 2, 0x0800),
-        (_LOAD_BYTE, 0, 0, _IPV4_PROTOCOL),
-        (_IF_EQUAL, 3, 4, _ESP),
-        (_IF_EQUAL, 0, 3, 0x86DD),
-        (_LOAD_BYTE, 0, 0, _IPV6_NEXT),
-        (_IF_EQUAL, 0, 1, _ESP),
-        (_RETURN, 0, 0, if_esp),
-        (_RETURN, 0, 0, if_not),
-    )
-    return b"".join(struct.pack("=HBBI", *step) for step in steps)
+def _encapsulated(ports: int, spis: Sequence[int]) -> list[_Step]:
+    """Take datagrams between the two ports, which begin at an offset, with one of the SPIs (RFC 3948 2.1)."""
+    if not spis:
+        return [(_IF_EQUAL, _UDP, _LEFT, _LEFT)]
+    return [
+        (_IF_EQUAL, _UDP, _NEXT, _LEFT),
+        (_LOAD_WORD, ports, _NEXT, _NEXT),
+        (_IF_EQUAL, _PORTS, _NEXT, _LEFT),
+        (_LOAD_WORD, ports + 8, _NEXT, _NEXT),
+        *((_IF_EQUAL, spi, _TAKEN, _NEXT) for spi in spis[:-1]),
+        (_IF_EQUAL, spis[-1], _TAKEN, _LEFT),
+    ]
+
+
+def _ipv4(spis: Sequence[int]) -> list[_Step]:
+    whole = [
+        # Ports and SPI are where they are looked for, and it is not the rest of another datagram.
+        (_LOAD_BYTE, _IPV4, _NEXT, _NEXT),
+        (_IF_EQUAL, _PLAIN_IPV4_HEADER, _NEXT, _LEFT),
+        (_LOAD_HALF, _IPV4 + 6, _NEXT, _NEXT),
+        (_IF_SET, _FRAGMENT_OFFSET, _LEFT, _NEXT),
+        (_LOAD_BYTE, _IPV4 + 9, _NEXT, _NEXT),
+    ]
+    return [
+        (_LOAD_BYTE, _IPV4 + 9, _NEXT, _NEXT),
+        (_IF_EQUAL, _ESP, _TAKEN, _NEXT),
+        *(whole if spis else []),
+        *_encapsulated(_IPV4 + 20, spis),
+    ]
+
+
+def _ipv6(spis: Sequence[int]) -> list[_Step]:
+    return [
+        (_LOAD_BYTE, _IPV6 + 6, _NEXT, _NEXT),
+        (_IF_EQUAL, _ESP, _TAKEN, _NEXT),
+        *_encapsulated(_IPV6 + 40, spis),
+    ]
+
+
+def _division(if_esp: int, if_not: int, spis: Sequence[int] = ()) -> bytes:
+    """Write a filter program that takes so many bytes of an ESP frame, and so many of any other.
+
+    Args:
+        if_esp: bytes.
+        if_not: bytes.
+        spis: ESP in UDP is ESP, too, between the ports 4500, with one of these SPIs; none: it is not.
+    """
+    four, six = _ipv4(spis), _ipv6(spis)
+    steps: list[tuple[int, int, str | int, str]] = [
+        (_LOAD_HALF, _ETHER_TYPE, _NEXT, _NEXT),
+        (_IF_EQUAL, 0x0800, _NEXT, _NEXT),
+        *four,
+        (_IF_EQUAL, 0x86DD, _NEXT, _LEFT),
+        *six,
+    ]
+    # From the second step on past all that is for IPv4; its own steps all end somewhere.
+    steps[1] = (_IF_EQUAL, 0x0800, 0, str(len(four)))
+    taken, left = len(steps), len(steps) + 1
+
+    def distance(at: int, where: str | int) -> int:
+        places = {_NEXT: at + 1, _TAKEN: taken, _LEFT: left}
+        return places[where] - at - 1 if where in places else int(where)
+
+    program = [
+        struct.pack(
+            "=HBBI",
+            code,
+            *((distance(at, yes), distance(at, no)) if code in (_IF_EQUAL, _IF_SET) else (0, 0)),
+            operand,
+        )
+        for at, (code, operand, yes, no) in enumerate(steps)
+    ]
+    program += [struct.pack("=HBBI", _RETURN, 0, 0, size) for size in (if_esp, if_not)]
+    return b"".join(program)
 
 
 @dataclass(slots=True)
@@ -55,7 +127,7 @@ class Passed:
     """What passed the wire, both ways.
 
     Attributes:
-        esp: ESP packets.
+        esp: frames of ESP, each of which may be several packets that the kernel keeps together (GSO).
         clear: packets that were neither ESP, nor IKE, nor neighbours' housekeeping.
         neighbour: ARP, neighbour discovery and the like, and IKE.
         dropped: frames other than ESP that were counted, but could not be looked at.
@@ -72,16 +144,23 @@ class Passed:
 class Wire:
     """Counts the frames on a namespace's device while its `with` block runs; final after the block."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace, spis: Sequence[int] = ()) -> None:
+        """Describe it.
+
+        Args:
+            namespace: whose device is watched.
+            spis: of ESP in UDP; none: a datagram is in clear.
+        """
         self.passed = Passed()
+        self._spis = tuple(spis)
         self._namespace = namespace
         self._exit = ExitStack()
 
     def __enter__(self) -> Wire:
         with ExitStack() as stack:
             # One frame fills the first: the kernel counts the rest without keeping them.
-            self._esp = stack.enter_context(self._open(_division(1, 0), 0))
-            self._rest = stack.enter_context(self._open(_division(0, _HEAD), _ROOM))
+            self._esp = stack.enter_context(self._open(_division(1, 0, self._spis), 0))
+            self._rest = stack.enter_context(self._open(_division(0, _HEAD, self._spis), _ROOM))
             self._exit = stack.pop_all()
         return self
 

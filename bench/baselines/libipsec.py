@@ -1,4 +1,4 @@
-"""strongSwan's ESP in user space, by its plugin kernel-libipsec: charon at each end, with a TUN device of its own.
+"""strongSwan's ESP in user space, by its plugin kernel-libipsec: charon and a TUN device at each end.
 
 The two are told over VICI what to negotiate, with a secret drawn for the run.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -73,7 +72,7 @@ def connection(number: int, wire: tuple[str, str]) -> dict[str, Any]:
 
 
 def _session(path: Path) -> Any:
-    import vici
+    import vici  # type: ignore[import-untyped]
 
     control = socket.socket(socket.AF_UNIX)
     try:
@@ -108,7 +107,9 @@ def _initiate(session: Any) -> None:
     """Negotiate, and read to the end what is said about it."""
     said = [
         entry.get("msg", b"").decode(errors="replace")
-        for entry in session.initiate({"child": "bench", "ike": "bench", "timeout": str(int(_TIMEOUT * 1000))})
+        for entry in session.initiate(
+            {"child": "bench", "ike": "bench", "timeout": str(int(_TIMEOUT * 1000))}
+        )
     ]
     if not any("CHILD_SA" in line and "established" in line for line in said):
         raise AbsentError(f"charon could not negotiate: {' / '.join(said[-2:])}")
@@ -140,7 +141,10 @@ def libipsec(lab: Lab) -> Iterator[Tunnel]:
             own = folder / _NAMES[number]
             own.mkdir()
             (own / "strongswan.conf").write_text(settings(own))
-            environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "STRONGSWAN_CONF": str(own / "strongswan.conf")}
+            environment = {
+                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                "STRONGSWAN_CONF": str(own / "strongswan.conf"),
+            }
             process = stack.enter_context(running(host, [str(_CHARON)], environment))
             session, control = tried(process, "charon", lambda path=own / "vici": _session(path))  # type: ignore[misc]
             stack.callback(control.close)

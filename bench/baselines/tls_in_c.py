@@ -1,4 +1,4 @@
-"""TLS 1.3 between the two hosts of a lab, by a program in C: what OpenSSL does without Python (tls_stream.c)."""
+"""TLS 1.3 between the two hosts of a lab, by a program in C (tls_stream.c): OpenSSL without Python."""
 
 from __future__ import annotations
 

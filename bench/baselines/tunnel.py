@@ -1,4 +1,4 @@
-"""What tunnels between the two hosts of a lab have in common: other addresses, and processes that carry them."""
+"""What tunnels between a lab's hosts have in common: other addresses, and processes that carry them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Answer = TypeVar("_Answer")
 
 
 class AbsentError(RuntimeError):
-    """What the device is compared with cannot be had here: not installed, or not allowed; the text says which."""
+    """What others are compared with cannot be had here; the text says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,9 @@ def _tell(pid: int, text: str) -> None:
                 break
             answer += more
     if answer.strip() != b"errno=0":
-        raise AbsentError(f"wireguard-go refused its configuration: {answer.decode(errors='replace').strip()}")
+        raise AbsentError(
+            f"wireguard-go refused its configuration: {answer.decode(errors='replace').strip()}"
+        )
 
 
 def _set_up(host: Namespace, address: str) -> None:

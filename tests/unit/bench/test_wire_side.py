@@ -153,7 +153,7 @@ def test_nothing_is_collected_while_traffic_is_measured(monkeypatch: pytest.Monk
 
     anything: Any = SimpleNamespace(a=None, b=None)
     for module, name in (
-        (throughput, "_by_engine"),
+        (throughput, "by_engine"),
         (request_latency, "connected"),
         (datagrams, "connected"),
         (loopback, "_measure"),
