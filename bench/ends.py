@@ -16,14 +16,13 @@ from wsasec.settings import SettingsBase
 from .baselines import _floor
 from .baselines.one_policy import one_policy_for_all
 from .clock import RECEIVER, SENDER, pinned
+from .kinds import SECURED_KINDS
 
 if TYPE_CHECKING:
     from wsasec.connections import ConnectReport
 
 __all__ = [
-    "DEVICE_KINDS",
     "ENGINE_KINDS",
-    "SECURED_KINDS",
     "Ends",
     "Hosts",
     "connected",
@@ -35,10 +34,6 @@ __all__ = [
 
 ENGINE_KINDS: Final = ("secured", "system_policy", "plain")
 """A policy for each socket, one for all sockets, none."""
-DEVICE_KINDS: Final = ("device", "device_openssl")
-"""Sockets on a secure device: by the engine as it is, and by its OpenSSL where it has another crypto, too."""
-SECURED_KINDS: Final = frozenset({"secured", *DEVICE_KINDS})
-"""Those whose sockets are secured one by one."""
 
 Mode = Literal["sink", "echo"]
 
@@ -154,7 +149,7 @@ def connected(
     Args:
         server: where the listener is.
         client: where the batch is.
-        kind: of ENGINE_KINDS or DEVICE_KINDS, or another, which is plain.
+        kind: of ENGINE_KINDS or SECURED_KINDS, or another, which is plain.
         count: of connections.
         mode: the listener's.
         type_: SOCK_STREAM or SOCK_DGRAM.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .reading import Figure, Results, SetupRow
+from .kinds import SECURED_KINDS
+from .reading import DatagramRow, Figure, LatencyRow, Results, SetupRow, ThroughputRow
 from .stats import summarize
 from .wording import (
     base_title,
@@ -17,6 +18,7 @@ from .wording import (
     group_title,
     kind_title,
     message_title,
+    set_up_what,
     streams_title,
 )
 
@@ -182,27 +184,30 @@ def _connect(results: Results) -> Iterator[tuple[Key, Measure]]:
         yield from _rates(key, name, "/s", row.per_second, bases, baseline=row.kind != "secured")
 
 
-def _throughput(results: Results) -> Iterator[tuple[Key, Measure]]:
-    figures = {(row.kind, row.streams, row.message_bytes): row.rate for row in results.throughput}
-    for row in results.throughput:
-        key = ("throughput", row.kind, row.streams, row.message_bytes)
+def _throughput(rows: Sequence[ThroughputRow], *part: str) -> Iterator[tuple[Key, Measure]]:
+    figures = {(row.kind, row.streams, row.message_bytes): row.rate for row in rows}
+    for row in rows:
+        key = (*part, "throughput", row.kind, row.streams, row.message_bytes)
         name = f"{streams_title(row.streams, row.message_bytes)}: {kind_title(row.kind)}"
         ratios = {
             "plain": row.ratio_to_plain,
             "system_policy": row.ratio_to_policy,
             "tls128": row.ratio_to_tls,
         }
-        bases = {kind: (ratio, figures.get((kind, *key[2:]))) for kind, ratio in ratios.items()}
-        yield from _rates(key, name, "Gbit/s", row.rate, bases, baseline=row.kind != "secured")
+        bases = {
+            kind: (ratio, figures.get((kind, row.streams, row.message_bytes)))
+            for kind, ratio in ratios.items()
+        }
+        yield from _rates(key, name, "Gbit/s", row.rate, bases, baseline=row.kind not in SECURED_KINDS)
 
 
-def _latency(results: Results) -> Iterator[tuple[Key, Measure]]:
-    own = {(row.kind, row.connections, row.message_bytes): row for row in results.latency}
+def _latency(rows: Sequence[LatencyRow], *part: str) -> Iterator[tuple[Key, Measure]]:
+    own = {(row.kind, row.connections, row.message_bytes): row for row in rows}
     for row in own.values():
-        key = ("latency", row.kind, row.connections, row.message_bytes)
+        key = (*part, "latency", row.kind, row.connections, row.message_bytes)
         name = f"requests, {connections_title(row.connections, row.message_bytes)}: {kind_title(row.kind)}"
         plain = own.get(("plain", row.connections, row.message_bytes))
-        baseline = row.kind != "secured"
+        baseline = row.kind not in SECURED_KINDS
         if row.per_second:
             bases = {"plain": (row.ratio_to_plain, plain.per_second if plain else None)}
             yield from _rates(key, name, "/s", row.per_second, bases, baseline=baseline)
@@ -214,14 +219,40 @@ def _latency(results: Results) -> Iterator[tuple[Key, Measure]]:
             yield (*key, "p99"), measure
 
 
-def _datagrams(results: Results) -> Iterator[tuple[Key, Measure]]:
-    figures = {(row.kind, row.message_bytes): row.per_second for row in results.datagrams}
-    for row in results.datagrams:
-        key = ("datagrams", row.kind, row.message_bytes)
+def _datagrams(rows: Sequence[DatagramRow], *part: str) -> Iterator[tuple[Key, Measure]]:
+    figures = {(row.kind, row.message_bytes): row.per_second for row in rows}
+    for row in rows:
+        key = (*part, "datagrams", row.kind, row.message_bytes)
         size = message_title(row.message_bytes)
         name = ", ".join(part for part in ("datagrams", size) if part) + f": {kind_title(row.kind)}"
         bases = {"plain": (row.ratio_to_plain, figures.get(("plain", row.message_bytes)))}
-        yield from _rates(key, name, "/s", row.per_second, bases, baseline=row.kind != "secured")
+        yield from _rates(key, name, "/s", row.per_second, bases, baseline=row.kind not in SECURED_KINDS)
+
+
+def _device(results: Results) -> Iterator[tuple[Key, Measure]]:
+    device = results.device
+    yield from _throughput(device.throughput, "device")
+    yield from _latency(device.latency, "device")
+    yield from _datagrams(device.datagrams, "device")
+    figures = {(row.what, row.kind): row.us for row in device.setup}
+    for row in device.setup:
+        key = ("device", "setup", row.what, row.kind)
+        name = f"{set_up_what(row.what)}: {kind_title(row.kind)}"
+        if row.ratio_to_policy is None:
+            yield key, _figure(f"{name}, µs", row.us, more_is_better=False, baseline=row.kind == "policy")
+        else:
+            base = figures.get((row.what, "policy"))
+            yield key, _ratio(f"{name} / policies", row.ratio_to_policy, row.us, base, more_is_better=False)
+    for each in device.memory:
+        name = f"engine, an {each.what} of {each.count:,}, bytes"
+        # Grown once, and by whole pages: nothing tells how far it would be another number next time.
+        yield ("device", "memory", each.what), Measure(name, each.bytes, None, 1, more_is_better=False)
+
+
+def _traffic(results: Results) -> Iterator[tuple[Key, Measure]]:
+    yield from _throughput(results.throughput)
+    yield from _latency(results.latency)
+    yield from _datagrams(results.datagrams)
 
 
 def _loopback(results: Results) -> Iterator[tuple[Key, Measure]]:
@@ -235,5 +266,5 @@ def _loopback(results: Results) -> Iterator[tuple[Key, Measure]]:
 
 def measures(results: Results) -> dict[Key, Measure]:
     """Return all that can be compared."""
-    parts = (_setup, _memory, _connect, _throughput, _latency, _datagrams, _loopback)
+    parts = (_setup, _memory, _connect, _traffic, _loopback, _device)
     return {key: measure for part in parts for key, measure in part(results)}

@@ -14,12 +14,15 @@ __all__ = [
     "QUICK",
     "RESULT_NAME",
     "ConnectPlan",
+    "DevicePlan",
     "Effort",
     "KeyPlan",
     "LoopbackPlan",
+    "Requests",
     "Throughput",
     "TrafficPlan",
     "connect_plan",
+    "device_plan",
     "key_plan",
     "traffic_plan",
 ]
@@ -124,6 +127,65 @@ class KeyPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Requests:
+    """Requests over so many connections.
+
+    Attributes:
+        connections: how many.
+        kinds: of traffic.
+        repeats: how often each is measured.
+    """
+
+    connections: int
+    kinds: tuple[str, ...]
+    repeats: int
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePlan:
+    """What is sent through secure devices, and what else they take.
+
+    Attributes:
+        warm: seconds of traffic before the clock starts.
+        seconds: of traffic that are measured.
+        throughput: streams.
+        requests: and their answers.
+        request_bytes: size of both.
+        datagram_bytes: size of datagrams.
+        datagram_kinds: kinds of traffic that they are sent by.
+        datagram_repeats: how often.
+        sockets: that are secured, by device and by policy.
+        set_up_repeats: how often.
+        associations: that the engine is given for what one takes of its memory.
+        flows: connections through the engine for what one takes of its memory.
+    """
+
+    warm: float
+    seconds: float
+    throughput: tuple[Throughput, ...]
+    requests: tuple[Requests, ...]
+    request_bytes: int
+    datagram_bytes: int
+    datagram_kinds: tuple[str, ...]
+    datagram_repeats: int
+    sockets: int
+    set_up_repeats: int
+    associations: int
+    flows: int
+
+    def within(self, room: int) -> DevicePlan:
+        """Leave out what needs more connections than there is room for, and say so."""
+        streams = _within((case.streams for case in self.throughput), room)
+        connections = _within((case.connections for case in self.requests), room)
+        return replace(
+            self,
+            throughput=tuple(case for case in self.throughput if case.streams in streams),
+            requests=tuple(case for case in self.requests if case.connections in connections),
+            flows=min(self.flows, room),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class LoopbackPlan:
     """Plain streams on a loopback device, by the engine and by iperf3.
 
@@ -154,6 +216,7 @@ class Effort:
         connect: on the wire.
         traffic: on the wire.
         keys: on the wire.
+        device: on the wire, by the engine.
         deadline: seconds for each of the processes that measure.
     """
 
@@ -164,12 +227,18 @@ class Effort:
     connect: ConnectPlan
     traffic: TrafficPlan
     keys: KeyPlan
+    device: DevicePlan
     deadline: float
 
 
 _ALL: Final = ("secured", "system_policy", "plain", "tls128", "tls256", "iperf3")
 _ENGINE: Final = ("secured", "system_policy", "plain")
 _PAIR: Final = ("secured", "plain")
+_THROUGH_DEVICE: Final = ("device", "plain")
+_TLS: Final = ("tls128", "tls256", "tls128_c", "tls256_c")
+_TUNNELS: Final = ("wireguard", "libipsec")
+_AROUND_DEVICE: Final = ("device", "device_openssl", "plain", *_TLS, *_TUNNELS)
+_NO_TLS: Final = ("device", "device_openssl", "plain", *_TUNNELS)
 _KIB: Final = 1024
 
 
@@ -207,6 +276,25 @@ QUICK: Final = Effort(
         repeats=2,
     ),
     keys=KeyPlan(connections=200, peers=5, streams=8, seconds=2.0, repeats=2),
+    device=DevicePlan(
+        warm=0.3,
+        seconds=0.6,
+        throughput=(
+            Throughput(1, 128 * _KIB, _AROUND_DEVICE, 3),
+            Throughput(16, 128 * _KIB, (*_THROUGH_DEVICE, "tls256"), 2),
+            Throughput(256, 128 * _KIB, _THROUGH_DEVICE, 2),
+            Throughput(1_000, 128 * _KIB, _THROUGH_DEVICE, 3),
+        ),
+        requests=(Requests(1, _NO_TLS, 3), Requests(64, _THROUGH_DEVICE, 2)),
+        request_bytes=64,
+        datagram_bytes=64,
+        datagram_kinds=_NO_TLS,
+        datagram_repeats=2,
+        sockets=5_000,
+        set_up_repeats=5,
+        associations=2_000,
+        flows=1_000,
+    ),
     deadline=600.0,
 )
 FULL: Final = Effort(
@@ -233,6 +321,27 @@ FULL: Final = Effort(
         repeats=3,
     ),
     keys=KeyPlan(connections=1_000, peers=50, streams=16, seconds=6.0, repeats=3),
+    device=DevicePlan(
+        warm=0.3,
+        seconds=1.0,
+        throughput=(
+            Throughput(1, 128 * _KIB, _AROUND_DEVICE, 9),
+            Throughput(1, 1 * _KIB, _THROUGH_DEVICE, 3),
+            Throughput(16, 128 * _KIB, _AROUND_DEVICE, 5),
+            Throughput(256, 128 * _KIB, ("device", "device_openssl", "plain", *_TLS), 5),
+            Throughput(1_000, 128 * _KIB, ("device", "device_openssl", "plain", *_TLS), 5),
+            Throughput(4_096, 128 * _KIB, _THROUGH_DEVICE, 3),
+        ),
+        requests=(Requests(1, _NO_TLS, 7), Requests(64, _NO_TLS, 3), Requests(1_000, _THROUGH_DEVICE, 3)),
+        request_bytes=64,
+        datagram_bytes=64,
+        datagram_kinds=_NO_TLS,
+        datagram_repeats=5,
+        sockets=15_000,
+        set_up_repeats=9,
+        associations=10_000,
+        flows=4_000,
+    ),
     deadline=900.0,
 )
 
@@ -242,10 +351,28 @@ def connect_plan(fields: Mapping[str, Any]) -> ConnectPlan:
     return ConnectPlan(**{**fields, "connections": tuple(fields["connections"])})
 
 
+def _streams(cases: Iterable[Mapping[str, Any]]) -> tuple[Throughput, ...]:
+    return tuple(Throughput(**{**case, "kinds": tuple(case["kinds"])}) for case in cases)
+
+
 def traffic_plan(fields: Mapping[str, Any]) -> TrafficPlan:
     """Make the plan of what JSON keeps of it."""
-    cases = tuple(Throughput(**{**case, "kinds": tuple(case["kinds"])}) for case in fields["throughput"])
+    cases = _streams(fields["throughput"])
     return TrafficPlan(**{**fields, "throughput": cases, "connections": tuple(fields["connections"])})
+
+
+def device_plan(fields: Mapping[str, Any]) -> DevicePlan:
+    """Make the plan of what JSON keeps of it."""
+    return DevicePlan(
+        **{
+            **fields,
+            "throughput": _streams(fields["throughput"]),
+            "requests": tuple(
+                Requests(**{**case, "kinds": tuple(case["kinds"])}) for case in fields["requests"]
+            ),
+            "datagram_kinds": tuple(fields["datagram_kinds"]),
+        }
+    )
 
 
 def key_plan(fields: Mapping[str, Any]) -> KeyPlan:

@@ -15,8 +15,11 @@ from typing import Any, Final, TypeVar
 
 __all__ = [
     "FORMAT",
+    "CarrierRow",
     "ConnectRow",
     "DatagramRow",
+    "Device",
+    "EngineMemoryRow",
     "Figure",
     "FormatError",
     "KeyRow",
@@ -178,6 +181,8 @@ class ThroughputRow:
     ratio_to_tls: float | None
     ratio_to_policy: float | None
     proof: Mapping[str, float] | None
+    cpu: Figure | None = None
+    machine_cpu: Figure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +231,43 @@ class KeyRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CarrierRow:
+    """What securing one of so many sockets takes, in microseconds, by a carrier."""
+
+    what: str
+    kind: str
+    sockets: int
+    us: Figure
+    ratio_to_policy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineMemoryRow:
+    """Bytes by which the engine grows for one of so many associations or flows; and what it had before."""
+
+    what: str
+    count: int
+    bytes: float
+    resident: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What was measured of secure devices."""
+
+    machine: Machine | None = None
+    mtu: int | None = None
+    sa_algorithm: str = ""
+    crypto: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
+    throughput: tuple[ThroughputRow, ...] = ()
+    latency: tuple[LatencyRow, ...] = ()
+    datagrams: tuple[DatagramRow, ...] = ()
+    setup: tuple[CarrierRow, ...] = ()
+    memory: tuple[EngineMemoryRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """A run."""
 
@@ -252,6 +294,7 @@ class Results:
     datagrams: tuple[DatagramRow, ...] = ()
     loopback: tuple[LoopbackRow, ...] = ()
     keys: tuple[KeyRow, ...] = ()
+    device: Device = field(default_factory=Device)
     unreadable: int = 0
 
 
@@ -333,6 +376,10 @@ def _figure(value: object) -> Figure:
         _count(row.get("count")) or 0,
         row.get("unstable") is True,
     )
+
+
+def _optional_figure(value: object) -> Figure | None:
+    return _figure(value) if value is not None else None
 
 
 def _latency(value: object) -> Latency | None:
@@ -427,7 +474,7 @@ def _memory(row: Mapping[str, Any]) -> MemoryRow:
         _needed_text(row.get("what")),
         _needed(row.get("bytes")),
         _text(row.get("note")),
-        _figure(figure) if figure is not None else None,
+        _optional_figure(figure),
         row.get("baseline") is True,
         row.get("derived") is True,
     )
@@ -455,6 +502,8 @@ def _throughput(row: Mapping[str, Any]) -> ThroughputRow:
         _number(row.get("ratio_to_tls")),
         _number(row.get("ratio_to_policy")),
         _numbers(row.get("proof")) or None,
+        _optional_figure(row.get("cpu_per_gb")),
+        _optional_figure(row.get("machine_cpu_per_gb")),
     )
 
 
@@ -464,7 +513,7 @@ def _requests(row: Mapping[str, Any]) -> LatencyRow:
         _needed_text(row.get("kind")),
         _needed_count(row.get("connections")),
         _count(row.get("message_bytes")),
-        _figure(rate) if rate is not None else None,
+        _optional_figure(rate),
         _number(row.get("ratio_to_plain")),
         _needed_latency(row.get("latency_us")),
     )
@@ -496,8 +545,27 @@ def _keys(row: Mapping[str, Any]) -> KeyRow:
         _needed_text(row.get("what")),
         _text(row.get("unit")),
         _figure(row.get("secured")),
-        _figure(plain) if plain is not None else None,
+        _optional_figure(plain),
         _number(row.get("ratio_to_plain")),
+    )
+
+
+def _carrier(row: Mapping[str, Any]) -> CarrierRow:
+    return CarrierRow(
+        _needed_text(row.get("what")),
+        _needed_text(row.get("kind")),
+        _needed_count(row.get("sockets")),
+        _figure(row.get("us")),
+        _number(row.get("ratio_to_policy")),
+    )
+
+
+def _engine_memory(row: Mapping[str, Any]) -> EngineMemoryRow:
+    return EngineMemoryRow(
+        _needed_text(row.get("what")),
+        _needed_count(row.get("count")),
+        _needed(row.get("bytes")),
+        _number(row.get("resident")),
     )
 
 
@@ -515,6 +583,21 @@ class _Reader:
             except _MissingError:
                 self.unreadable += 1
         return tuple(found)
+
+
+def _device(device: Mapping[str, Any], reader: _Reader) -> Device:
+    return Device(
+        machine=_machine(device.get("machine")),
+        mtu=_count(device.get("mtu")),
+        sa_algorithm=_text(device.get("sa_algorithm")),
+        crypto=_texts(device.get("crypto")),
+        absent=_texts(device.get("absent")),
+        throughput=reader.rows(device.get("throughput"), _throughput),
+        latency=reader.rows(device.get("latency"), _requests),
+        datagrams=reader.rows(device.get("datagrams"), _datagrams),
+        setup=reader.rows(device.get("setup"), _carrier),
+        memory=reader.rows(device.get("memory"), _engine_memory),
+    )
 
 
 def read(results: Mapping[str, Any]) -> Results:
@@ -553,6 +636,7 @@ def read(results: Mapping[str, Any]) -> Results:
         datagrams=reader.rows(traffic.get("datagrams"), _datagrams),
         loopback=reader.rows(loopback.get("summary"), _loopback),
         keys=reader.rows(_map(results.get("keys")).get("summary"), _keys),
+        device=_device(_map(results.get("device")), reader),
         unreadable=reader.unreadable,
     )
 

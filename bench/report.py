@@ -15,6 +15,7 @@ from .tables import (
     Cell,
     Table,
     connect_tables,
+    device_tables,
     key_tables,
     loopback_tables,
     memory_tables,
@@ -60,6 +61,7 @@ def _tables(rows: Results) -> Iterator[Table]:
     yield from connect_tables(rows)
     yield from traffic_tables(rows)
     yield from key_tables(rows)
+    yield from device_tables(rows)
     if table := target_table(rows):
         yield table
 

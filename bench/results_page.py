@@ -15,11 +15,12 @@ from typing import Any, Final
 
 from .html.drawing import standalone
 from .html.markup import Element, clean, to_svg
-from .html.plots import latency_plots, ratio_plots, setup_plots, throughput_plots
+from .html.plots import device_plots, latency_plots, ratio_plots, setup_plots, throughput_plots
 from .reading import FormatError, Machine, Results, load, read
 from .tables import (
     Table,
     connect_tables,
+    device_tables,
     key_tables,
     loopback_tables,
     memory_tables,
@@ -27,7 +28,7 @@ from .tables import (
     target_table,
     traffic_tables,
 )
-from .wording import KEYS, LEAK, LOOPBACK, READING, aes_warning, machine_lines, when
+from .wording import DEVICE, KEYS, LEAK, LOOPBACK, READING, aes_warning, machine_lines, when
 
 __all__ = ["main", "make"]
 
@@ -148,6 +149,13 @@ def _markdown(results: Results, command: str, files: dict[str, str]) -> Iterator
         warning,
     )
     yield from _section(KEYS, chain(*map(_table, key_tables(results))))
+    yield from _section(
+        DEVICE,
+        chain(
+            _numbered("device-throughput", device_plots(results, width=_WIDTH), files),
+            *map(_table, device_tables(results)),
+        ),
+    )
     yield from _section(LOOPBACK, chain(*map(_table, loopback_tables(results))))
     yield from _section(
         "Notes", [*(f"- {_text(note)}" for note in results.notes), ""] if results.notes else ()

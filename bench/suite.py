@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from wsasec.lab import kernel_has_esp
 from wsasec.lab.signals import ending_signals
 
 from . import compare
@@ -28,16 +29,21 @@ from .summary import summarized
 from .wording import LEAK
 from .worker import BenchError, python_command, run_worker
 
-__all__ = ["FORMAT", "PARTS", "CompareError", "Files", "run"]
+__all__ = ["FORMAT", "PARTS", "CompareError", "Files", "default_parts", "run"]
 
 WIRE_PARTS: Final = ("connect", "traffic")
 """What needs two hosts and ESP."""
-PARTS: Final = ("setup", *WIRE_PARTS, "keys")
+PARTS: Final = ("setup", *WIRE_PARTS, "keys", "device")
 _WIDTH: Final = 132
 _GUEST_MEMORY: Final = "1G"
 _BOOT: Final = 120.0
 
 Found = dict[str, Any]
+
+
+def default_parts() -> tuple[str, ...]:
+    """Return what is measured unless a part is named: devices where the kernel has no ESP of its own."""
+    return tuple(part for part in PARTS if part != "device" or not kernel_has_esp())
 
 
 class CompareError(Exception):
@@ -115,6 +121,24 @@ def _measure_keys(effort: Effort, monitor: Monitor) -> Found:
     return _in_lab(effort, monitor, "key_side", json.dumps(asdict(effort.keys)))
 
 
+def _measure_device(effort: Effort, monitor: Monitor) -> Found:
+    monitor.phase("device", "secure devices between two hosts, on this kernel")
+    return _work(monitor, effort, "device_side", json.dumps(asdict(effort.device)))
+
+
+def _add_device(found: Found, data: Found, monitor: Monitor, *, asked: bool) -> None:
+    """Add what was measured; that there can be no device here is an error only if devices were asked for."""
+    if missing := "; ".join(data.get("missing", ())):
+        if asked:
+            found["errors"]["device"] = missing
+        else:
+            monitor({"event": "note", "text": f"device: not measured: {missing}"})
+        return
+    found["errors"] |= data.pop("errors", {})
+    found["leaks"] += data.pop("leaks", [])
+    found["device"] = data
+
+
 def _measure(parts: Sequence[str], effort: Effort, monitor: Monitor) -> Found:
     """Measure all that can be.
 
@@ -144,6 +168,8 @@ def _measure(parts: Sequence[str], effort: Effort, monitor: Monitor) -> Found:
         found |= data
     if "keys" in parts and (keys := attempt("keys", _measure_keys, effort, monitor)):
         found["keys"] = keys
+    if "device" in parts and (device := attempt("device", _measure_device, effort, monitor)):
+        _add_device(found, dict(device), monitor, asked=len(parts) == 1)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from .device_summary import summarize_device
 from .key_summary import summarize_keys
 from .memory import summarize_memory
 from .setup_summary import summarize_setup
@@ -31,6 +32,7 @@ _PARTS: Final[Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]]] = 
     "connect": lambda data: {"summary": summarize_connect(data)},
     "traffic": summarize_traffic,
     "keys": lambda data: {"summary": summarize_keys(data)},
+    "device": summarize_device,
 }
 
 

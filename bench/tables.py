@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from .reading import Figure, Results, SetupRow, Target
+from .reading import DatagramRow, Figure, LatencyRow, Results, SetupRow, Target, ThroughputRow
 from .wording import (
     AES_SHORT,
+    DEVICE_READING,
     MIDDLE,
     SIGNS,
     UNSTABLE,
@@ -19,6 +20,7 @@ from .wording import (
     kind_title,
     message_title,
     number,
+    set_up_what,
     setup_title,
     streams_title,
 )
@@ -27,6 +29,7 @@ __all__ = [
     "Cell",
     "Table",
     "connect_tables",
+    "device_tables",
     "key_tables",
     "loopback_tables",
     "memory_tables",
@@ -239,35 +242,50 @@ def _percentiles(rows: Sequence[object]) -> dict[str, str]:
     }
 
 
-def _throughput(results: Results) -> Iterator[Table]:
-    if not results.throughput:
+def _present(columns: Mapping[str, Sequence[Cell]]) -> dict[str, Sequence[Cell]]:
+    """Leave out columns in which nothing stands."""
+    return {name: cells for name, cells in columns.items() if any(cell.text != NOTHING for cell in cells)}
+
+
+def _throughput(found: Sequence[ThroughputRow], warning: str = "") -> Iterator[Table]:
+    if not found:
         return
-    warning = aes_warning(results)
     sign = _TLS_SIGN if warning else ""
+    columns = {
+        "Gbit/s": [_figure(row.rate) for row in found],
+        f"min{_TO}max": [_range(row.rate) for row in found],
+        "of plain": [_number(row.ratio_to_plain) for row in found],
+        **_present(
+            {
+                "of one policy": [_number(row.ratio_to_policy) for row in found],
+                f"of TLS{sign}": [_number(row.ratio_to_tls) for row in found],
+                "CPU s/GB, processes": [_figure(row.cpu) for row in found],
+                "machine": [_figure(row.machine_cpu) for row in found],
+            }
+        ),
+        "runs": [Cell(str(row.rate.count) if row.rate.count else NOTHING) for row in found],
+    }
     rows: list[list[Cell]] = []
-    for message, streams in dict.fromkeys((row.message_bytes, row.streams) for row in results.throughput):
+    for message, streams in dict.fromkeys((row.message_bytes, row.streams) for row in found):
         rows.append([Cell(streams_title(streams, message))])
         rows += [
-            [
-                Cell(kind_title(row.kind)),
-                _figure(row.rate),
-                _range(row.rate),
-                _number(row.ratio_to_plain),
-                _number(row.ratio_to_policy),
-                _number(row.ratio_to_tls),
-                Cell(str(row.rate.count) if row.rate.count else NOTHING),
-            ]
-            for row in results.throughput
+            [Cell(kind_title(row.kind)), *(cells[place] for cells in columns.values())]
+            for place, row in enumerate(found)
             if (row.message_bytes, row.streams) == (message, streams)
         ]
-    columns = ("", "Gbit/s", f"min{_TO}max", "of plain", "of one policy", f"of TLS{sign}", "runs")
-    tls = any(row.ratio_to_tls is not None for row in results.throughput)
-    notes = _notes([row.rate for row in results.throughput], AES_SHORT if warning and tls else "")
-    yield Table("Throughput", columns, rows, notes)
+    tls = any(row.ratio_to_tls is not None for row in found)
+    figures = [figure for row in found for figure in (row.rate, row.cpu, row.machine_cpu)]
+    notes = _notes(figures, AES_SHORT if warning and tls else "")
+    yield Table("Throughput", ("", *columns), rows, notes)
 
 
-def _proof(results: Results) -> Iterator[Table]:
-    proven = [row for row in results.throughput if row.proof]
+def _proven_title(row: ThroughputRow) -> str:
+    title = streams_title(row.streams, row.message_bytes)
+    return title if row.kind == "secured" else f"{title}: {kind_title(row.kind)}"
+
+
+def _proof(found: Sequence[ThroughputRow]) -> Iterator[Table]:
+    proven = [row for row in found if row.proof]
     if not proven:
         return
 
@@ -280,7 +298,7 @@ def _proof(results: Results) -> Iterator[Table]:
         clear = proof.get("clear")
         rows.append(
             [
-                Cell(streams_title(row.streams, row.message_bytes)),
+                Cell(_proven_title(row)),
                 seen("esp", proof, lambda n: f"{n:,.0f}"),
                 Cell(
                     NOTHING if clear is None else f"{clear:,.0f}",
@@ -293,7 +311,7 @@ def _proof(results: Results) -> Iterator[Table]:
         )
     columns = (
         "secured",
-        "ESP packets",
+        "ESP frames",
         "clear packets",
         "not looked at",
         "payload, MB",
@@ -302,14 +320,14 @@ def _proof(results: Results) -> Iterator[Table]:
     yield Table("What passed the wire while the sockets were secured", columns, rows)
 
 
-def _requests(results: Results) -> Iterator[Table]:
-    if not results.latency:
+def _requests(answered: Sequence[LatencyRow]) -> Iterator[Table]:
+    if not answered:
         return
-    percentiles = _percentiles(results.latency)
+    percentiles = _percentiles(answered)
     rows: list[list[Cell]] = []
-    for connections, size in dict.fromkeys((row.connections, row.message_bytes) for row in results.latency):
+    for connections, size in dict.fromkeys((row.connections, row.message_bytes) for row in answered):
         rows.append([Cell(connections_title(connections, size))])
-        for row in results.latency:
+        for row in answered:
             if (row.connections, row.message_bytes) == (connections, size):
                 found = row.latency.percentiles
                 rows.append(
@@ -321,12 +339,12 @@ def _requests(results: Results) -> Iterator[Table]:
                     ]
                 )
     columns = ("", "requests/s", "of plain", *percentiles.values())
-    notes = _notes([row.per_second for row in results.latency])
+    notes = _notes([row.per_second for row in answered])
     yield Table("Requests and their answers", columns, rows, notes)
 
 
-def _datagrams(results: Results) -> Iterator[Table]:
-    if not results.datagrams:
+def _datagrams(found: Sequence[DatagramRow]) -> Iterator[Table]:
+    if not found:
         return
     rows = [
         [
@@ -336,9 +354,9 @@ def _datagrams(results: Results) -> Iterator[Table]:
             _number(row.ratio_to_plain),
             Cell(NOTHING if row.loss is None else f"{row.loss * 100:.2g} %"),
         ]
-        for row in results.datagrams
+        for row in found
     ]
-    notes = _notes([row.per_second for row in results.datagrams])
+    notes = _notes([row.per_second for row in found])
     yield Table("Datagrams", ("", "size", "received/s", "of plain", "lost"), rows, notes)
 
 
@@ -388,7 +406,46 @@ def key_tables(results: Results) -> Iterator[Table]:
 
 def traffic_tables(results: Results) -> Iterator[Table]:
     """Return throughput, its proof, latency and datagrams."""
-    yield from _throughput(results)
-    yield from _proof(results)
-    yield from _requests(results)
-    yield from _datagrams(results)
+    yield from _throughput(results.throughput, aes_warning(results))
+    yield from _proof(results.throughput)
+    yield from _requests(results.latency)
+    yield from _datagrams(results.datagrams)
+
+
+def device_tables(results: Results) -> Iterator[Table]:
+    """Return what was measured of secure devices: as for other traffic, set-up, and memory."""
+    device = results.device
+    for table in (
+        *_throughput(device.throughput),
+        *_proof(device.throughput),
+        *_requests(device.latency),
+        *_datagrams(device.datagrams),
+    ):
+        yield replace(table, title=f"Device: {table.title}")
+    if device.setup:
+        rows = [
+            [
+                Cell(set_up_what(row.what)),
+                Cell(kind_title(row.kind)),
+                Cell(f"{row.sockets:,}"),
+                _figure(row.us),
+                _number(row.ratio_to_policy),
+            ]
+            for row in device.setup
+        ]
+        columns = ("", "carrier", "sockets", "µs a socket", "of policies")
+        yield Table("Device: set-up", columns, rows, _notes([row.us for row in device.setup]))
+    if device.memory:
+        rows = [
+            [
+                Cell(f"one of {row.count:,} {row.what}s"),
+                Cell(f"{row.bytes:,.0f}"),
+                Cell(NOTHING if row.resident is None else number(row.resident / 1e6)),
+            ]
+            for row in device.memory
+        ]
+        yield Table("Device: memory of the engine", ("", "bytes", "engine before, MB"), rows)
+    if device.throughput:
+        engines = [[Cell(kind_title(kind)), Cell(name)] for kind, name in device.crypto.items()]
+        absent = [[Cell(kind_title(kind)), Cell(reason)] for kind, reason in device.absent.items()]
+        yield Table("Device: what took part", ("", ""), engines + absent, [DEVICE_READING])

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any, Final, Literal
 
+from .device_summary import set_up_ratios
 from .setup_summary import ratios_by_cell
 from .stats import paired_ratios, summarize
-from .wording import connections_title, streams_title
+from .wording import connections_title, kind_title, set_up_what, streams_title
 
 __all__ = ["evaluate"]
 
 _POLICY_STREAMS: Final = 1_000
 _BATCH: Final = 15_000
+_MANY_STREAMS: Final = 1_000
+_MESSAGE: Final = 128 << 10
 
 Sense = Literal["<=", ">="]
 Cases = Mapping[str, Sequence[float]]
@@ -124,7 +127,61 @@ def _loopback(loopback: Mapping[str, Any]) -> Iterator[Target]:
     yield _target("throughput on loopback, plain / iperf3", ratios, 0.9, ">=")
 
 
-_PARTS: Final = {"setup": _setup, "connect": _connect, "traffic": _traffic, "loopback": _loopback}
+def _between(
+    samples: Sequence[Mapping[str, Any]],
+    figure: str,
+    above: Callable[[Mapping[str, Any]], bool],
+    below: Callable[[Mapping[str, Any]], bool],
+) -> list[tuple[float, float]]:
+    """Return the figures of two sorts of samples in the repeats that have both."""
+    under = {sample["repeat"]: sample[figure] for sample in samples if below(sample)}
+    return [
+        (sample[figure], under[sample["repeat"]])
+        for sample in samples
+        if above(sample) and sample["repeat"] in under
+    ]
+
+
+def _device(device: Mapping[str, Any]) -> Iterator[Target]:
+    streams = [s for s in device["throughput_samples"] if s["message_bytes"] == _MESSAGE]
+    one = [{**s, "case": "one stream"} for s in streams if s["streams"] == 1]
+    tls = {
+        kind_title(kind): ratios
+        for kind in ("tls128", "tls256")
+        for ratios in _paired(one, "gbit_per_second", "device", kind).values()
+    }
+    yield _target("device, one stream / TLS 1.3 by Python", tls, 1.5, ">=")
+    yield _target(
+        "device, one stream / plain", _paired(one, "gbit_per_second", "device", "plain"), 0.35, ">="
+    )
+    own = [s for s in streams if s["kind"] == "device"]
+    many = _between(
+        own, "gbit_per_second", lambda s: s["streams"] == _MANY_STREAMS, lambda s: s["streams"] == 1
+    )
+    scaled = {"": paired_ratios(*zip(*many, strict=True))} if many else {}
+    yield _target(
+        "device, 1,000 streams / one", {case: found for case, found in scaled.items() if found}, 0.9, ">="
+    )
+    requests = [
+        {"kind": s["kind"], "repeat": s["repeat"], "p50": s["latency_us"]["p50"]}
+        for s in device["latency_samples"]
+        if s["connections"] == 1
+    ]
+    halves = _between(requests, "p50", lambda s: s["kind"] == "device", lambda s: s["kind"] == "plain")
+    later = {"": [own - plain for own, plain in halves]} if halves else {}
+    yield _target("device, p50 of a request less plain, µs", later, 60.0, "<=")
+    set_up = set_up_ratios(device["setup_samples"])
+    cases = {set_up_what(what): ratios for what, ratios in set_up.items() if ratios}
+    yield _target("set-up, device / policy", cases, 0.5, "<=")
+
+
+_PARTS: Final = {
+    "setup": _setup,
+    "connect": _connect,
+    "traffic": _traffic,
+    "loopback": _loopback,
+    "device": _device,
+}
 
 
 def evaluate(results: Mapping[str, Any]) -> list[Target]:

@@ -15,8 +15,9 @@ from wsasec.lab import Lab, Namespace
 from .baselines import iperf3
 from .baselines.tls_pair import TlsPair
 from .clock import SENDER, pinned, quiet
-from .ends import ENGINE_KINDS, SECURED_KINDS, Hosts, connected, protected
+from .ends import ENGINE_KINDS, Hosts, connected, protected
 from .events import emit
+from .kinds import SECURED_KINDS
 from .plans import Throughput, TrafficPlan
 from .proof import Account, watched
 

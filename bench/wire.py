@@ -31,8 +31,8 @@ _QUIET: Final = 0.02
 _SETTLE: Final = 2.0
 
 # struct sock_filter: code, where to go if true and if false, operand.
-_LOAD_WORD, _LOAD_HALF, _LOAD_BYTE = 0x20, 0x28, 0x30
-_IF_EQUAL, _IF_SET, _RETURN = 0x15, 0x45, 0x06
+_LOAD_WORD, _LOAD_HALF, _LOAD_BYTE, _LOAD_LENGTH = 0x20, 0x28, 0x30, 0x80
+_IF_EQUAL, _IF_NOT_LESS, _IF_SET, _RETURN = 0x15, 0x35, 0x45, 0x06
 _ETHER_TYPE: Final = 12
 _IPV4: Final = 14
 _IPV6: Final = 14
@@ -52,6 +52,9 @@ def _encapsulated(ports: int, spis: Sequence[int]) -> list[_Step]:
         return [(_IF_EQUAL, _UDP, _LEFT, _LEFT)]
     return [
         (_IF_EQUAL, _UDP, _NEXT, _LEFT),
+        # To load what is not there would end the program, and neither filter would have the frame.
+        (_LOAD_LENGTH, 0, _NEXT, _NEXT),
+        (_IF_NOT_LESS, ports + 12, _NEXT, _LEFT),
         (_LOAD_WORD, ports, _NEXT, _NEXT),
         (_IF_EQUAL, _PORTS, _NEXT, _LEFT),
         (_LOAD_WORD, ports + 8, _NEXT, _NEXT),
@@ -113,7 +116,11 @@ def _division(if_esp: int, if_not: int, spis: Sequence[int] = ()) -> bytes:
         struct.pack(
             "=HBBI",
             code,
-            *((distance(at, yes), distance(at, no)) if code in (_IF_EQUAL, _IF_SET) else (0, 0)),
+            *(
+                (distance(at, yes), distance(at, no))
+                if code in (_IF_EQUAL, _IF_NOT_LESS, _IF_SET)
+                else (0, 0)
+            ),
             operand,
         )
         for at, (code, operand, yes, no) in enumerate(steps)

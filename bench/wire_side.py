@@ -9,7 +9,7 @@ import re
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,9 +23,8 @@ from .descriptor_limit import RESERVED, raise_descriptor_limit
 from .events import emit
 from .machine import describe_machine, describe_versions
 from .plans import ConnectPlan, TrafficPlan, connect_plan, traffic_plan
-from .proof import LeakError
 from .request_latency import run_requests
-from .side import FAILURES, measured
+from .side import FAILURES, Progress, measured
 from .throughput import run_throughput
 
 __all__ = ["main", "run"]
@@ -50,43 +49,8 @@ def _aes_driver() -> str | None:
     return found.most_common(1)[0][0] if found else None
 
 
-class _Progress:
-    """Takes samples as they come, and tells the parent how far it is."""
-
-    def __init__(self, total: int, found: dict[str, Any]) -> None:
-        """Begin.
-
-        Args:
-            total: samples to come.
-            found: gets what goes wrong, as "errors" and "leaks".
-        """
-        self._total = total
-        self._found = found
-        self._done = 0
-
-    def take(self, name: str, samples: Iterable[Sample]) -> list[Sample]:
-        """Return samples, but those of a warm-up; up to a failure, which is noted under the name."""
-        taken: list[Sample] = []
-        try:
-            for sample in samples:
-                self._step(sample)
-                if not sample.pop("warm_up", False):
-                    taken.append(sample)
-        except LeakError as error:
-            self._found["leaks"].append(f"{name}: {error}")
-        except FAILURES as error:  # what others have measured is kept
-            self._found["errors"][name] = str(error)
-        return taken
-
-    def _step(self, sample: Sample) -> None:
-        self._done += 1
-        count = sample.get("streams") or sample.get("connections") or "datagrams"
-        text = f"{count} x {sample['kind']}"
-        emit("step", done=min(self._done, self._total), total=self._total, text=text)
-
-
 def _connect(lab: Lab, pairs: dict[str, TlsPair], plan: ConnectPlan, found: dict[str, Any]) -> Sample:
-    progress = _Progress((plan.repeats + 1) * (4 * len(plan.connections) + len(pairs)), found)
+    progress = Progress((plan.repeats + 1) * (4 * len(plan.connections) + len(pairs)), found)
     return {
         "machine": describe_machine(),
         "versions": describe_versions(),
@@ -96,7 +60,7 @@ def _connect(lab: Lab, pairs: dict[str, TlsPair], plan: ConnectPlan, found: dict
 
 def _traffic(lab: Lab, pairs: dict[str, TlsPair], plan: TrafficPlan, found: dict[str, Any]) -> Sample:
     total = sum(case.repeats * len(case.kinds) for case in plan.throughput)
-    progress = _Progress(total + 3 * plan.repeats * (len(plan.connections) + 1), found)
+    progress = Progress(total + 3 * plan.repeats * (len(plan.connections) + 1), found)
     return {
         "machine": describe_machine(),
         "versions": describe_versions(),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import mean
 from typing import Any, Final
 
+from .kinds import SECURED_KINDS
 from .latencies import merged
 from .stats import figures, median_ratio
 
@@ -56,6 +57,15 @@ def _proof(samples: Sequence[Sample]) -> dict[str, int] | None:
     return {name: sum(proof[name] for proof in proofs) for name in _PROOF} if proofs else None
 
 
+def _cpu(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Return processor seconds for 10**9 bytes, of the processes and of the whole machine, where measured."""
+    found = {
+        name: [sample[name] for sample in samples if sample.get(name) is not None]
+        for name in ("cpu_per_gb", "machine_cpu_per_gb")
+    }
+    return {name: figures(taken) for name, taken in found.items() if taken}
+
+
 def _throughput(samples: Sequence[Sample]) -> Iterator[Row]:
     for (streams, message, kind), own in _groups(samples, "streams", "message_bytes", "kind"):
         alike = [s for s in samples if (s["streams"], s["message_bytes"]) == (streams, message)]
@@ -65,7 +75,8 @@ def _throughput(samples: Sequence[Sample]) -> Iterator[Row]:
             "message_bytes": message,
             "gbit_per_second": figures([s["gbit_per_second"] for s in own]),
             **_ratios(own, alike, "gbit_per_second", *_BASES),
-            "proof": _proof(own) if kind == "secured" else None,
+            "proof": _proof(own) if kind in SECURED_KINDS else None,
+            **_cpu(own),
         }
 
 

@@ -10,6 +10,8 @@ from .reading import Machine, Results
 __all__ = [
     "AES_SHORT",
     "CLOCKS",
+    "DEVICE",
+    "DEVICE_READING",
     "KEYS",
     "LEAK",
     "LOOPBACK",
@@ -26,6 +28,7 @@ __all__ = [
     "machine_lines",
     "message_title",
     "number",
+    "set_up_what",
     "setup_title",
     "streams_title",
     "when",
@@ -39,6 +42,13 @@ _KINDS: Final = {
     "tls256": "TLS 1.3, AES-256",
     "tls": "TLS 1.3",
     "iperf3": "plain, by iperf3",
+    "device": "secure device",
+    "device_openssl": "secure device, by OpenSSL",
+    "tls128_c": "TLS 1.3 in C, AES-128",
+    "tls256_c": "TLS 1.3 in C, AES-256",
+    "wireguard": "wireguard-go",
+    "libipsec": "strongSwan's kernel-libipsec",
+    "policy": "policies of the kernel",
 }
 _GROUPS: Final = {
     "checks": "securing, all checks made",
@@ -56,6 +66,17 @@ AES_SHORT: Final = (
     "† This kernel has no accelerated AES, TLS has its own in user space: see the warning above."
 )
 KEYS: Final = "Keys"
+DEVICE: Final = "Secure devices"
+DEVICE_READING: Final = (
+    "All on this kernel itself: both hosts, their engines and what makes the traffic share its processors. "
+    "Processor time of the processes is that of those that send, receive and protect; of the machine, all "
+    "that its processors did. A frame may be several packets that the kernel keeps together."
+)
+_SET_UP: Final = {
+    "options": "the options, from C",
+    "secure_many": "secure_many, plain loop",
+    "secure": "secure, one by one",
+}
 LEAK: Final = "NOT PROTECTED, or not proven to be"
 LOOPBACK: Final = "Loopback of this kernel"
 MIDDLE: Final = "Medians, in brackets the middle half of the samples (first to third quartile)."
@@ -120,6 +141,11 @@ def kind_title(kind: str) -> str:
 def group_title(group: str) -> str:
     """Name a group of ways to set up sockets."""
     return _GROUPS.get(group, group)
+
+
+def set_up_what(what: str) -> str:
+    """Name what is done to a socket where carriers are compared."""
+    return _SET_UP.get(what, what)
 
 
 def base_title(base: str) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from wsasec.kernel.links import LinkSocket
 from wsasec.lab import Lab, Namespace
-from wsasec.lab.links import LinkSocket
 
 from .tunnel import AbsentError, Tunnel, inside, running, tried
 

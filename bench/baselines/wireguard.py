@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from wsasec.kernel.links import LinkSocket
 from wsasec.lab import Lab, Namespace
-from wsasec.lab.links import LinkSocket
 
 from .tunnel import AbsentError, Tunnel, inside, running, tried
 

@@ -11,6 +11,7 @@ from ..reading import Machine, Results, read
 from ..tables import (
     Table,
     connect_tables,
+    device_tables,
     key_tables,
     loopback_tables,
     memory_tables,
@@ -18,10 +19,10 @@ from ..tables import (
     target_table,
     traffic_tables,
 )
-from ..wording import KEYS, LEAK, LOOPBACK, READING, aes_warning, machine_lines, when
+from ..wording import DEVICE, KEYS, LEAK, LOOPBACK, READING, aes_warning, machine_lines, when
 from .markup import Element, add, element, to_html
 from .palette import plot_css
-from .plots import latency_plots, ratio_plots, setup_plots, throughput_plots
+from .plots import device_plots, latency_plots, ratio_plots, setup_plots, throughput_plots
 
 __all__ = ["render", "write"]
 
@@ -144,7 +145,8 @@ def _warned(parts: list[Element], warning: str) -> list[Element]:
 def _problems(results: Results) -> list[Element]:
     lines = [f"{LEAK}: {words}" for words in results.leaks]
     lines += [f"{part} could not be measured: {words}" for part, words in results.errors.items()]
-    clear = sum(row.proof.get("clear", 0) for row in results.throughput if row.proof)
+    proven = (*results.throughput, *results.device.throughput)
+    clear = sum(row.proof.get("clear", 0) for row in proven if row.proof)
     if clear:
         lines.append(f"{clear:,.0f} packets of secured sockets were in clear.")
     if results.unreadable:
@@ -177,6 +179,8 @@ def _sections(results: Results) -> Iterator[tuple[str, str, list[Element]]]:
     tables = [_table(table) for table in traffic_tables(results)]
     yield "traffic", "Traffic", _warned([*_figures(plots), *tables], warning)
     yield "keys", KEYS, [_table(table) for table in key_tables(results)]
+    plots = list(device_plots(results))
+    yield "device", DEVICE, [*_figures(plots), *(_table(table) for table in device_tables(results))]
     yield "loopback", LOOPBACK, [_table(table) for table in loopback_tables(results)]
     yield (
         "notes",

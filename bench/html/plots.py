@@ -23,7 +23,7 @@ from .lineplot import lineplot
 from .markup import Element
 from .scale import Linear, Logarithmic, Steps, Tail, fitting
 
-__all__ = ["latency_plots", "ratio_plots", "setup_plots", "throughput_plots"]
+__all__ = ["device_plots", "latency_plots", "ratio_plots", "setup_plots", "throughput_plots"]
 
 # The same kind looks the same in all plots.
 _STYLES: Final = {
@@ -34,6 +34,12 @@ _STYLES: Final = {
     "tls256": 3,
     "system_policy": 4,
     "iperf3": 5,
+    # Never in one plot with those that look the same.
+    "device": 0,
+    "device_openssl": 4,
+    "tls256_c": 2,
+    "wireguard": 5,
+    "libipsec": 6,
 }
 _OTHER: Final = 6
 _AFTER: Final = frozenset({"query", "teardown"})
@@ -119,8 +125,20 @@ def _rate_point(row: ThroughputRow) -> Point:
 
 def throughput_plots(results: Results, *, width: float = 320.0) -> Iterator[Element]:
     """Draw throughput by streams and kind, a plot for each size of messages."""
-    for i, message in enumerate(dict.fromkeys(row.message_bytes for row in results.throughput)):
-        own = [row for row in results.throughput if row.message_bytes == message]
+    yield from _throughput_plots("throughput", "Throughput", results.throughput, width)
+
+
+def device_plots(results: Results, *, width: float = 320.0) -> Iterator[Element]:
+    """Draw the throughput of secure devices, and what it is compared with: of TLS, that with AES-256."""
+    rows = [row for row in results.device.throughput if not row.kind.startswith("tls128")]
+    yield from _throughput_plots("device", "Throughput of secure devices", rows, width)
+
+
+def _throughput_plots(
+    key: str, title: str, found: Sequence[ThroughputRow], width: float
+) -> Iterator[Element]:
+    for i, message in enumerate(dict.fromkeys(row.message_bytes for row in found)):
+        own = [row for row in found if row.message_bytes == message]
         up = fitting([value for row in own for value in (row.rate.median, row.rate.low, row.rate.high)])
         series = []
         for kind in _kinds(row.kind for row in own):
@@ -132,8 +150,8 @@ def throughput_plots(results: Results, *, width: float = 320.0) -> Iterator[Elem
             for one in series
         )
         yield lineplot(
-            f"throughput-{i}",
-            "Throughput by streams" + (f", messages of {message_title(message)}" if message else ""),
+            f"{key}-{i}",
+            f"{title} by streams" + (f", messages of {message_title(message)}" if message else ""),
             f"Gbit/s of payload by number of streams, more is better. {described}.",
             ("streams", "Gbit/s of payload, more is better"),
             series,

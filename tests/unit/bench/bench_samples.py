@@ -140,6 +140,70 @@ def keys_data() -> dict[str, Any]:
     return {"machine": {**describe_machine(), "guest": True}, "samples": samples}
 
 
+def device_data() -> dict[str, Any]:
+    rates = {"device": 3.0, "plain": 8.0, "tls128": 2.0, "tls256": 1.5, "tls256_c": 2.5, "wireguard": 0.2}
+    p50 = {"device": 100, "plain": 50, "wireguard": 200}
+    costs = {"device": 1_000, "policy": 4_000}
+    throughput = [
+        {
+            "kind": kind,
+            "streams": streams,
+            "message_bytes": 131_072,
+            "repeat": repeat,
+            "gbit_per_second": rate * (1 + repeat / 100) * (0.95 if streams > 1 else 1),
+            "cpu_per_gb": 4.0,
+            "machine_cpu_per_gb": None if kind == "wireguard" else 5.0,
+            "proof": PROOF if kind == "device" else None,
+        }
+        for repeat in range(2)
+        for streams in (1, 1_000)
+        for kind, rate in rates.items()
+    ]
+    requests = [
+        {
+            "kind": kind,
+            "connections": 1,
+            "message_bytes": 64,
+            "repeat": repeat,
+            "per_second": 1e6 / each,
+            "latency_us": latency(each, each, each),
+        }
+        for repeat in range(2)
+        for kind, each in p50.items()
+    ]
+    datagrams = [
+        {"kind": kind, "message_bytes": 64, "repeat": repeat, "per_second": 1e5 * rate, "loss": 0.5}
+        for repeat in range(2)
+        for kind, rate in rates.items()
+        if not kind.startswith("tls")
+    ]
+    set_up = [
+        {"kind": kind, "what": what, "sockets": 100, "repeat": repeat, "ns": cost * 110, "cpu_ns": cost * 100}
+        for repeat in range(2)
+        for what in ("options", "secure_many", "secure")
+        for kind, cost in costs.items()
+    ]
+    memory = [
+        {"what": "flow", "count": 100, "growth": 0, "resident": 4_000_000},
+        {"what": "association", "count": 1_000, "growth": 1_500_000, "resident": 4_000_000},
+    ]
+    return {
+        "machine": describe_machine(),
+        "mtu": 1500,
+        "sa_algorithm": "AES_256_GCM",
+        "crypto": {"device": "ipsec-mb 1.3.0"},
+        "absent": {"libipsec": "kernel-libipsec is missing"},
+        "throughput_samples": throughput,
+        "latency_samples": requests,
+        "datagram_samples": datagrams,
+        "setup_samples": set_up,
+        "memory_samples": memory,
+    }
+
+
+PARTS = ("setup", "loopback", "connect", "traffic", "keys", "device")
+
+
 def samples(noise: tuple[float, ...] = NOISE) -> dict[str, Any]:
     """What suite._measure() returns for all parts."""
     return {
@@ -148,6 +212,7 @@ def samples(noise: tuple[float, ...] = NOISE) -> dict[str, Any]:
         "connect": connect_data(),
         "traffic": traffic_data(),
         "keys": keys_data(),
+        "device": device_data(),
         "errors": {},
         "leaks": [],
     }
@@ -156,7 +221,7 @@ def samples(noise: tuple[float, ...] = NOISE) -> dict[str, Any]:
 def parts(noise: tuple[float, ...] = NOISE) -> dict[str, Any]:
     """The same with figures."""
     found = summarized(samples(noise))
-    return {part: found[part] for part in ("setup", "loopback", "connect", "traffic", "keys")}
+    return {part: found[part] for part in PARTS}
 
 
 def results(noise: tuple[float, ...] = NOISE) -> dict[str, Any]:

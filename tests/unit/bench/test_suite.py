@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_samples import results, samples
+from bench_samples import PARTS, results, samples
 from rich.console import Console
 from wsasec.bench import suite
 from wsasec.bench.machine import describe_machine, describe_versions
-from wsasec.bench.plans import FULL, QUICK, ConnectPlan, Effort, Throughput, connect_plan, traffic_plan
+from wsasec.bench.plans import (
+    FULL,
+    QUICK,
+    ConnectPlan,
+    Effort,
+    Throughput,
+    connect_plan,
+    device_plan,
+    traffic_plan,
+)
 from wsasec.bench.progress import Monitor
 from wsasec.bench.report import render
 from wsasec.bench.results_page import make
@@ -49,6 +58,13 @@ def test_the_tables() -> None:
         "Requests and their answers",
         "Datagrams",
         "Connections whose keys are negotiated",
+        "Device: Throughput",
+        "Device: What passed the wire",
+        "Device: Requests and their answers",
+        "Device: Datagrams",
+        "Device: set-up",
+        "Device: memory of the engine",
+        "strongSwan's kernel-libipsec  kernel-libipsec is missing",
         "Note: [not] markup",
     ):
         assert words in text, words
@@ -62,7 +78,7 @@ def test_the_tables() -> None:
 
 def test_one_part_alone() -> None:
     found = results()
-    for part in ("setup", "loopback", "traffic", "keys"):
+    for part in ("setup", "loopback", "traffic", "keys", "device"):
         del found[part]
     text = rendered(found)
     assert "Connecting" in text
@@ -129,6 +145,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(suite, "_measure_loopback", lambda _effort, _monitor: give("loopback"))
     monkeypatch.setattr(suite, "_measure_wire", wire)
     monkeypatch.setattr(suite, "_measure_keys", lambda _effort, _monitor: give("keys"))
+    monkeypatch.setattr(suite, "_measure_device", lambda _effort, _monitor: give("device"))
     return found
 
 
@@ -148,9 +165,9 @@ def test_results_are_written(
     assert {"machine", "versions", "started", "finished"} <= written.keys()
     setup = {**measured["setup"], "memory_samples": measured["memory"]}
     found = json.loads(json.dumps(summarized({**measured, "setup": setup})))
-    for part in ("setup", "loopback", "connect", "traffic", "keys", "targets"):
+    for part in (*PARTS, "targets"):
         assert written[part] == found[part]
-    assert len(written["targets"]) == 10
+    assert len(written["targets"]) == 15
     out = capfd.readouterr().out
     assert str(tmp_path / "new" / "r.json") in out
     assert str(tmp_path / "new" / "r.html") in out
@@ -329,6 +346,7 @@ def test_plans_go_through_json() -> None:
     from dataclasses import asdict
 
     for effort in (QUICK, FULL):
+        assert device_plan(json.loads(json.dumps(asdict(effort.device)))) == effort.device
         assert connect_plan(json.loads(json.dumps(asdict(effort.connect)))) == effort.connect
         assert traffic_plan(json.loads(json.dumps(asdict(effort.traffic)))) == effort.traffic
 

@@ -10,18 +10,28 @@ from wsasec.bench.wire import Passed, _division
 PROOF = {"sa_bytes": 1100, "payload_bytes": 1000}
 
 
+SPI = 0xC1020304
+
+
 def run_filter(program: bytes, frame: bytes) -> int:
-    """Run a classic packet filter of the four instructions that are used, as the kernel would."""
+    """Run a classic packet filter of the instructions that are used, as the kernel would."""
     steps = list(struct.iter_unpack("=HBBI", program))
     at = register = 0
     while True:
         code, if_true, if_false, operand = steps[at]
         if code == 0x06:
             return int(operand)
-        if code == 0x15:
-            at += 1 + (if_true if register == operand else if_false)
+        if code in (0x15, 0x35, 0x45):
+            is_so = {0x15: register == operand, 0x35: register >= operand, 0x45: register & operand != 0}[
+                code
+            ]
+            at += 1 + (if_true if is_so else if_false)
             continue
-        size = {0x28: 2, 0x30: 1}[code]
+        if code == 0x80:
+            register = len(frame)
+            at += 1
+            continue
+        size = {0x20: 4, 0x28: 2, 0x30: 1}[code]
         if operand + size > len(frame):
             return 0
         register = int.from_bytes(frame[operand : operand + size], "big")
@@ -51,6 +61,52 @@ def ethernet(kind: int, protocol_at: int, protocol: int) -> bytes:
 def test_every_frame_is_counted_by_exactly_one_filter(frame: bytes, esp: bool) -> None:
     assert run_filter(_division(1, 0), frame) == (1 if esp else 0)
     assert run_filter(_division(0, 192), frame) == (0 if esp else 192)
+
+
+def datagram(
+    spi: int = SPI,
+    *,
+    version: int = 4,
+    ports: tuple[int, int] = (4500, 4500),
+    header: int = 0x45,
+    offset: int = 0,
+    protocol: int = 17,
+) -> bytes:
+    if version == 4:
+        head = bytes([header, 0, 0, 60, 0, 0, offset >> 8, offset & 255, 64, protocol]) + bytes(10)
+    else:
+        head = bytes([0x60, 0, 0, 0, 0, 40, protocol, 64]) + bytes(32)
+    kind = 0x0800 if version == 4 else 0x86DD
+    return bytes(12) + struct.pack(">H", kind) + head + struct.pack(">HHHHI", *ports, 40, 0, spi) + bytes(32)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("spis", [(SPI,), (7, SPI), (SPI, 7), (7, SPI, 9)])
+def test_esp_in_udp_is_told_by_its_spi(version: int, spis: tuple[int, ...]) -> None:
+    ports = [(4500, 53), (53, 4500), (4501, 4500)]
+    clear = [
+        datagram(SPI ^ 1, version=version),
+        datagram(0, version=version),  # IKE
+        datagram(version=version, protocol=6),
+        *(datagram(version=version, ports=each) for each in ports),
+    ]
+    if version == 4:
+        # Options, the rest of a datagram, and none at all where the SPI would be.
+        clear += [datagram(header=0x46), datagram(offset=1), datagram(offset=0x2001)]
+    clear.append(datagram(version=version)[: 45 if version == 4 else 65])
+    secured = [datagram(version=version), ethernet(0x0800, 23, 50), ethernet(0x86DD, 20, 50)]
+    if version == 4:
+        secured.append(datagram(offset=0x4000))  # not to be fragmented
+    for frame in secured:
+        assert (run_filter(_division(1, 0, spis), frame), run_filter(_division(0, 9, spis), frame)) == (1, 0)
+    for frame in clear:
+        assert (run_filter(_division(1, 0, spis), frame), run_filter(_division(0, 9, spis), frame)) == (0, 9)
+
+
+def test_without_an_spi_no_datagram_is_esp() -> None:
+    for version in (4, 6):
+        assert run_filter(_division(1, 0), datagram(version=version)) == 0
+        assert run_filter(_division(0, 9), datagram(version=version)) == 9
 
 
 def test_a_clean_wire_passes() -> None:

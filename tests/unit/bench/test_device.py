@@ -1,0 +1,221 @@
+"""Secure devices: figures, targets, and what is left out where something is missing."""
+
+import copy
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from bench_samples import device_data, results
+from wsasec.bench import device_cost, device_rates, device_side, suite
+from wsasec.bench.device_memory import associations, resident
+from wsasec.bench.device_summary import set_up_ratios, summarize_device
+from wsasec.bench.device_ways import Way, Ways
+from wsasec.bench.plans import FULL, QUICK, Throughput
+from wsasec.bench.reading import read
+from wsasec.bench.tables import device_tables
+from wsasec.bench.targets import evaluate
+
+NAMES = {
+    "tls": "device, one stream / TLS 1.3 by Python",
+    "plain": "device, one stream / plain",
+    "many": "device, 1,000 streams / one",
+    "later": "device, p50 of a request less plain, µs",
+    "set-up": "set-up, device / policy",
+}
+
+
+def targets(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    found = {target["name"]: target for target in evaluate({"device": data})}
+    assert set(found) == set(NAMES.values())
+    return {key: found[name] for key, name in NAMES.items()}
+
+
+def test_targets() -> None:
+    found = targets(device_data())
+    assert found["tls"]["worst"] == pytest.approx(1.5)
+    assert found["tls"]["worst_case"] == "TLS 1.3, AES-128"
+    assert (found["tls"]["cases"], found["tls"]["met"]) == (2, True)
+    assert found["plain"]["value"] == pytest.approx(3 / 8)
+    assert found["many"]["value"] == pytest.approx(0.95)
+    assert found["later"]["value"] == pytest.approx(50)
+    assert found["set-up"]["value"] == pytest.approx(0.25)
+    assert all(target["met"] for target in found.values())
+
+
+def test_targets_that_are_missed_are_said_to_be() -> None:
+    data = device_data()
+    for sample in data["throughput_samples"]:
+        if sample["kind"] == "device":
+            sample["gbit_per_second"] /= 2 if sample["streams"] == 1 else 5
+    for sample in data["latency_samples"]:
+        if sample["kind"] == "device":
+            sample["latency_us"]["p50"] += 100
+    for sample in data["setup_samples"]:
+        if (sample["kind"], sample["what"]) == ("device", "secure"):
+            sample["cpu_ns"] *= 3
+    found = targets(data)
+    assert {key for key, target in found.items() if target["met"] is False} == set(NAMES)
+    assert found["set-up"]["worst_case"] == "secure, one by one"
+    assert found["set-up"]["cases_met"] == 2
+
+
+def test_what_was_not_measured_is_no_target_met() -> None:
+    data = device_data() | {"throughput_samples": [], "latency_samples": [], "setup_samples": []}
+    assert all(target["met"] is None for target in targets(data).values())
+
+
+def test_only_repeats_that_have_both_are_compared() -> None:
+    data = device_data()["setup_samples"]
+    without = [s for s in data if (s["kind"], s["what"], s["repeat"]) != ("policy", "secure", 1)]
+    ratios = set_up_ratios(without)
+    assert {what: len(found) for what, found in ratios.items()} == {
+        "options": 2,
+        "secure_many": 2,
+        "secure": 1,
+    }
+
+
+def test_figures() -> None:
+    found = summarize_device(device_data())
+    row = next(row for row in found["throughput"] if (row["kind"], row["streams"]) == ("device", 1))
+    assert row["ratio_to_plain"] == pytest.approx(3 / 8)
+    assert row["ratio_to_tls"] == pytest.approx(1.5)
+    assert row["cpu_per_gb"]["median"] == 4.0
+    assert row["proof"]["clear"] == 0
+    tunnel = next(row for row in found["throughput"] if row["kind"] == "wireguard")
+    assert "machine_cpu_per_gb" not in tunnel
+    assert tunnel["proof"] is None
+    by_kind = {(row["what"], row["kind"]): row for row in found["setup"]}
+    assert by_kind["secure", "device"]["ratio_to_policy"] == pytest.approx(0.25)
+    assert by_kind["secure", "policy"]["ratio_to_policy"] is None
+    assert by_kind["secure", "device"]["us"]["median"] == pytest.approx(1.1)
+    assert [(row["what"], row["bytes"]) for row in found["memory"]] == [("flow", 0), ("association", 1500)]
+
+
+def test_tables_have_no_empty_columns() -> None:
+    found = {table.title: table for table in device_tables(read(results()))}
+    assert "of one policy" not in found["Device: Throughput"].columns
+    assert "CPU s/GB, processes" in found["Device: Throughput"].columns
+    for table in found.values():
+        assert all(len(row) in (1, len(table.columns)) for row in table.rows), table.title
+    assert "0" in [
+        cell.text
+        for row in found["Device: What passed the wire while the sockets were secured"].rows
+        for cell in row
+    ]
+
+
+def test_no_device_is_an_error_only_where_one_was_asked_for() -> None:
+    said: list[dict[str, Any]] = []
+    for asked in (True, False):
+        found: dict[str, Any] = {"errors": {}, "leaks": []}
+        suite._add_device(found, {"missing": ["no TUN", "no nftables"]}, said.append, asked=asked)  # type: ignore[arg-type]
+        assert "device" not in found
+        assert found["errors"] == ({"device": "no TUN; no nftables"} if asked else {})
+    assert said == [{"event": "note", "text": "device: not measured: no TUN; no nftables"}]
+
+
+def test_errors_and_leaks_of_devices_are_those_of_the_run() -> None:
+    found: dict[str, Any] = {"errors": {"keys": "x"}, "leaks": []}
+    data = {"errors": {"device streams": "y"}, "leaks": ["z"], "mtu": 1500}
+    suite._add_device(found, data, lambda _event: None, asked=False)  # type: ignore[arg-type]
+    assert found == {"errors": {"keys": "x", "device streams": "y"}, "leaks": ["z"], "device": {"mtu": 1500}}
+
+
+@pytest.mark.parametrize(("esp", "measured"), [(True, False), (False, True)])
+def test_devices_are_measured_where_the_kernel_has_no_esp(
+    esp: bool, measured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "kernel_has_esp", lambda: esp)
+    assert ("device" in suite.default_parts()) is measured
+
+
+def test_plans_have_what_the_targets_need() -> None:
+    for effort in (QUICK, FULL):
+        plan = effort.device
+        one = next(case for case in plan.throughput if case.streams == 1)
+        assert {"device", "plain", "tls128", "tls256", "tls256_c", "wireguard", "libipsec"} <= set(one.kinds)
+        assert {1, 16, 256, 1_000} <= {case.streams for case in plan.throughput}
+        assert {"device", "plain"} <= set(next(case.kinds for case in plan.requests if case.connections == 1))
+        assert plan.datagram_bytes == 64
+        assert device_side.kinds_of(plan)[0] == "device"
+        assert len(device_side.kinds_of(plan)) == len(set(device_side.kinds_of(plan)))
+    assert 4_096 in {case.streams for case in FULL.device.throughput}
+    small = FULL.device.within(500)
+    assert max(case.streams for case in small.throughput) == 256
+    assert max(case.connections for case in small.requests) == 64
+    assert small.flows == 500
+
+
+def nothing_there() -> Ways:
+    lab: Any = SimpleNamespace(a=None, b=None)
+    return Ways(lab, {"device": Way(lab), "plain": Way(lab)})
+
+
+def test_what_is_left_out_is_said_and_not_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = nothing_there()
+    found.leave_out(["wireguard"], "wireguard-go is missing")
+    assert found.absent == {"wireguard": "wireguard-go is missing"}
+    assert "left out: wireguard: wireguard-go is missing" in capsys.readouterr().out
+    monkeypatch.setattr(device_rates, "measure_streams", lambda _way, kind, _case, _plan: {"rate": kind})
+    case = Throughput(1, 9, ("device", "wireguard", "plain"), 2)
+    plan: Any = SimpleNamespace(throughput=(case,))
+    taken = [(s["kind"], s["repeat"]) for s in device_rates.run_streams(found, plan)]
+    assert taken == [("device", 0), ("plain", 0), ("plain", 1), ("device", 1)]
+
+
+def test_carriers_take_turns_and_the_profiles_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    from wsasec.bench.device_ways import PROFILE
+
+    from wsasec import profiles
+
+    before = profiles.active()
+    seen: list[str] = []
+
+    def sample(what: str, carrier: str, profile: Any, _calls: object, count: int) -> dict[str, Any]:
+        assert profile.carrier == carrier
+        seen.append(profiles.active().default.carrier)
+        return {"what": what, "kind": carrier, "sockets": count}
+
+    monkeypatch.setattr(device_cost, "_sample", sample)
+    monkeypatch.setattr(device_cost, "prepare", lambda: SimpleNamespace(family=socket.AF_INET))
+    samples = list(device_cost.run_set_up(PROFILE, 10, 3))
+    assert profiles.active() == before
+    assert set(seen) == {"policy"}
+    assert sum(s["warm_up"] for s in samples) == len(samples) / 4
+    own = [s for s in samples if not s["warm_up"]]
+    assert {(s["what"], s["kind"], s["repeat"]) for s in own} == {
+        (what, kind, repeat)
+        for what in device_cost.WHATS
+        for kind in device_cost.CARRIERS
+        for repeat in range(3)
+    }
+
+
+def test_associations_that_are_added_are_all_different() -> None:
+    from ipaddress import IPv4Address
+
+    found = list(associations(IPv4Address("10.9.0.2"), 20))
+    assert len({a.name for a in found}) == 20
+    assert len({bytes(a.key.reveal()) for a in found}) == 20
+    assert {a.name.source for a in found if a.name.direction == 1} == {IPv4Address("10.9.0.2")}
+    assert {a.name.destination for a in found if a.name.direction == 2} == {IPv4Address("10.9.0.2")}
+
+
+def test_memory_of_a_process() -> None:
+    assert resident("Name:\tx\nVmHWM:\t   9 kB\nVmRSS:\t    4096 kB\n") == 4 << 20
+    with pytest.raises(OSError, match="does not tell"):
+        resident("Name:\tx\n")
+
+
+def test_a_row_that_cannot_be_read_is_left_out() -> None:
+    found = copy.deepcopy(results())
+    found["device"]["setup"][0]["us"] = None
+    found["device"]["memory"][0]["count"] = "many"
+    rows = read(found)
+    assert rows.unreadable == 2
+    assert len(rows.device.setup) == 5
+    assert len(rows.device.memory) == 1
