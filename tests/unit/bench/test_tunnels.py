@@ -166,7 +166,7 @@ def test_tls_in_c_refuses_what_it_does_not_know(words: list[str]) -> None:
         pytest.skip("TLS in C was not built: apt-get install libssl-dev")
     done = subprocess.run(
         [tls_in_c.PROGRAM, *words],
-        stdin=subprocess.DEVNULL,
+        input="",
         capture_output=True,
         text=True,
         timeout=60,
@@ -182,7 +182,7 @@ def test_tls_in_c_that_cannot_read_its_certificate_says_so(tmp_path: Path) -> No
     words = ["receive", "127.0.0.1", "TLS_AES_128_GCM_SHA256", "1", str(tmp_path / "none"), "0", "1"]
     done = subprocess.run(
         [tls_in_c.PROGRAM, *words],
-        stdin=subprocess.DEVNULL,
+        input="",
         capture_output=True,
         text=True,
         timeout=60,
