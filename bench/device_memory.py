@@ -67,7 +67,7 @@ def _associations(control: Control, pid: int, own: IPv4Address, count: int) -> S
 
 def _flows(found: Ways, count: int) -> Sample:
     lab = found.lab
-    pid = lab.engines.b.pid
+    pid = lab.ends["b"].engine.hello().pid
     before = _resident(pid)
     with connected(lab.b, lab.a, _KIND, count, "echo"):
         growth = _resident(pid) - before
@@ -82,5 +82,5 @@ def run_memory(found: Ways, count: int, flows: int) -> Iterator[Sample]:
     """
     yield _flows(found, flows)
     own = found.lab.b
-    engine = found.lab.engines.b
-    yield _associations(engine.control, engine.pid, IPv4Address(own.v4), count)
+    engine = found.lab.ends["b"].engine
+    yield _associations(engine.control, engine.hello().pid, IPv4Address(own.v4), count)

@@ -83,7 +83,7 @@ def run(plan: DevicePlan) -> dict[str, Any]:
             "versions": describe_versions(),
             "kernel": os.uname().release,
             "mtu": found.lab.mtu,
-            "sa_algorithm": found.lab.engines.b.control.sas()[0].algorithm.name,
+            "sa_algorithm": found.lab.ends["b"].engine.control.sas()[0].algorithm.name,
             "crypto": found.crypto,
             "absent": found.absent,
             "setup_samples": set_up,

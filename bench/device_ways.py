@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from wsasec.engine import Control, Direction
-from wsasec.lab import EngineLab, Lab
+from wsasec.engine import Control, Direction, EngineStartError, NotSecureError
+from wsasec.lab import EngineLab, Lab, LabError
 from wsasec.profile import Profile
 
 from .baselines.libipsec import libipsec
@@ -107,13 +107,22 @@ def _received(control: Control) -> int:
 
 def account_of(lab: EngineLab) -> Account:
     """Return the account of the two engines of a lab."""
-    receiver, sender = lab.engines.b.control, lab.engines.a.control
+    receiver, sender = lab.ends["b"].engine.control, lab.ends["a"].engine.control
     spis = tuple(dict.fromkeys(sa.name.spi for sa in receiver.sas()))
     return Account(lambda: (_received(receiver), _received(sender)), spis)
 
 
 def _way(lab: EngineLab) -> Way:
-    return Way(lab, (lab.engines.a.pid, lab.engines.b.pid), account_of(lab))
+    pids = tuple(end.engine.hello().pid for end in lab.ends.values())
+    return Way(lab, pids, account_of(lab))
+
+
+def _entered(stack: ExitStack, crypto: str | None) -> EngineLab:
+    """Make a lab. LabError: there can be no engine or no device."""
+    try:
+        return stack.enter_context(EngineLab(PROFILE, crypto=crypto))
+    except (EngineStartError, NotSecureError) as error:
+        raise LabError(str(error)) from error
 
 
 def _add_tunnel(stack: ExitStack, found: Ways, kind: str) -> None:
@@ -139,19 +148,19 @@ def ways(kinds: Iterable[str]) -> Iterator[Ways]:
     """
     wanted = frozenset(kinds)
     with ExitStack() as stack:
-        lab = stack.enter_context(EngineLab(PROFILE))
+        lab = _entered(stack, None)
         found = Ways(lab)
         found.found.update(device=_way(lab), plain=Way(lab))
-        found.crypto["device"] = lab.engines.a.control.hello().crypto
+        found.crypto["device"] = lab.ends["a"].engine.hello().crypto
         if "device_openssl" in wanted:
             if found.crypto["device"].startswith(_OTHER):
                 found.leave_out(
                     ["device_openssl"], f"the engine has {_OTHER} only: apt-get install libipsec-mb-dev"
                 )
             else:
-                other = stack.enter_context(EngineLab(PROFILE, crypto=_OTHER))
+                other = _entered(stack, _OTHER)
                 found.found["device_openssl"] = _way(other)
-                found.crypto["device_openssl"] = other.engines.a.control.hello().crypto
+                found.crypto["device_openssl"] = other.ends["a"].engine.hello().crypto
         if wanted & {"tls128", "tls256"}:
             pairs = stack.enter_context(tls_pairs(lab))
             found.found.update((kind, Way(lab, tls=pair)) for kind, pair in pairs.items())

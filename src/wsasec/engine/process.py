@@ -110,6 +110,7 @@ class Engine:
         *,
         control: Path | None = None,
         threads: int | None = None,
+        crypto: str | None = None,
         user: str = USER,
         memlock: int = MEMLOCK,
         program: Path = PROGRAM,
@@ -120,6 +121,7 @@ class Engine:
         self.transports = list(transports)
         self.path = control
         self._threads = threads or max([1, *(len(device.queues) for device in devices)])
+        self._crypto = crypto
         self._user = user
         self._memlock = memlock
         self._program = program
@@ -137,6 +139,7 @@ class Engine:
         *,
         control: Path | None = None,
         threads: int | None = None,
+        crypto: str | None = None,
         user: str = USER,
         memlock: int = MEMLOCK,
         program: Path = PROGRAM,
@@ -150,6 +153,7 @@ class Engine:
             control: path of a socket at which it listens to others: root, and `user`. A file that is there is
                 replaced if it is a socket. None: there is only `control`.
             threads: of each direction; None for as many as the devices have queues.
+            crypto: "ipsec-mb" or "OpenSSL"; None for the fastest that it has.
             user: whom it runs as where this process is root's; nobody else's processes should be that user's.
             memlock: bytes that it may keep from being swapped out.
             program: what is run.
@@ -165,6 +169,7 @@ class Engine:
             transports,
             control=control,
             threads=threads,
+            crypto=crypto,
             user=user,
             memlock=memlock,
             program=program,
@@ -353,6 +358,7 @@ class Engine:
                 [
                     *(sys.executable, "-I", "-S", str(_LAUNCH), *map(str, numbers)),
                     *("wsasec-engine", "--control-fd", "3", "--threads", str(self._threads)),
+                    *(() if self._crypto is None else ("--crypto", self._crypto)),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

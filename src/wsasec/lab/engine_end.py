@@ -61,6 +61,7 @@ class EngineEnd:
         mtu: int = 1500,
         rules: bool = True,
         threads: int = 1,
+        crypto: str | None = None,
         control: Path | None = None,
     ) -> None:
         """Describe it.
@@ -73,6 +74,7 @@ class EngineEnd:
             rules: whether to have the rules that keep sockets from sending past the device, for which the
                 kernel needs nftables. Without them it is for trying the data plane.
             threads: of the engine, each way.
+            crypto: of the engine: "ipsec-mb" or "OpenSSL"; None for the fastest that it has.
             control: where others can connect to the engine.
         """
         self.namespace = namespace
@@ -81,6 +83,7 @@ class EngineEnd:
         self._mtu = mtu
         self._rules = rules
         self._threads = threads
+        self._crypto = crypto
         self._control = control
         self._exit = ExitStack()
 
@@ -104,7 +107,7 @@ class EngineEnd:
                 count = self._threads
                 opened = udp(family, count) if self.encapsulation == "udp" else raw(family, count)
                 transports.append(stack.enter_context(opened))
-            self.engine = Engine.start([self.device], transports, control=self._control)
+            self.engine = Engine.start([self.device], transports, crypto=self._crypto, control=self._control)
             stack.callback(self.engine.stop)
             self.keeper = None
             if self._rules:

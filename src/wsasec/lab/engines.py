@@ -47,6 +47,7 @@ class EngineLab(Lab):
         mtu: int = 1500,
         rules: bool = True,
         threads: int = 1,
+        crypto: str | None = None,
     ) -> None:
         """Describe a lab; entering it makes it.
 
@@ -58,6 +59,7 @@ class EngineLab(Lab):
             rules: whether each end has the rules that keep sockets from sending past the device, for which
                 the kernel needs nftables. Without them it is for trying the data plane.
             threads: of each engine, each way.
+            crypto: of the engines: "ipsec-mb" or "OpenSSL"; None for the fastest that they have.
 
         Raises:
             ValueError: an argument is none of these.
@@ -69,6 +71,7 @@ class EngineLab(Lab):
         self.ends: dict[str, EngineEnd] = {}
         self._rules = rules
         self._threads = threads
+        self._crypto = crypto
         self._spis: set[int] = set()
 
     def __enter__(self) -> EngineLab:
@@ -94,6 +97,7 @@ class EngineLab(Lab):
                     mtu=self.mtu,
                     rules=self._rules,
                     threads=self._threads,
+                    crypto=self._crypto,
                     control=folder / namespace.name,
                 )
             )
