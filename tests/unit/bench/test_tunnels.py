@@ -1,4 +1,4 @@
-"""Tunnels, and TLS in C, that secure devices are compared with: what they are told, and that they carry traffic."""
+"""Tunnels, and TLS in C, that devices are compared with: what they are told, and that they carry traffic."""
 
 import os
 import re
