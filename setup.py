@@ -153,7 +153,7 @@ def found_for_engine() -> tuple[list[str], list[tuple[str, str | None]]] | None:
         reason = "libssl-dev is missing, or older than 3.0"
         if wanted == "1":
             sys.exit(f"WSASEC_ENGINE=1, but {reason}\n{fault}")
-        print(f"wsasec is built without its engine: {reason}", file=sys.stderr)
+        sys.stderr.write(f"wsasec is built without its engine: {reason}\n")
         return None
     libraries = ["-lcrypto", "-pthread"]
     wanted = os.environ.get("WSASEC_IPSEC_MB")

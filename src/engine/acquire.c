@@ -223,7 +223,8 @@ static void give_back(struct wse_holds *holds, uint16_t number)
 void wse_holds_tend(struct wse_holds *holds,
                     int (*ready)(void *context, uint32_t reqid, uint16_t family, const uint8_t *source,
                                  const uint8_t *destination),
-                    void (*send)(void *context, uint32_t link, const uint8_t *frame, size_t length), void *context)
+                    void (*send)(void *context, uint32_t reqid, uint32_t link, const uint8_t *frame, size_t length),
+                    void *context)
 {
     const uint64_t now = holds->worker->now;
 
@@ -242,7 +243,8 @@ void wse_holds_tend(struct wse_holds *holds,
                 if (ready(context, destination->reqid, destination->family, destination->source,
                           destination->destination)) {
                     number = take(holds, destination);
-                    send(context, first->link, holds->frames + (size_t)number * FRAME, first->length);
+                    send(context, destination->reqid, first->link, holds->frames + (size_t)number * FRAME,
+                         first->length);
                 } else if (now - first->since >= WSE_HELD_SECONDS * 1000) {
                     number = take(holds, destination);
                     wse_count(&holds->worker->counters.held_lost, 1);

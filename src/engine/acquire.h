@@ -40,6 +40,7 @@ void wse_holds_add(struct wse_holds *holds, uint32_t reqid, uint32_t link, const
 void wse_holds_tend(struct wse_holds *holds,
                     int (*ready)(void *context, uint32_t reqid, uint16_t family, const uint8_t *source,
                                  const uint8_t *destination),
-                    void (*send)(void *context, uint32_t link, const uint8_t *frame, size_t length), void *context);
+                    void (*send)(void *context, uint32_t reqid, uint32_t link, const uint8_t *frame, size_t length),
+                    void *context);
 
 #endif

@@ -13,7 +13,7 @@
 #include "acquire.h"
 #include "ecn.h"
 #include "esp.h"
-#include "icmp.h"
+#include "log.h"
 #include "memory.h"
 #include "packet.h"
 #include "reassemble.h"
@@ -27,11 +27,13 @@
 enum {
     FRAME = WSE_VNET_LENGTH + WSE_INNER_MAX,
     ARENA = 512 * 1024,
+    ENOUGH = 128 * 1024,    /* bytes that are sent before more is sealed: the other end can begin with them */
     READS = 32,             /* frames of one device before the others have their turn */
     MESSAGES = 64,          /* that are sent by one call */
     MESSAGE_BYTES = 65000,  /* of one: what UDP carries, less some */
     MESSAGE_SEGMENTS = 64,  /* UDP_MAX_SEGMENTS of older kernels */
     SEND_MILLISECONDS = 20, /* that are waited for room in the socket */
+    SAY_MILLISECONDS = 60000,
     FRAGMENTED = 16         /* datagrams that are put together at a time */
 };
 
@@ -58,7 +60,7 @@ struct wse_outbound {
     struct wse_worker *worker;
     struct wse_holds *holds;
     struct wse_reassembly *reassembly;
-    uint64_t reassembly_lost;
+    uint64_t said; /* milliseconds: that something cannot be sent */
     int no_segments; /* the system does not cut for us */
     unsigned messages;
     uint32_t used; /* of the arena */
@@ -197,6 +199,10 @@ static unsigned send_some(struct wse_outbound *outbound, struct message *first, 
             outbound->no_segments = 1;
         send_singly(outbound, first);
         return 1;
+    }
+    if (outbound->worker->now - outbound->said >= SAY_MILLISECONDS) {
+        outbound->said = outbound->worker->now;
+        wse_log("packets cannot be sent: %m"); /* %m: of errno */
     }
     wse_count(&outbound->worker->counters.no_buffer, first->count);
     return 1;
@@ -343,7 +349,7 @@ static int holds_ready(void *context, uint32_t reqid, uint16_t family, const uin
     return association && !wse_at_end(association);
 }
 
-static void holds_send(void *context, uint32_t number, const uint8_t *frame, size_t length)
+static void holds_send(void *context, uint32_t reqid, uint32_t number, const uint8_t *frame, size_t length)
 {
     struct wse_outbound *outbound = context;
     const struct wse_link *link =
@@ -351,7 +357,7 @@ static void holds_send(void *context, uint32_t number, const uint8_t *frame, siz
     struct wse_packet packet;
 
     /* The device may be gone, or be another one now. */
-    if (link && wse_packet_parse_tun(&packet, frame, length) == WSE_FINE)
+    if (link && link->device.reqid == reqid && wse_packet_parse_tun(&packet, frame, length) == WSE_FINE)
         carry(outbound, link, &packet);
     else
         wse_count(&outbound->worker->counters.held_lost, 1);
@@ -419,6 +425,8 @@ void wse_outbound_serve(struct wse_outbound *outbound, uint32_t number)
         if (length <= 0)
             break;
         take(outbound, link, outbound->frame, (size_t)length);
+        if (outbound->used >= ENOUGH)
+            flush(outbound);
     }
     flush(outbound);
 }

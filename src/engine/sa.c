@@ -8,6 +8,8 @@
 #include "engine.h"
 #include "memory.h"
 
+static const uint64_t LATE = 0xf0000000; /* packets */
+
 struct wse_target *wse_target_make(uint16_t family, const uint8_t address[16], uint16_t port)
 {
     struct wse_target *target = calloc(1, sizeof *target);
@@ -147,8 +149,11 @@ uint32_t wse_association_count(struct wse_association *association, uint64_t pac
     const uint64_t all = atomic_fetch_add_explicit(&association->packets, packets, memory_order_relaxed) + packets;
     const uint64_t size = atomic_fetch_add_explicit(&association->bytes, bytes, memory_order_relaxed) + bytes;
 
+    /* Without a limit a new one is asked for before the sequence numbers of 32 bits come to their end. */
+    const int late = !(association->flags & WSE_SA_ESN) && all >= LATE;
+
     atomic_store_explicit(&association->last, now, memory_order_relaxed);
-    return told_of(association, over(limits->soft_packets, all) || over(limits->soft_bytes, size),
+    return told_of(association, late || over(limits->soft_packets, all) || over(limits->soft_bytes, size),
                    over(limits->hard_packets, all) || over(limits->hard_bytes, size));
 }
 

@@ -78,14 +78,11 @@ class Host:
         self.v6 = namespace.v6
         self.log = log
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = (
-            os.environ
-            | {
-                "TSAN_OPTIONS": "exitcode=66 halt_on_error=0",
-                "ASAN_OPTIONS": "detect_leaks=0",  # it ends with what it has; the checks of the C tests look for leaks
-                "UBSAN_OPTIONS": "print_stacktrace=1",
-            }
-        )
+        environment = os.environ | {
+            "TSAN_OPTIONS": "exitcode=66 halt_on_error=0",
+            "ASAN_OPTIONS": "detect_leaks=0",  # it ends with what it has
+            "UBSAN_OPTIONS": "print_stacktrace=1",
+        }
         with its, log.open("wb") as stderr:
             command = [str(program), "--control-fd", str(its.fileno()), "--threads", str(threads), *arguments]
             self.process = subprocess.Popen(command, pass_fds=[its.fileno()], stderr=stderr, env=environment)
@@ -96,9 +93,7 @@ class Host:
         opened: list[Any] = []
         try:
             with self.namespace.entered():
-                fds = []
-                for _ in range(threads):
-                    fds.append(queues.attach(DEVICE))
+                fds = [queues.attach(DEVICE) for _ in range(threads)]
                 queues.set_offload(fds[0])
                 sockets = {
                     family: [self._socket(family) for _ in range(threads)]
@@ -233,5 +228,3 @@ def listening(host: Host, family: int = socket.AF_INET) -> Iterator[tuple[socket
     with host.socket(family=family) as listener:
         listener.listen()
         yield listener, listener.getsockname()[1]
-
-

@@ -226,7 +226,7 @@ def test_a_name_is_taken_once(rig: Any) -> None:
 
 
 def test_a_peer_that_moves_is_told_of(rig: Any) -> None:
-    """Packets of the peer come from another port, as behind a translator that forgot: a relay sends them on."""
+    """Packets of the peer come from another port, as behind a translator: a relay sends them on."""
     rig.both()
     relay = rig.a.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with relay:
@@ -271,19 +271,19 @@ def test_what_is_for_ike_is_dropped(rig: Any) -> None:
     assert (totals.unknown_spi, totals.malformed, totals.received_packets) == (1, 1, 0)
 
 
-def test_events_that_are_not_read_are_lost(rig: Any) -> None:
+def test_events_that_are_lost_are_told_of(rig: Any) -> None:
     rig.a.control.subscribe([Type.EVENT_EXPIRE])
     for _ in range(4000):
         rig.add(rig.a, rig.b, outbound={"limits": Limits(hard_seconds=1)})
     end = time.monotonic() + DEADLINE
-    watcher = rig.a
-    while watcher.control.sas():
+    while rig.a.control.sas():
         assert time.monotonic() < end
         time.sleep(0.2)
     found = []
     while event := rig.a.control.event(2.0):
         found.append(event)
-    assert len(found) == 4000 or isinstance(found[-1], Lost)
+    lost = sum(isinstance(each, Lost) for each in found)
+    assert len(found) == 4000 if not lost else len(found) - lost < 4000
 
 
 def test_many_associations(rig: Any) -> None:
