@@ -23,6 +23,7 @@ from ..engine import (
     raw,
     udp,
 )
+from ..engine.process import PROGRAM
 from ..engine.routes import Routes
 from ..engine.sysctls import Sysctls
 from ..profile import Profile
@@ -63,6 +64,7 @@ class EngineEnd:
         threads: int = 1,
         crypto: str | None = None,
         control: Path | None = None,
+        program: Path = PROGRAM,
     ) -> None:
         """Describe it.
 
@@ -76,6 +78,7 @@ class EngineEnd:
             threads: of the engine, each way.
             crypto: of the engine: "ipsec-mb" or "OpenSSL"; None for the fastest that it has.
             control: where others can connect to the engine.
+            program: the engine's.
         """
         self.namespace = namespace
         self.profile = profile
@@ -85,6 +88,7 @@ class EngineEnd:
         self._threads = threads
         self._crypto = crypto
         self._control = control
+        self._program = program
         self._exit = ExitStack()
 
     def __enter__(self) -> EngineEnd:
@@ -107,7 +111,13 @@ class EngineEnd:
                 count = self._threads
                 opened = udp(family, count) if self.encapsulation == "udp" else raw(family, count)
                 transports.append(stack.enter_context(opened))
-            self.engine = Engine.start([self.device], transports, crypto=self._crypto, control=self._control)
+            self.engine = Engine.start(
+                [self.device],
+                transports,
+                crypto=self._crypto,
+                control=self._control,
+                program=self._program,
+            )
             stack.callback(self.engine.stop)
             self.keeper = None
             if self._rules:

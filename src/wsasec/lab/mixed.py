@@ -15,11 +15,14 @@ from __future__ import annotations
 import socket
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import ClassVar, Final, Literal
 
+from ..engine.process import PROGRAM
 from ..kernel.links import LinkSocket
 from ..profiles import Profile
 from .encapsulation import PORT, open_encapsulation
+from .engine_end import EngineEnd
 from .keys import Key, draw_spi
 from .namespace import Namespace
 from .topology import Lab
@@ -48,9 +51,11 @@ class MixedLab(Lab):
     """Two network namespaces joined by a wire; the engine at one end, the kernel's ESP at the other.
 
     Attributes:
+        end: the engine's end; only where a has one.
         known: the associations that were installed, with their keys, by SPI; only where they are remembered.
     """
 
+    end: EngineEnd
     # What a busy machine has under way arrives all the same.
     _drain_deadline: ClassVar[float] = 20.0
 
@@ -68,6 +73,7 @@ class MixedLab(Lab):
         near: Literal["engine", "kernel"] = "engine",
         far: Literal["kernel", "program"] = "kernel",
         remember: bool = False,
+        program: Path = PROGRAM,
     ) -> None:
         """Describe a lab; entering it makes it.
 
@@ -82,6 +88,7 @@ class MixedLab(Lab):
             sent: the sequence number the kernel goes on from, for tests of what happens at 2**32.
             near: whose ESP a has; with the kernel's at both ends the lab tries itself.
             far: whose ESP b has; "program": none, as a program of the test's own makes it.
+            program: the engine's.
             remember: keep the keys in `known`, for tests that read the wire.
 
         Raises:
@@ -98,6 +105,7 @@ class MixedLab(Lab):
         self.window = window
         self.sent = sent
         self.near = near
+        self._program = program
         self.far = far
         self._last_second = 0
         self.known: dict[int, tuple[AssociationSpec, Key]] = {}
@@ -125,6 +133,8 @@ class MixedLab(Lab):
 
         Bind it to the address of its host: the device has none. Raises OSError.
         """
+        if namespace is self.a and self.near == "engine":
+            return self.end.socket(family, kind, proto)
         return namespace.socket(family, kind, proto)
 
     def kernel_ends(self) -> list[Namespace]:
@@ -139,6 +149,17 @@ class MixedLab(Lab):
                 links.add_neighbour(near.device, far.v4, self._hardware_address(far))
                 links.add_neighbour(near.device, far.v6, self._hardware_address(far))
                 links.set_single_segments(near.device)
+        if self.near == "engine":
+            self.end = stack.enter_context(
+                EngineEnd(
+                    self.a,
+                    self.profile,
+                    encapsulation=self.encapsulation,
+                    mtu=self.mtu,
+                    rules=False,
+                    program=self._program,
+                )
+            )
         for near in self.kernel_ends():
             far = self.b if near is self.a else self.a
             with near.entered(), XfrmSocket() as xfrm:
@@ -196,4 +217,18 @@ class MixedLab(Lab):
             self.known[spec.spi] = (spec, key.copy())
         if namespace in self.kernel_ends():
             super()._add(namespace, spec, key)
+        elif namespace is self.a:
+            self.end.add(spec, key)
         self._last_second = _second()
+
+    def _remove(self, namespace: Namespace, spec: AssociationSpec) -> None:
+        if namespace in self.kernel_ends():
+            super()._remove(namespace, spec)
+        elif namespace is self.a:
+            self.end.remove(spec)
+
+    def packets(self, namespace: Namespace) -> dict[int, int]:
+        """Return how many packets each association of one end has counted, by SPI."""
+        if namespace is self.a and self.near == "engine":
+            return self.end.packets()
+        return super().packets(namespace)

@@ -37,7 +37,7 @@ def esn(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-@pytest.fixture(params=["kernel"])
+@pytest.fixture(params=["engine", "kernel"])
 def near(request: pytest.FixtureRequest) -> str:
     """Whose ESP is at a; with the kernel's at both ends a test tries itself."""
     return str(request.param)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from esp_packets import Association, Opened, Outer, esp_offset, outer_packets, with_udp_checksum
-from frames import Forger, Sniffer, source_of
+from frames import Forger, RingSniffer, source_of
 from wire import TIMEOUT, wait_for, xfrm_stat
 
 from wsasec.lab import Namespace, parse
@@ -27,7 +27,7 @@ class Pair:
         sockets: are closed while the wire is still looked at.
     """
 
-    def __init__(self, lab: MixedLab, family: socket.AddressFamily, sniffer: Sniffer) -> None:
+    def __init__(self, lab: MixedLab, family: socket.AddressFamily, sniffer: RingSniffer) -> None:
         self.lab = lab
         self.family = family
         self.sniffer = sniffer
@@ -136,14 +136,14 @@ class Pair:
         if namespace in self.lab.kernel_ends():
             sas = [sa for sa in namespace.sas() if (":" in sa.src) == (self.family == socket.AF_INET6)]
             return sum(sa.replayed for sa in sas), sum(sa.integrity_failed for sa in sas)
-        states = self.lab.engine.control.sas()
+        states = self.lab.end.engine.control.sas()
         return sum(sa.replayed for sa in states), sum(sa.forged for sa in states)
 
     def strays(self) -> int:
         """Return how many ESP packets came for associations that a host does not have."""
         found = sum(xfrm_stat(end, "XfrmInNoStates") for end in self.lab.kernel_ends())
         if self.lab.near == "engine":
-            found += self.lab.engine.control.totals().unknown_spi
+            found += self.lab.end.engine.control.totals().unknown_spi
         return found
 
     def wait_refused(self, namespace: Namespace, *, replayed: int = 0, forged: int = 0) -> None:
@@ -190,7 +190,7 @@ def open_pair(family: socket.AddressFamily, *, agree: bool = True, **options: An
             there.
         options: of MixedLab.
     """
-    with MixedLab(remember=True, **options) as lab, Sniffer(lab.b) as sniffer:
+    with MixedLab(remember=True, **options) as lab, RingSniffer(lab.b) as sniffer:
         pair = Pair(lab, family, sniffer)
         with pair.sockets:
             yield pair
