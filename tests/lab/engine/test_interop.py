@@ -27,9 +27,9 @@ def test_tcp(make_pair, near, encapsulation, algorithm, esn):
         assert all(entry.padding == bytes(range(1, 1 + len(entry.padding))) for entry in opened)
 
 
-def test_sequence_numbers(make_pair, near, encapsulation, esn):
+def test_sequence_numbers(make_pair, encapsulation, esn):
     """RFC 4303 2.2: from 1 on, none left out, none twice."""
-    with make_pair(near=near, encapsulation=encapsulation, esn=esn) as pair:
+    with make_pair(encapsulation=encapsulation, esn=esn) as pair:
         first, second = pair.datagrams()
         for number in range(100):
             first.send(struct.pack(">I", number))
@@ -58,9 +58,9 @@ def test_udp(make_pair, near, encapsulation, algorithm):
         assert [opened.payload[8:] for _, opened in pair.opened()] == sent
 
 
-def test_udp_of_many_sizes_at_once(make_pair, near, encapsulation):
+def test_udp_of_many_sizes_at_once(make_pair, encapsulation):
     """Bursts, which are cut and put together in one go where sizes allow it."""
-    with make_pair(near=near, encapsulation=encapsulation) as pair:
+    with make_pair(encapsulation=encapsulation) as pair:
         first, second = pair.datagrams()
         for size in (10, 700, 1200):
             for sender, receiver in ((first, second), (second, first)):
@@ -82,18 +82,18 @@ def _ping(pair, sock: socket.socket, target: str, source: str, number: int, size
             return
 
 
-def test_ping_the_kernel(make_pair, near, encapsulation):
+def test_ping_the_kernel(make_pair, encapsulation):
     """Its answer comes from no socket."""
-    with make_pair(near=near, encapsulation=encapsulation) as pair:
+    with make_pair(encapsulation=encapsulation) as pair:
         protocol = socket.IPPROTO_ICMP if pair.family == socket.AF_INET else socket.IPPROTO_ICMPV6
         sock = pair.socket(pair.lab.a, socket.SOCK_RAW, protocol)
         for number, size in enumerate((0, 1, 56, 1300, 1400, 4000)):
             _ping(pair, sock, pair.host(pair.lab.b), pair.host(pair.lab.a), number, size)
 
 
-def test_rekey_under_traffic(make_pair, near, encapsulation):
+def test_rekey_under_traffic(make_pair, encapsulation):
     """Nothing is lost, and each association is used."""
-    with make_pair(near=near, encapsulation=encapsulation, agree=False) as pair:
+    with make_pair(encapsulation=encapsulation, agree=False) as pair:
         client, server = pair.connection(pair.lab.b)
         first, second = pair.datagrams()
         stop = threading.Event()
@@ -137,8 +137,8 @@ def test_rekey_under_traffic(make_pair, near, encapsulation):
         pair.opened()
 
 
-def test_newest_is_used_at_once(make_pair, near):
-    with make_pair(near=near) as pair:
+def test_newest_is_used_at_once(make_pair):
+    with make_pair() as pair:
         first, second = pair.datagrams()
         for round_ in range(4):
             first.send(b"question")
@@ -150,19 +150,20 @@ def test_newest_is_used_at_once(make_pair, near):
             pair.lab.add_sas()
 
 
-@pytest.mark.parametrize("sent", [FOUR_GIGA - 1500, 5 * FOUR_GIGA - 100, 7 * FOUR_GIGA + 12])
-def test_sequence_numbers_above_32_bits(make_pair, near, encapsulation, algorithm, sent):
+@pytest.mark.parametrize("algorithm", ["aes-256-gcm", "chacha20-poly1305"])
+def test_sequence_numbers_above_32_bits(make_pair, near, encapsulation, algorithm):
     """The kernel's go on from there; the receiver has to find out the upper half by itself (RFC 4303, A2)."""
-    if near == "engine" and sent != FOUR_GIGA - 1500:
-        pytest.skip("an inbound association of the engine begins at 0, as after a negotiation")
+    # An inbound association of the engine begins at 0, as after a negotiation: the first is behind its window.
+    sent = FOUR_GIGA - 1200
     with make_pair(near=near, encapsulation=encapsulation, algorithm=algorithm, sent=sent) as pair:
         first, second = pair.datagrams()
-        for number in range(1600):
-            data = struct.pack(">I", number)
-            second.send(data)
-            assert first.recv(100) == data
+        for start in range(0, 1300, 50):
+            for number in range(start, start + 50):
+                second.send(struct.pack(">I", number))
+            for number in range(start, start + 50):
+                assert first.recv(100) == struct.pack(">I", number)
         sequences = [opened.sequence for outer, opened in pair.opened()]
-        assert sequences == list(range(sent + 1, sent + 1601))
+        assert sequences == list(range(sent + 1, sent + 1301))
         first.send(b"and back")
         assert second.recv(100) == b"and back"
 
@@ -215,8 +216,8 @@ def test_forged_frames(make_pair, near, encapsulation, algorithm):
             assert receiver.recv(100) == b"the next one"
 
 
-def test_many_connections(make_pair, near):
-    with make_pair(near=near) as pair:
+def test_many_connections(make_pair):
+    with make_pair() as pair:
         listener = pair.socket(pair.lab.a)
         listener.listen(200)
         clients = [pair.socket(pair.lab.b) for _ in range(100)]
