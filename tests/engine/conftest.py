@@ -105,6 +105,14 @@ class Host:
                 self.control.add_transport(
                     TransportKind.UDP, family, PORT, [each.fileno() for each in several]
                 )
+            with self.namespace.entered():
+                raw = [
+                    (family, socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_ESP))
+                    for family in (socket.AF_INET, socket.AF_INET6)
+                ]
+            opened += [each for _, each in raw]
+            for family, each in raw:
+                self.control.add_transport(TransportKind.RAW, family, 0, [each.fileno()])
         finally:
             for fd in fds:
                 os.close(fd)
@@ -168,8 +176,8 @@ class Rig:
         name = AssociationName(
             ipaddress.ip_address(source), ipaddress.ip_address(destination), spi, direction
         )
-        algorithm = more.pop("algorithm", Algorithm.AES_256_GCM)
-        return Association(name, REQID, algorithm, Secret(key), ports=(PORT, PORT), **more)
+        more = {"ports": (PORT, PORT), "algorithm": Algorithm.AES_256_GCM} | more
+        return Association(name, REQID, key=Secret(key), **more)
 
     def add(
         self, sender: Host, receiver: Host, family: int = socket.AF_INET, outbound: Any = None, **more: Any

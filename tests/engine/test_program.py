@@ -101,6 +101,64 @@ def test_traffic(make_rig: Any, sanitized: Callable[[str], Path], build: str, fa
         assert (totals.forged, totals.replayed, totals.malformed, totals.unknown_spi) == (0, 0, 0, 0)
 
 
+@pytest.mark.parametrize("family", FAMILIES, ids=["v4", "v6"])
+def test_esp_as_a_protocol_of_ip(rig: Any, family: int) -> None:
+    rig.both(family, ports=None)
+    with rig.b.namespace.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+        wire.settimeout(DEADLINE)
+        wire.bind((rig.b.namespace.device, 0x0800 if family == socket.AF_INET else 0x86DD))
+        transfer(rig.a, rig.b, family, 2_000_000)
+        # Ethernet, then IP's protocol, or next header: of the ends' own protocols there is nothing.
+        at = 14 + (9 if family == socket.AF_INET else 6)
+        seen = {wire.recv(2000)[at] for _ in range(20)}
+    assert socket.IPPROTO_ESP in seen
+    assert not seen & {socket.IPPROTO_TCP, socket.IPPROTO_UDP}
+    datagrams(rig.a, rig.b, family, [0, 1000, 1400, 30_000])
+    assert rig.b.control.totals().received_packets == rig.a.control.totals().sent_packets
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=["v4", "v6"])
+def test_own_addresses_stay_here(rig: Any, family: int) -> None:
+    rig.a.namespace.sysctl("net.ipv4.conf.ws7.accept_local", 1)
+    own = address_of(rig.a, family)
+    rig.a.namespace.run(["ip", "route", "add", own, "dev", "ws7", "src", own, "table", "57"])
+    with (
+        rig.a.socket(socket.SOCK_DGRAM, family) as one,
+        rig.a.socket(socket.SOCK_DGRAM, family) as other,
+    ):
+        one.sendto(b"here", other.getsockname()[:2])
+        assert other.recv(10) == b"here"
+    assert rig.a.control.totals().sent_packets == 0
+
+
+def test_a_device_comes_and_goes(rig: Any) -> None:
+    from wsasec.engine import tun as queues
+
+    rig.both()
+    transfer(rig.a, rig.b, socket.AF_INET, 100_000)
+    rig.b.control.remove_device(7)
+    with pytest.raises(EngineError) as caught:
+        rig.b.control.remove_device(7)
+    assert caught.value.errno == errno.ENOENT
+    # What is for it is dropped, and the association stays.
+    with rig.a.socket(socket.SOCK_DGRAM) as here:
+        here.sendto(b"lost", (rig.b.v4, 9))
+    end = time.monotonic() + DEADLINE
+    while not rig.b.control.totals().no_buffer:
+        assert time.monotonic() < end
+    with rig.b.namespace.entered():
+        queue = queues.attach("ws7")
+        queues.set_offload(queue)
+    rig.b.control.add_device(7, 0, "ws7", 1400, [queue])
+    os.close(queue)
+    rig.b.set_up()
+    rig.b.route_to(rig.a)
+    transfer(rig.a, rig.b, socket.AF_INET, 100_000)
+    with pytest.raises(EngineError) as caught:
+        rig.b.control.add_device(8, 0, "ws8", 1400, [rig.b.process.stderr or 0])
+    assert caught.value.errno == errno.EINVAL
+
+
 @pytest.mark.parametrize("crypto", ["OpenSSL", "ipsec-mb"])
 @pytest.mark.parametrize("algorithm", list(Algorithm))
 @pytest.mark.parametrize("esn", [False, True])
