@@ -5,7 +5,7 @@ A socket that is bound to the device, and a packet with the mark, look for their
 - for each route of the main table one to the device, with the address that the main one would send from: a
   first connect() to any peer has its route, and its right source address, before anything is known of that
   peer. One that the next larger network gives already is left out: the table is small on a host with many;
-- for each own address, and the loopback addresses, one with that address itself;
+- for each own address, and 127.0.0.0/8, one with that address itself;
 - the last one says "unreachable": without the device nothing is sent by another way.
 """
 
@@ -36,11 +36,8 @@ _RESERVED: Final = (0, 253, 254, 255)
 _ROUTES_MOST: Final = 4096
 _IPV6_METRIC: Final = 1024
 
-_LOOPBACK: Final = (
-    (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_address("127.0.0.1")),
-    # The kernel takes no such source for another device; for this destination it chooses it by itself.
-    (ipaddress.ip_network("::1/128"), None),
-)
+# Of IPv4 only: the kernel drops what comes in for ::1 by any device but its own.
+_LOOPBACK: Final = ((ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_address("127.0.0.1")),)
 _EVERYWHERE: Final = {
     socket.AF_INET: ipaddress.ip_network("0.0.0.0/0"),
     socket.AF_INET6: ipaddress.ip_network("::/0"),

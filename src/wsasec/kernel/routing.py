@@ -51,6 +51,7 @@ _RULE_NARROW: Final = frozenset({_RULE_DST, _RULE_SRC, _RULE_IIF, 12, 19, 20, 22
 
 _SCOPE_UNIVERSE: Final = 0
 _SCOPE_LINK: Final = 253
+_SCOPE_NOWHERE: Final = 255  # of one that is to be removed: any
 _COMPAT_TABLE: Final = 252  # in the header, where the table's number has more than eight bits
 _CLONED: Final = 0x200
 _NEXT_HOP_DEAD: Final = 1
@@ -205,21 +206,27 @@ class RoutingSocket:
 
     def add_route(self, route: Route) -> None:
         """Add a route. OSError: EEXIST, or what of it is not there."""
-        self._netlink.request(self._route(route), _MSG_NEWROUTE, CREATE, f"adding {_described(route)}")
+        message = self._route(route, protocol=_PROTOCOL, scope=self._scope(route))
+        self._netlink.request(message, _MSG_NEWROUTE, CREATE, f"adding {_described(route)}")
 
     def remove_route(self, route: Route) -> None:
-        """Remove a route. OSError (ESRCH): there is none such."""
-        self._netlink.request(self._route(route), _MSG_DELROUTE, 0, f"removing {_described(route)}")
+        """Remove a route, whoever made it. OSError (ESRCH): there is none such."""
+        message = self._route(route, protocol=0, scope=_SCOPE_NOWHERE)
+        self._netlink.request(message, _MSG_DELROUTE, 0, f"removing {_described(route)}")
 
     @staticmethod
-    def _route(route: Route) -> Message:
+    def _scope(route: Route) -> int:
+        """IPv4: neighbours are within reach of the device. An unreachable route has no device."""
+        near = route.destination.version == 4 and route.kind == UNICAST and route.gateway is None
+        return _SCOPE_LINK if near else _SCOPE_UNIVERSE
+
+    @staticmethod
+    def _route(route: Route, *, protocol: int, scope: int) -> Message:
         four = route.destination.version == 4
-        # IPv4: neighbours are within reach of the device. An unreachable route has no device.
-        scope = _SCOPE_LINK if four and route.kind == UNICAST and route.gateway is None else _SCOPE_UNIVERSE
         message = Message(
             _HEADER.pack(
                 *(socket.AF_INET if four else socket.AF_INET6, route.destination.prefixlen, 0, 0),
-                *(route.table if route.table < 256 else _COMPAT_TABLE, _PROTOCOL, scope, route.kind, 0),
+                *(route.table if route.table < 256 else _COMPAT_TABLE, protocol, scope, route.kind, 0),
             )
         )
         message.attribute(_DST, route.destination.network_address.packed)

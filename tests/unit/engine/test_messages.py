@@ -1,4 +1,4 @@
-"""Messages of the engine's control socket: what is packed is read the same, and any bytes are read or refused."""
+"""Messages of the control socket: what is packed is read the same, and any bytes are read or refused."""
 
 from __future__ import annotations
 
