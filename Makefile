@@ -33,7 +33,7 @@ UNBUILD := if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -path $(WI
 help:
 	@echo 'make bench   measure; ARGS="--help" for its options'
 	@echo 'make test    all tests: here, and those of the lab in the lab'
-	@echo 'make test-c  the tests of the C core, under sanitizers'
+	@echo 'make test-c  the tests of the C core and of the engine, under sanitizers'
 	@echo 'make charon-plugin  what gives charon the engine, in $(CHARON_PLUGIN); it needs the sources of strongSwan'
 	@echo 'make lint    ruff'
 	@echo 'make types   mypy, and the stub against the extension'
@@ -50,7 +50,7 @@ test: packages-test $(VENV)/.test
 	.ci/tests $(BIN)/python $(ARGS)
 
 test-c: packages-test $(VENV)/.test
-	$(BIN)/python -m pytest tests/c $(ARGS)
+	$(BIN)/python -m pytest tests/c tests/engine/test_c_programs.py $(ARGS)
 
 # It is GPL-2.0-or-later, of a folder of its own, and in no wheel: src/charon/README.md.
 charon-plugin: packages

@@ -32,9 +32,12 @@ SANITIZERS = {
 RUNS = 200_000
 SAID = re.compile(r"/\* Compiled with( threads)?: (.*?)(?:; runs (\d+))? \*/")
 
-pytestmark = pytest.mark.skipif(
-    not ENGINE.is_dir(), reason="the C sources are not beside the tests: run from the source tree"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not ENGINE.is_dir(), reason="the C sources are not beside the tests: run from the source tree"
+    ),
+    pytest.mark.long,
+]
 
 
 Objects = tuple[Path, dict[tuple[str, ...], Path]]  # a folder for objects, and those there are by command

@@ -21,6 +21,8 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.ipsec import ESP, SecurityAssociation
 from scapy.packet import Raw
 
+pytestmark = pytest.mark.long
+
 HALF = 1 << 32
 KEY_LENGTHS = {"AES-128-GCM": 20, "AES-256-GCM": 36, "ChaCha20-Poly1305": 36}
 

@@ -10,6 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+pytestmark = pytest.mark.long
+
 HALF = 1 << 32
 LAST = (1 << 64) - 1
 
