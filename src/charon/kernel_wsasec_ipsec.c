@@ -10,7 +10,7 @@
 #include "known_sas.h"
 
 #define SOCKET_DEFAULT "/run/wsasec/engine"
-enum { TIMEOUT_DEFAULT = 3, WINDOW_MIN = 64 };
+enum { TIMEOUT_DEFAULT = 3, WINDOW_MIN = 64, WINDOW_MAX = 65536 };
 
 typedef struct {
     kernel_ipsec_t public;
@@ -178,8 +178,11 @@ METHOD(kernel_ipsec_t, add_sa, status_t,
     }
     sa.reqid = data->reqid;
     sa.flags = (data->esn ? WSE_SA_ESN : 0) | (data->encap ? WSE_SA_UDP : 0);
-    /* Without a window a peer's packets could be sent again: it stays. */
-    sa.window = data->replay_window == 0 ? 0 : max(data->replay_window, WINDOW_MIN);
+    /* Without a window a peer's packets could be sent again: then it is the engine's own. */
+    if (data->inbound && data->replay_window != 0)
+    {
+        sa.window = min(max(data->replay_window, WINDOW_MIN), WINDOW_MAX);
+    }
     if (data->encap)
     {
         sa.source_port = id->src->get_port(id->src);

@@ -232,6 +232,8 @@ class FakeEngine:
                 return [struct.pack("=4I", least, most, spi, 0)]
             case Type.ADD_SA:
                 added = _added(body)
+                if added.window and not added.inbound:
+                    raise OSError(errno.EINVAL, "a window is of inbound ones")
                 if added.name in self.sas:
                     raise FileExistsError(errno.EEXIST, "there is such an SA")
                 self.sas[added.name] = added

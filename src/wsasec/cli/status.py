@@ -13,6 +13,7 @@ from ._daemon import add_verb
 if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.table import Table
+    from rich.text import Text
 
     from ..daemon.client import Client
 
@@ -113,6 +114,8 @@ def render(status: dict[str, Any]) -> Group:
             + ", ".join(f"{each['name']} as {each['identity']}" for each in status["profiles"])
         )
     )
+    if status.get("engine"):
+        parts.append(_engine(status["engine"]))
     if charon["trouble"]:
         parts.append(Text(charon["trouble"], style="red"))
     parts.append(_peers(status["peers"]) if status["peers"] else Text("no peers"))
@@ -123,6 +126,26 @@ def render(status: dict[str, Any]) -> Group:
             Text(f"{when} {error['address']} ({error['profile']}): {error['reason']}{detail}", style="yellow")
         )
     return Group(*parts)
+
+
+def _engine(engine: dict[str, Any]) -> Text:
+    """Make the line of the engine and its devices."""
+    from rich.text import Text
+
+    line = f"engine {engine['pid']}" if engine["alive"] else "the engine does not run"
+    if engine.get("crypto"):
+        line += f" ({engine['crypto']}, {engine['threads']} threads each way)"
+    if engine["restarts"]:
+        line += f", started again {engine['restarts']} times"
+    faults = [
+        f"{device['name']} is not secure: {'; '.join(device['faults'])}"
+        for device in engine["devices"]
+        if device["faults"]
+    ]
+    line += ": " + ", ".join(f"{device['name']} for {device['profile']}" for device in engine["devices"])
+    for trouble in (engine["trouble"], *faults):
+        line += f"\n{trouble}" if trouble else ""
+    return Text(line, style="" if engine["alive"] and not faults else "red")
 
 
 def _peers(peers: list[dict[str, Any]]) -> Table:

@@ -68,6 +68,7 @@ def _begin(config_path: Path, log: str) -> tuple[Place, Service]:
     place = Place(folder())
     try:
         if config.vici is None:
+            # An engine that was left has UDP 4500 no more: it ends with its daemon.
             require_free()
         _log_to(log, place)
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -11,6 +11,7 @@ from typing import Final
 
 from ..config.model import Config
 from ..keys.associations import Address, Outcome
+from ..keys.carrier import Carrier
 from ..keys.ike import Ike
 from ..keys.reason import Reason
 
@@ -33,9 +34,9 @@ class Failure:
 class RecordedIke(Ike):
     """As Ike."""
 
-    def __init__(self, folder: Path, config: Config) -> None:
+    def __init__(self, folder: Path, config: Config, carrier: Carrier | None = None) -> None:
         """As Ike."""
-        super().__init__(folder, config)
+        super().__init__(folder, config, carrier)
         self._record_lock = threading.Lock()
         self._failures: OrderedDict[tuple[str, str], Failure] = OrderedDict()
 

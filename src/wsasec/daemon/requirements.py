@@ -8,7 +8,10 @@ from typing import Final
 
 from .. import _wsasec
 from ..config.model import Config
+from ..engine import missing
 from ..errors import SecurityError
+from ..keys.carrier import on_device
+from ..keys.plugin import find_plugin
 from .capabilities import KEPT, effective
 
 __all__ = ["StartError", "require_here", "require_rights"]
@@ -33,8 +36,29 @@ def require_here(config: Config) -> None:
     """Find out what this system has.
 
     Raises:
-        StartError: the kernel has no XFRM or no ESP; a package is missing, and which.
+        StartError: the kernel has no XFRM or no ESP, or what a device needs; a package is missing, and which.
+        CharonError: charon's plugin for the engine is missing.
+        ValueError: profiles with different carriers.
     """
+    if on_device(config):
+        _require_engine()
+    else:
+        _require_esp()
+    for name in ("vici", "cryptography"):
+        if importlib.util.find_spec(name) is None:
+            raise StartError(f"the Python package {name} is missing: pip install 'wsasec[keys]'")
+    if config.vici is None and not any(Path(path).exists() for path in _CHARON):
+        raise StartError(f"strongSwan's charon is missing: apt-get install {_PACKAGES}")
+
+
+def _require_engine() -> None:
+    lack = missing()
+    if lack:
+        raise StartError("no secure device can be had here: " + "; ".join(lack))
+    find_plugin()
+
+
+def _require_esp() -> None:
     try:
         esp = _wsasec.capability("esp4") or _wsasec.capability("esp6")
     except SecurityError as error:
@@ -42,10 +66,5 @@ def require_here(config: Config) -> None:
     if not esp:
         raise StartError(
             "this kernel has no ESP (CONFIG_INET_ESP): no security association could be made; "
-            "`wsasec lab run -- COMMAND` boots one that has"
+            'profiles with `carrier = "device"` do without; `wsasec lab run -- COMMAND` boots one that has'
         )
-    for name in ("vici", "cryptography"):
-        if importlib.util.find_spec(name) is None:
-            raise StartError(f"the Python package {name} is missing: pip install 'wsasec[keys]'")
-    if config.vici is None and not any(Path(path).exists() for path in _CHARON):
-        raise StartError(f"strongSwan's charon is missing: apt-get install {_PACKAGES}")

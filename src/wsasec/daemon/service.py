@@ -16,9 +16,11 @@ from ..config.files import check_files
 from ..config.load import load
 from ..config.model import Config
 from ..constants import Winsock
+from ..engine import EngineStartError, NotSecureError
 from ..keys.associations import Event
+from ..keys.carrier import Carrier, EngineCarrier, KernelCarrier, MixedError, on_device
+from ..keys.charon import control_of_engine
 from ..keys.negotiator import Negotiator
-from ..keys.pairs import Sas
 from ..keys.pins_file import PinsFile
 from ..keys.reason import CharonError
 from ..keys.ties_file import abort_left
@@ -26,6 +28,7 @@ from ..profile import Profile
 from ..profiles import ConfigError, Profiles
 from .changing import VERBS as CHANGES
 from .changing import Changing
+from .devices import Devices
 from .guard import put_up
 from .messages import MalformedError
 from .place import Place
@@ -41,7 +44,7 @@ __all__ = ["FAILURES", "Service", "read_config"]
 
 _log = logging.getLogger(__name__)
 
-FAILURES: Final = (CharonError, ConfigError, OSError, ValueError)
+FAILURES: Final = (CharonError, ConfigError, OSError, ValueError, NotSecureError, EngineStartError)
 """What starting and reloading raise for the administrator to read; SecurityError is an OSError."""
 
 _DAMAGED: Final = (
@@ -66,12 +69,6 @@ def _profiles(config: Config) -> Profiles:
     return Profiles(found, found[config.default])
 
 
-def _use(config: Config) -> None:
-    found = _profiles(config)
-    profiles.use(found)
-    put_up(found.values())
-
-
 class Service:
     """A daemon that has a place, and a configuration that was checked."""
 
@@ -81,15 +78,26 @@ class Service:
         Args:
             place: where it listens; it stays the caller's.
             config: as read_config() returns it.
+
+        Raises:
+            ValueError: its profiles have not the same carrier.
         """
         self._place = place
         self._config = config
         self._begun = time.time()
         self._restarts = 0
         self._trouble = ""
-        self._ike = RecordedIke(place.folder, config)
+        self._on_device = on_device(config)
+        self._devices: Devices | None = None
+        self._carrier: Carrier = KernelCarrier()
+        if self._on_device:
+            engine = control_of_engine(place.folder)
+            self._devices, self._carrier = Devices(engine), EngineCarrier(engine)
+        self._ike = RecordedIke(place.folder, config, self._carrier)
         self._sessions = Changing(config, self)
-        self._policies = Policies(lambda: self._config, self._ike, self._sessions.policies)
+        self._policies = Policies(
+            lambda: self._config, self._ike, self._sessions.policies, self._carrier.sas()
+        )
         self._changing = self._sessions.lock  # held while the configuration changes, or charon is started
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -107,7 +115,31 @@ class Service:
             CharonError, ConfigError, OSError, ValueError: as Ike.start(). Nothing runs then.
         """
         self._ike.require(self._config, time.monotonic() + _START_SECONDS)
-        _use(self._config)
+        if self._devices is not None:
+            self._ike.make_folder()
+            self._devices.start(each.profile for each in self._config.profiles.values())
+        try:
+            self._start()
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        """After charon, and all that asks the engine."""
+        if self._devices is not None:
+            self._devices.stop()
+        if isinstance(self._carrier, EngineCarrier):
+            self._carrier.close()
+
+    def _use(self, config: Config) -> None:
+        found = _profiles(config)
+        if self._devices is not None:
+            self._devices.use(found.values())
+        profiles.use(found)
+        put_up(found.values())
+
+    def _start(self) -> None:
+        self._use(self._config)
         self.tell(())  # those of a daemon that was killed
         ties = self._place.folder / "ties"
         # Before its associations are removed: so the peers are told in them.
@@ -121,7 +153,9 @@ class Service:
         self._ike.watch(self._happened)
         try:
             self._ike.start(time.monotonic() + _START_SECONDS)
-            self._negotiator = Negotiator(self._ike, self._config, ties=ties, pins=pins)
+            self._negotiator = Negotiator(
+                *(self._ike, self._config), ties=ties, pins=pins, carrier=self._carrier
+            )
             self._negotiator.start()
             self._questions = Questions(self._config, self._negotiator, self._control, self._close)
             self._server = Server(self._place.listen(), self._questions, programs=pins.programs)
@@ -162,6 +196,7 @@ class Service:
                 self._negotiator.close()
             if self._pins is not None:
                 self._pins.close()
+            self._let_go()
 
     # charon's end
 
@@ -184,7 +219,7 @@ class Service:
         except CharonError as error:
             # As good as dead: it is started anew, and without them.
             _log.error("associations of a policy that is no more: %s", error)
-            sas = Sas()
+            sas = self._carrier.sas()
             sas.remove(sas.of(reqids))
 
     def _watch(self) -> None:
@@ -269,6 +304,7 @@ class Service:
                 "restarts": self._restarts,
                 "trouble": trouble,
             },
+            "engine": self._devices.status() if self._devices is not None else None,
             "connections": server.connections if server is not None else 0,
             "programs_with_names": server.programs if server is not None else 0,
         }
@@ -293,21 +329,35 @@ class Service:
         assert self._questions is not None  # noqa: S101
         assert self._negotiator is not None  # noqa: S101
         old = self._config
+        self._require_carrier(new)
         if new.vici == old.vici:
             self._ike.require(new, time.monotonic() + _START_SECONDS)
         try:
             with self._questions.swap:
-                _use(new)
+                self._use(new)
             self._ike.load(new, time.monotonic() + _START_SECONDS)
         except BaseException:
             with self._questions.swap:
-                _use(old)
+                self._use(old)
             try:
                 self._ike.load(old, time.monotonic() + _START_SECONDS)
             except FAILURES as error:
                 _log.error("charon does not take the old configuration either: %s", error)
             raise
         self._in_force(new)
+
+    def _require_carrier(self, new: Config) -> None:
+        """Raise ValueError if this daemon cannot carry a configuration's profiles."""
+        if not self._on_device and not on_device(new):
+            return
+        try:
+            same = on_device(new) == self._on_device
+        except MixedError as error:
+            if tuple(self._sessions.policies()) or new.profiles.keys() > self._config.profiles.keys():
+                raise MixedError(f"{error}. Policies that programs add are carried by the kernel") from error
+            raise
+        if not same:
+            raise MixedError("carrier: it is another one for all profiles: run wsasec down, wsasec up")
 
     def _in_force(self, new: Config) -> None:
         assert self._questions is not None  # noqa: S101

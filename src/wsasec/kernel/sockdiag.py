@@ -1,8 +1,12 @@
-"""TCP connections as the kernel's sock_diag knows them: whether one is there, and its end by force."""
+"""What the kernel's sock_diag knows of sockets.
+
+Of TCP connections: whether one is there, and its end by force. Of a device: whether a socket is bound to it.
+"""
 
 from __future__ import annotations
 
 import errno
+import socket
 import struct
 import threading
 from dataclasses import dataclass
@@ -10,18 +14,21 @@ from typing import Final
 
 from .netlink import Message, NetlinkSocket
 
-__all__ = ["TcpConnection", "TcpTable"]
+__all__ = ["TcpConnection", "TcpTable", "is_bound_to"]
 
 _NETLINK_SOCK_DIAG: Final = 4
 _SOCK_DIAG_BY_FAMILY: Final = 20
 _SOCK_DESTROY: Final = 21
 _IPPROTO_TCP: Final = 6
+_IPPROTO_UDP: Final = 17
 _ANY_STATE: Final = 0xFFFFFFFF
 _NO_COOKIE: Final = 2**64 - 1  # the kernel takes it for "whatever is there"
 
 # struct inet_diag_req_v2: family, protocol, ext, pad, states; ports, addresses, device, cookie.
 _REQUEST: Final = struct.Struct("=BBBxI 4s 16s16s I II")
 assert _REQUEST.size == 56  # noqa: S101
+# The device of struct inet_diag_msg: behind family, state, timer, retransmissions; ports and addresses.
+_DEVICE: Final = struct.Struct("=40xI")
 _PORTS: Final = struct.Struct("!HH")
 _STATE: Final = 1  # its place in struct inet_diag_msg
 
@@ -136,6 +143,35 @@ class TcpTable:
             if self._netlink is None:
                 raise OSError(errno.EOPNOTSUPP, "no sock_diag")
             self._netlink.request(_request(connection, cookie), _SOCK_DESTROY, 0, "aborting a connection")
+
+
+def _device(kind: int, payload: memoryview) -> int | None:
+    if kind != _SOCK_DIAG_BY_FAMILY or len(payload) < _DEVICE.size:
+        return None
+    return int(_DEVICE.unpack_from(payload)[0])
+
+
+def is_bound_to(device: int) -> bool:
+    """Whether a TCP or UDP socket of this thread's network namespace is bound to a device, by its index.
+
+    Connections that have no socket any more, but wait for segments, count. Raw sockets do not.
+
+    Raises:
+        OSError: the kernel does not tell, as it has no sock_diag (CONFIG_INET_DIAG, CONFIG_INET_UDP_DIAG).
+    """
+    netlink = NetlinkSocket(_NETLINK_SOCK_DIAG)
+    try:
+        for protocol in (_IPPROTO_TCP, _IPPROTO_UDP):
+            for family in (socket.AF_INET, socket.AF_INET6):
+                request = _REQUEST.pack(
+                    *(family, protocol, 0, _ANY_STATE, bytes(4), bytes(16), bytes(16), 0, 0, 0)
+                )
+                found = netlink.listing(_SOCK_DIAG_BY_FAMILY, "listing sockets", _device, request)
+                if device in found:
+                    return True
+    finally:
+        netlink.close()
+    return False
 
 
 def _another(cookie: int) -> int:

@@ -20,7 +20,7 @@ from .reason import CharonError, Reason
 from .session import connect
 from .settings import strongswan_conf
 
-__all__ = ["Charon"]
+__all__ = ["Charon", "control_of_engine"]
 
 _CHARON: Final = (
     Path("/usr/lib/ipsec/charon"),
@@ -50,6 +50,11 @@ _EXPIRES: Final = Path("/proc/sys/net/core/xfrm_acq_expires")
 _LOG_BYTES: Final = 4 << 20
 _LOOK_SECONDS: Final = 30.0
 _STEP: Final = 0.01
+
+
+def control_of_engine(folder: Path) -> Path:
+    """Return the path of the control socket for an engine, below the folder of a daemon."""
+    return folder / "charon" / "engine" / "control"
 
 
 def _find() -> Path:
@@ -147,7 +152,8 @@ class Charon:
         """Make its folders: for an engine that is there before charon. Twice is fine. Raises OSError."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._folder.chmod(0o700)
-        self.engine.parent.mkdir(mode=0o755, exist_ok=True)
+        self.engine.parent.mkdir(exist_ok=True)
+        self.engine.parent.chmod(0o755)  # for charon, whatever the umask is; the folder above is root's
 
     def _make_files(self, plugin: Path | None) -> None:
         account = pwd.getpwnam(_USER)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..config.model import Authentication, KeyProfile
+from ..profiles import carrier_of
 from .associations import Address
 from .credentials import Credentials
 from .exclusion import remaining
@@ -138,6 +139,9 @@ def _connection(
         "remote": _remote(group, way, credentials),
         "children": {profile.profile.name: _child(profile) for profile in group.profiles},
     }
+    if carrier_of(first.profile) == "device":
+        # An engine's ESP is always in UDP: charon shares its port, and what is not in UDP takes a privilege.
+        connection["encap"] = "yes"
     if first.ike_version == 1:
         connection["dpd_timeout"] = f"{max(5, 3 * first.dpd_seconds)}s"
     return connection

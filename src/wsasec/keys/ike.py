@@ -15,6 +15,7 @@ from ..config.model import Config
 from ..profiles import ConfigError
 from .abilities import AT_ONCE
 from .associations import Address, Certificate, Event, IkeSa, Outcome
+from .carrier import Carrier, KernelCarrier
 from .charon import Charon
 from .credentials import Credentials
 from .groups import Group, groups
@@ -25,7 +26,6 @@ from .listing import list_certificates, list_ike_sas, terminate_child, terminate
 from .loaded import Loaded
 from .messages import MessageError
 from .negotiation import GRACE, Wanted, negotiate
-from .pairs import Sas
 from .pool import Pool
 from .reason import CharonError, Reason
 from .routes import Routes
@@ -54,22 +54,24 @@ class Ike:
     Deadlines are points of time.monotonic(), in seconds.
     """
 
-    def __init__(self, folder: Path, config: Config) -> None:
+    def __init__(self, folder: Path, config: Config, carrier: Carrier | None = None) -> None:
         """Describe it.
 
         Args:
             folder: of this daemon, writable by root only (0711): charon's files get below it.
             config: what start() loads; `config.vici` names a charon of others to share.
+            carrier: who has the associations; None: the kernel.
 
         Raises:
             ValueError: the shared daemon's socket has another form than unix:///PATH.
         """
         self._config = config
+        self._carrier: Carrier = KernelCarrier() if carrier is None else carrier
         self._charon: Charon | None = None
         self._keeper: Keeper | None = None
         leftover = None
         if config.vici is None:
-            self._charon = Charon(folder / "charon")
+            self._charon = Charon(folder / "charon", self._carrier.plugin)
             self._pool = Pool(self._charon.vici)
         else:
             if not config.vici.startswith(_SHARED_SCHEME + "/"):
@@ -84,6 +86,11 @@ class Ike:
         self._strangers: Strangers | None = None
         self._routes: Routes | None = None
         self._installed: Installed | None = None
+
+    def make_folder(self) -> None:
+        """Make charon's folders, before what it finds there: an engine's control socket. Raises OSError."""
+        if self._charon is not None:
+            self._charon.make_folder()
 
     def require(self, config: Config, deadline: float) -> None:
         """Find out whether a charon of others can do what a configuration asks of it. Nothing is changed.
@@ -119,11 +126,11 @@ class Ike:
         self._require(found, credentials, deadline)
         try:
             self._routes = Routes()
-            self._installed = Installed()
+            self._installed = self._carrier.installed()
             if self._charon is not None:
                 self._charon.start(deadline)
                 # Of an earlier charon, which cannot renew or end them now. Not before this one has the ports.
-                sas = Sas()
+                sas = self._carrier.sas()
                 sas.remove(sas.of({p.profile.reqid for p in self._config.profiles.values()}))
             with self._session(deadline) as session:
                 self._loaded.load(session, found, credentials, deadline)
@@ -366,7 +373,7 @@ class Ike:
         It works in the network namespace of the calling thread. From the return on the kernel has none of
         them; what charon was about to make it may still install, and tells of by an event.
         """
-        sas = Sas()
+        sas = self._carrier.sas()
         told: set[int] = set()
         try:
             # Not only by charon, which waits for the peer before it takes them out.

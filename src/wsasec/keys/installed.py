@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from ..kernel.xfrm import XfrmTable
 from .associations import Address, ChildSa, IkeSa
-from .pairs import unscoped
+from .pairs import Table, unscoped
 from .reason import CharonError, Reason
 
 __all__ = ["Installed"]
@@ -15,15 +16,18 @@ __all__ = ["Installed"]
 class Installed:
     """The associations of one network namespace: that of the thread that makes this. For any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, table: Callable[[], Table] = XfrmTable) -> None:
         """Open it.
+
+        Args:
+            table: what has them: the kernel, or an engine.
 
         Raises:
             CharonError: the kernel has no XFRM.
         """
         self._lock = threading.Lock()
         try:
-            self._table = XfrmTable()
+            self._table = table()
         except OSError as error:
             raise CharonError(Reason.NO_CHARON, f"this kernel has no IPsec: {error.strerror}") from error
 

@@ -11,10 +11,10 @@ from typing import Final
 from ..config.model import Config, KeyProfile
 from ..daemon.protocol import AbortFlag, NameFlag
 from ..kernel.sockdiag import TcpTable
-from .acquire import Acquire, AcquireListener
+from .acquire import Acquire
 from .associations import Address, Event
 from .background import Background
-from .changes import Changes
+from .carrier import Acquires, Carrier, KernelCarrier
 from .known import Known
 from .layer import IkeLayer
 from .named import Named, NamedSocket, PeerName, TooManyNamesError
@@ -69,19 +69,22 @@ class Negotiator:
         sas: Sas | None = None,
         ties: Path | None = None,
         pins: PinsFile | None = None,
+        carrier: Carrier | None = None,
     ) -> None:
         """Describe it. The profiles must be in use in this process: wsasec.profiles.use().
 
         Args:
             ike: charon's layer.
             config: whose profiles there are.
-            sas: the kernel's; None for those of the calling thread's network namespace.
+            sas: None for the carrier's.
             ties: file for connections that are to be aborted if this process is killed; see ties_file.
             pins: file for pins, so that they outlast this process; the caller closes it, after close().
+            carrier: who has the associations; None: the kernel, in the calling thread's network namespace.
         """
         self._ike = ike
         self._config = config
-        self._sas = Sas() if sas is None else sas
+        self._carrier: Carrier = KernelCarrier() if carrier is None else carrier
+        self._sas = self._carrier.sas() if sas is None else sas
         self._gate = Gate()
         self._named = Named()
         self._known = Known(ike)
@@ -90,7 +93,7 @@ class Negotiator:
         self._verifier = Verifier(ike, self._sas, self._negotiations, self._known, self._pins, self._reqids)
         self._query = Query(ike, self._sas, self._known)
         self._background: Background | None = None
-        self._listener: AcquireListener | None = None
+        self._listener: Acquires | None = None
         self._tied: Tied | None = None
         self._ties = ties
         ike.watch(self._happened)
@@ -103,13 +106,13 @@ class Negotiator:
         """
         # A charon of others has the kernel wait for minutes before it asks again; that is not ours to change.
         every = None if self._config.vici is None else float(ACQUIRE_SECONDS)
-        listener = AcquireListener(self._acquired, every)
+        listener = self._carrier.acquires(self._acquired, every)
         self._listener = listener
         self._background = Background(self._work, listener.look_again)
         self.take_over(time.monotonic() + self._config.first_seconds)
         listener.start()
         self._tied = Tied(
-            *(self._sas, self._known, TcpTable(), Changes()),
+            *(self._sas, self._known, TcpTable(), self._carrier.changes()),
             None if self._ties is None else TiesFile(self._ties),
         )
         self._tied.start()

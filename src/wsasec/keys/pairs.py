@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from ..kernel.route import source_of
 from ..kernel.xfrm import SA, XfrmTable
 from .associations import Address
 
-__all__ = ["Pair", "Sas", "chosen", "unscoped"]
+__all__ = ["Pair", "Sas", "Table", "chosen", "unscoped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,31 @@ def _to_be_replaced(sa: SA, now: float) -> bool:
     )
 
 
+class Table(Protocol):
+    """What `XfrmTable` has, and says what it does. All methods raise OSError."""
+
+    def __enter__(self) -> Table:
+        """Begin."""
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+
+    def associations(self) -> list[SA]:
+        """Return all SAs."""
+
+    def between(self, src: str | None, dst: str | None) -> list[SA]:
+        """Return the SAs from an address to another, the newest first."""
+
+    def delete(self, sa: SA) -> None:
+        """Delete an SA."""
+
+
 class Sas:
-    """The kernel's SAs, in the network namespace of the calling thread. All methods raise OSError."""
+    """SAs: of the kernel, in the calling thread's network namespace, or an engine. Methods raise OSError."""
+
+    def __init__(self, table: Callable[[], Table] = XfrmTable) -> None:
+        """Describe it; `table` is called for each question."""
+        self._table = table
 
     def source(self, peer: Address, mark: int = 0, device: int = 0) -> Address | None:
         """Return the address from which the kernel would send to a peer; see kernel.route."""
@@ -68,7 +92,7 @@ class Sas:
         """Return the pair between two addresses; None if a direction lacks."""
         here, there = str(unscoped(own)), str(unscoped(peer))
         now = time.time()
-        with XfrmTable() as table:
+        with self._table() as table:
             outward = chosen(table.between(here, there), reqid, now)
             if outward is None:
                 return None
@@ -78,18 +102,18 @@ class Sas:
     def every(self, reqids: Collection[int], peer: Address) -> list[SA]:
         """Return all SAs of some reqids with a peer, both directions, of any address here."""
         there = str(unscoped(peer))
-        with XfrmTable() as table:
+        with self._table() as table:
             found = table.between(None, there) + table.between(there, None)
         return [sa for sa in found if sa.usable and sa.reqid in reqids]
 
     def of(self, reqids: Collection[int]) -> list[SA]:
         """Return all SAs of some reqids."""
-        with XfrmTable() as table:
+        with self._table() as table:
             return [sa for sa in table.associations() if sa.usable and sa.reqid in reqids]
 
     def remove(self, sas: Iterable[SA]) -> None:
         """Remove SAs; those that are gone already do not matter."""
-        with XfrmTable() as table:
+        with self._table() as table:
             for sa in sas:
                 with suppress(ProcessLookupError):
                     table.delete(sa)

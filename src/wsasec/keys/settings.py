@@ -20,15 +20,15 @@ ACQUIRE_SECONDS: Final = 5
 """How long the kernel waits for an association it asked for, and holds an SPI for one that is being made.
 A silent peer is given up after 3.6 s: see the retransmissions."""
 
-# Log level 1 says what happens; 3 and more would say keys. Of packets nothing is said, nor of the kernel, as it
-# is asked for policies that it never has: with many peers nobody could read the rest.
+# Log level 1 says what happens; 3 and more would say keys. Of packets nothing is said, nor of the kernel:
+# it is asked for policies that it never has, and with many peers nobody could read the rest.
 _CONF: Final = """\
 charon {{
   load = {plugins}
   threads = {threads}
   install_routes = no
   install_virtual_ip = no
-  retransmit_tries = 3
+{routes}  retransmit_tries = 3
   retransmit_timeout = 0.5
   retransmit_base = 1.4
   ikesa_table_size = 256
@@ -86,6 +86,8 @@ def strongswan_conf(folder: str, engine: str | None = None) -> str:
         threads=THREADS,
         folder=folder,
         acquire=ACQUIRE_SECONDS,
+        # Without CAP_NET_ADMIN it can make no rule for a table of its own, in which nothing would be.
+        routes="" if engine is None else "  routing_table = 0\n",
         kernel=0 if engine is None else 1,
         engine="" if engine is None else _ENGINE.format(socket=engine),
     )

@@ -16,6 +16,7 @@ from typing import Final
 from .._wsasec import socket_options
 from ..kernel.sockdiag import TcpConnection
 from ..profile import Profile
+from ..profiles import carrier_of
 from ..settings import IpsecSettings
 from .associations import Address
 
@@ -25,9 +26,15 @@ _SO_COOKIE: Final = 57
 _SO_BINDTOIFINDEX: Final = 62
 
 # Of struct xfrm_userpolicy_info: behind selector, limits, counters, priority and index.
+_FAMILY: Final = 40
+_LIMITS: Final = 56
+_INFINITE: Final = 2**64 - 1
 _DIRECTION: Final = 160
 _ACTION: Final = 161
-_POLICY_BYTES: Final = 168 + 64  # with one template: the kernel tells by the length how many there are
+_INFO_BYTES: Final = 168
+_POLICY_BYTES: Final = (
+    _INFO_BYTES + 64
+)  # with one template: the kernel tells by the length how many there are
 _OUT: Final = 1
 _BLOCK: Final = 1
 _OPTIONS: Final[dict[int, tuple[int, int]]] = {
@@ -141,7 +148,8 @@ def _cookie(sock: socket.socket) -> int:
 class Gate:
     """Shuts sockets and lets them send again: by their outbound policy, which is asked for every packet.
 
-    The profiles must be in use in this process. Thread-safe.
+    Sockets on a device have none of their own, and get one while they are shut. The profiles must be in use
+    in this process. Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -150,13 +158,19 @@ class Gate:
 
     def shut(self, fd: int, family: int, profile: Profile) -> None:
         """From the next packet on, the socket cannot send: EPERM. Raises OSError, SecurityError."""
+        if carrier_of(profile) == "device":
+            _set(fd, family, _blocking(family), _INFO_BYTES)
+            return
         policy = bytearray(self._policy(profile, family))
         policy[_ACTION] = _BLOCK
         _set(fd, family, bytes(policy))
 
     def open(self, fd: int, family: int, profile: Profile) -> None:
         """The socket can send, in SAs of the profile. Raises OSError, SecurityError."""
-        _set(fd, family, self._policy(profile, family))
+        if carrier_of(profile) == "device":
+            _remove(fd, family)
+        else:
+            _set(fd, family, self._policy(profile, family))
 
     def _policy(self, profile: Profile, family: int) -> bytes:
         """Return the outbound policy of the profile's sockets, which requires an SA."""
@@ -180,9 +194,25 @@ def _required(profile: Profile, family: int) -> bytes:
     return policy
 
 
-def _set(fd: int, family: int, policy: bytes) -> None:
-    if len(policy) != _POLICY_BYTES:
+def _blocking(family: int) -> bytes:
+    """Return an outbound policy without templates that lets nothing out: for any selector, without limits."""
+    policy = bytearray(_INFO_BYTES)
+    struct.pack_into("=H", policy, _FAMILY, family)
+    struct.pack_into("=4Q", policy, _LIMITS, *(4 * [_INFINITE]))
+    policy[_DIRECTION], policy[_ACTION] = _OUT, _BLOCK
+    return bytes(policy)
+
+
+def _set(fd: int, family: int, policy: bytes, length: int = _POLICY_BYTES) -> None:
+    if len(policy) != length:
         raise OSError(errno.EINVAL, "a policy of another length means another number of templates")
     level, name = _OPTIONS[family]
     with _borrowed(fd) as sock:
         sock.setsockopt(level, name, policy)
+
+
+def _remove(fd: int, family: int) -> None:
+    """Remove a socket's policies, of both directions."""
+    level, name = _OPTIONS[family]
+    with _borrowed(fd) as sock:
+        sock.setsockopt(level, name, None, 0)
