@@ -6,6 +6,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/rtnetlink.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -244,8 +245,10 @@ static int32_t look_and_note(struct wsasec_realm *realm, const wsasec_profile *p
     return 0;
 }
 
+/* One system call where nobody has anything to say. */
 static int poll_all(struct wsasec_realm *realm, int due)
 {
+    struct pollfd both[] = {{.fd = realm->links.fd, .events = POLLIN}, {.fd = realm->nftables.fd, .events = POLLIN}};
     int error;
 
     realm->links.notify = on_link;
@@ -253,6 +256,8 @@ static int poll_all(struct wsasec_realm *realm, int due)
     realm->links.context = realm->nftables.context = realm;
     if (due && (!wsasec_netlink_alive(&realm->links) || !wsasec_netlink_alive(&realm->nftables)))
         return -EBADF;
+    if (poll(both, 2, 0) == 0)
+        return 0;
     error = wsasec_netlink_poll(&realm->links);
     return error ? error : wsasec_netlink_poll(&realm->nftables);
 }

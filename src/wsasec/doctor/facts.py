@@ -22,7 +22,7 @@ from ..config.weak import weaknesses
 from ..constants import Winsock
 from ..descriptor_limit import descriptor_limits
 from ..errors import SecurityError
-from ..profile import Profile
+from ..profile import Carrier, Profile
 from .report import Build, find_build
 
 __all__ = [
@@ -127,12 +127,22 @@ class ProfileFiles:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """State of a profile's guard for a family ("ipv4", "ipv6"); see `wsasec._wsasec.guard_state`."""
+    """State of a profile's guard, or secure device, for a family ("ipv4", "ipv6").
+
+    Attributes:
+        profile: the profile.
+        family: "ipv4" or "ipv6".
+        state: see `wsasec._wsasec.guard_state`; None if it could not be asked.
+        why: why it could not be asked.
+        carrier: "policy" or "device"; "auto" if it could not be asked which.
+
+    """
 
     profile: Profile
     family: str
     state: int | None
     why: str = ""
+    carrier: Carrier = "policy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +195,10 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything."""
+    """Everything.
+
+    `without_engine`: what this machine lacks for secure devices.
+    """
 
     kernel: Kernel
     privileges: Privileges
@@ -197,6 +210,7 @@ class Facts:
     keys: KeyDaemon
     guest: Guest
     build: Build
+    without_engine: tuple[str, ...] = ()
 
 
 def collect(root: Path = _ROOT) -> Facts:
@@ -219,6 +233,7 @@ def collect(root: Path = _ROOT) -> Facts:
         keys=find_keys(),
         guest=find_guest(root),
         build=find_build(),
+        without_engine=find_engine(),
     )
 
 
@@ -292,10 +307,25 @@ def find_guards(
                     warnings.simplefilter("ignore")
                     state = ask(profile.name, number)
             except SecurityError as error:
-                guards.append(Guard(profile, family, None, error.strerror or ""))
+                guards.append(Guard(profile, family, None, error.strerror or "", _carrier(profile)))
             else:
-                guards.append(Guard(profile, family, state))
+                guards.append(Guard(profile, family, state, carrier=_carrier(profile)))
     return tuple(guards)
+
+
+def _carrier(profile: Profile) -> Carrier:
+    try:
+        return profiles.carrier_of(profile)
+    except SecurityError:
+        return profile.carrier
+
+
+def find_engine() -> tuple[str, ...]:
+    """Say what there is not of what secure devices need."""
+    # It is for Linux only, and takes a while to import.
+    from ..engine import missing
+
+    return tuple(missing())
 
 
 def find_sysctls(root: Path) -> dict[str, Sysctl]:

@@ -14,6 +14,9 @@ __all__ = ["judge"]
 _POLICY_FOREIGN: Final = 2
 _REFLECT_OFF: Final = 4
 _SA_UNMARKED: Final = 8
+_DEVICE_MISSING: Final = 16
+_DEVICE_DOWN: Final = 32
+_DEVICE_OTHER: Final = 128
 _MANY_SOCKETS: Final = 16_384
 _NO_QUESTION: Final = "needs CAP_NET_ADMIN to ask"
 _ANYWHERE: Final = {"ipv4": "0.0.0.0/0", "ipv6": "::/0"}
@@ -35,7 +38,8 @@ def judge(facts: Facts, program: str = "wsasec") -> Report:
         *_kernel(facts, program),
         _privileges(facts, program),
         _profiles(facts),
-        *(_guard(facts, guard) for guard in facts.guards),
+        *(_guard(facts, guard, program) for guard in facts.guards),
+        _engine(facts),
         *_sysctls(facts),
         _limit(facts),
         _ike(facts),
@@ -43,16 +47,25 @@ def judge(facts: Facts, program: str = "wsasec") -> Report:
         _guest(facts),
         python_row(facts.build),
     )
-    essential = [row for row in rows if row.id in ("kernel.socket-policy", "privileges", "profiles")]
+    essential = [row for row in rows if row.id in ("privileges", "profiles")]
+    if _by_policy(facts):
+        essential += [row for row in rows if row.id == "kernel.socket-policy"]
     essential += [row for row in rows if row.id.startswith("guard.")]
     ready = bool(facts.guards) and all(row.state is State.OK for row in essential)
-    return Report(facts.build.wsasec, ready, rows, _summary(rows, ready=ready))
+    return Report(facts.build.wsasec, ready, rows, _summary(facts, rows, ready=ready))
 
 
-def _summary(rows: Iterable[Row], *, ready: bool) -> str:
+def _by_policy(facts: Facts) -> bool:
+    """Whether the kernel's own IPsec carries any profile."""
+    return not facts.guards or any(guard.carrier != "device" for guard in facts.guards)
+
+
+def _summary(facts: Facts, rows: Iterable[Row], *, ready: bool) -> str:
     if not ready:
         return "Sockets cannot be secured here."
-    if any(row.id in ("kernel.esp4", "kernel.esp6") and row.state is State.MISSING for row in rows):
+    if _by_policy(facts) and any(
+        row.id in ("kernel.esp4", "kernel.esp6") and row.state is State.MISSING for row in rows
+    ):
         return "Sockets can be secured here, but nothing can be sent on them: the kernel has no ESP."
     return "Sockets can be secured here."
 
@@ -140,11 +153,41 @@ def _reflect(facts: Facts, family: str) -> Sysctl | None:
     return facts.sysctls.get(f"net.{family}.fwmark_reflect")
 
 
-def _guard(facts: Facts, guard: Guard) -> Row:
+def _device(facts: Facts, guard: Guard, name: str, program: str) -> Row:
+    """Judge the secure device of a profile, whose state is known."""
+    device, state = guard.profile.device, guard.state or 0
+    if state == 0:
+        return Row(name, State.OK, f"{device} is up, and vouched for")
+    if state & _DEVICE_MISSING:
+        return Row(name, State.MISSING, f"{device} is not there", _as_administrator(facts, f"{program} up"))
+    if state & _DEVICE_OTHER:
+        why = f"{device} is another's, or no secure device"
+        return Row(name, State.MISSING, why, f"ip -details link show {device}")
+    if state & _DEVICE_DOWN:
+        return Row(name, State.MISSING, f"{device} is down", _as_administrator(facts, f"{program} up"))
+    if state & ~_REFLECT_OFF:
+        why = f"nobody vouches for the rules around {device} as they are now"
+        return Row(name, State.MISSING, why, _as_administrator(facts, f"{program} status"))
+    sysctl = f"net.{guard.family}.fwmark_reflect"
+    return Row(name, State.MISSING, f"{sysctl} is off", _as_administrator(facts, f"sysctl -w {sysctl}=1"))
+
+
+def _engine(facts: Facts) -> Row:
+    lack = "; ".join(facts.without_engine)
+    if not lack:
+        return Row("engine", State.OK, "what secure devices need is there")
+    if all(profile.carrier == "policy" for profile in facts.profiles.profiles):
+        return Row("engine", State.WARN, f"{lack}; no profile needs it")
+    return Row("engine", State.MISSING, lack, _as_administrator(facts, "modprobe --all tun nf_tables"))
+
+
+def _guard(facts: Facts, guard: Guard, program: str) -> Row:
     name = f"guard.{guard.profile.name}.{guard.family}"
     if guard.state is None:
         why = f"cannot be asked: {guard.why}" if _granted(facts) else _NO_QUESTION
         return Row(name, State.WARN, why)
+    if guard.carrier == "device":
+        return _device(facts, guard, name, program)
     if guard.state == 0:
         return Row(name, State.OK, "up")
     mark = f"mark {guard.profile.mark:#x} mask {guard.profile.mask:#x}"

@@ -120,6 +120,46 @@ def test_no_privilege(net_admin: bool, namespaces: bool, obstacle: str | None, c
 
 
 @pytest.mark.parametrize(
+    ("state", "expected", "command"),
+    [
+        (0, "ok", None),
+        (16 + 4, "missing", "wsasec up"),
+        (128 + 32, "missing", "ip -details link show ws12"),
+        (32 + 256, "missing", "wsasec up"),
+        (64, "missing", "wsasec status"),
+        (256 + 4, "missing", "wsasec status"),
+        (4, "missing", f"sysctl -w {REFLECT4}=1"),
+    ],
+)
+def test_device(state: int, expected: str, command: str | None) -> None:
+    profile = Profile("p", uuid.uuid4(), 12, 0x70, 0xFF, carrier="device")
+    report = judged(guards=(Guard(profile, "ipv4", state, carrier="device"),))
+    assert (row(report, "guard.p.ipv4").state, row(report, "guard.p.ipv4").command) == (expected, command)
+    assert report.ready == (state == 0)
+
+
+def test_a_device_needs_nothing_of_the_kernels_ipsec() -> None:
+    profile = Profile("p", uuid.uuid4(), 12, 0x70, 0xFF, carrier="auto")
+    report = judged(
+        kernel=finder.Kernel("6.1.0", dict.fromkeys(NAMES, Answer(False))),
+        guards=(Guard(profile, "ipv4", 0, carrier="device"),),
+    )
+    assert report.ready
+    assert report.summary == "Sockets can be secured here."
+
+
+def test_what_devices_need() -> None:
+    lack = ("the program nft is missing: apt-get install nftables",)
+    carried = Profile("p", uuid.uuid4(), 12, 0x70, 0xFF, carrier="device")
+    assert row(judged(without_engine=lack), "engine").state == "warn"
+    report = judged(
+        without_engine=lack, profiles=finder.ProfileFiles((), (profiles.DEFAULT, carried), "default")
+    )
+    assert row(report, "engine").state == "missing"
+    assert lack[0] in row(report, "engine").detail
+
+
+@pytest.mark.parametrize(
     ("state", "writable", "expected", "command"),
     [
         (0, True, "ok", None),
