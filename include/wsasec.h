@@ -193,7 +193,8 @@ typedef struct wsasec_status {
  * type not SOCK_STREAM or SOCK_DGRAM), WSAEAFNOSUPPORT; WSAEISCONN (connected), WSAEINVAL (bound, listening,
  * secured before); WSAEINVAL (a member has a wrong value). Up to here the socket is as it was. Then, with
  * the socket unable to send anything from now on: WSAEACCES (no CAP_NET_ADMIN), WSAENOBUFS,
- * WSAEPROTONOSUPPORT (kernel without XFRM), WSAENETDOWN (the guard cannot be complete).
+ * WSAEPROTONOSUPPORT (kernel without XFRM, or for a device without nftables), WSAENETDOWN (the guard cannot be complete;
+ * or nobody vouches for the profile's secure device, which is waited for up to half a second where that is new).
  */
 int32_t wsasec_set_socket_security(wsasec_socket socket, const void *settings, uint32_t settings_len,
                                    void *overlapped, void *completion_routine, wsasec_status *status);

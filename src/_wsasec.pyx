@@ -411,7 +411,8 @@ def profile_of(socket):
 
 def guard_state(str profile, int family):
     """State of a profile's guard here: a sum of 1 (policy missing), 2 (policy foreign), 4 (fwmark_reflect
-    off), 8 (inbound SA without the mark); 0 if it is complete. Changes nothing.
+    off), 8 (inbound SA without the mark); of one on a device 16 (missing), 32 (down), 64 (not vouched for),
+    128 (another's), 256 (nftables changed), and 4; 0 if it is complete. Changes nothing.
 
     Raises:
         KeyError: no such profile is in use.

@@ -54,6 +54,35 @@ def test_a_good_file(file: Path) -> None:
     assert found["audit"].guid == uuid.UUID("21111111-2222-3333-4444-555555555555")
 
 
+@pytest.mark.parametrize("carrier", ["policy", "device", "auto"])
+def test_carriers(file: Path, carrier: str) -> None:
+    file.write_text(GOOD.replace("reqid = 300", f'reqid = 300\ncarrier = "{carrier}"'))
+    found = profiles.load([file])
+    assert found["site"].carrier == carrier
+    assert found["site"].device == "ws300"
+    assert found["audit"].carrier == profiles.DEFAULT.carrier == "policy"
+    before = profiles.active()
+    try:
+        profiles.use(found)
+    finally:
+        profiles.use(before)
+
+
+def test_the_carrier_of_the_default_one(file: Path) -> None:
+    file.write_text('[profile.default]\ncarrier = "device"\n')
+    found = profiles.load([file]).default
+    assert (found.reqid, found.mark) == (profiles.DEFAULT.reqid, profiles.DEFAULT.mark)
+    assert profiles.carrier_of(found) == "device"
+
+
+@pytest.mark.parametrize("protection", ['"integrity-only"', '"integrity-only"\nah_proposals = ["sha256"]'])
+@pytest.mark.parametrize("carrier", ["device", "auto"])
+def test_a_device_only_encrypts(file: Path, protection: str, carrier: str) -> None:
+    file.write_text(GOOD.replace('"integrity-only"', f'{protection}\ncarrier = "{carrier}"'))
+    with pytest.raises(ConfigError, match="carrier: a device always encrypts"):
+        profiles.load([file])
+
+
 def test_environment(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiles, "CONFIG_DIR", file.parent / "none")
     monkeypatch.setenv("WSASEC_CONFIG", str(file))
@@ -113,6 +142,7 @@ def test_a_file_may_redefine_the_default(tmp_path: Path) -> None:
         ("{21111111", "{11111111", 10, "guid: profile 'site' has this GUID"),
         ('"integrity-only"', '"none"', 14, "protection: 'none' is neither"),
         ('"integrity-only"', "[]", 14, "protection"),
+        ("reqid = 301", 'reqid = 301\ncarrier = "tunnel"', 12, "carrier: 'tunnel' is none of"),
         ('default = "site"', 'default = "gone"', 1, "there is no profile 'gone'"),
         ('default = "site"', "default = 5", 1, "default: not the name"),
         ('default = "site"', "defualt = 5", 1, "defualt: unknown key"),
@@ -188,6 +218,10 @@ def test_any_text_gives_profiles_or_a_config_error(
         {"mask": 0},
         {"protocol": 6},
         {"protocol": 51},
+        {"carrier": "tunnel"},
+        {"carrier": "device", "encrypting": False},
+        {"carrier": "auto", "encrypting": False},
+        {"carrier": "device", "encrypting": False, "protocol": 51},
     ],
     ids=str,
 )
@@ -200,22 +234,25 @@ def test_profile_checks(change: dict[str, object]) -> None:
 
 def test_the_core_checks_again() -> None:
     """set_profiles is the last gate: whoever calls it."""
-    good = ("x", uuid.uuid4().bytes_le, 1, 0x1, 0xF, True, 50)
+    good = ("x", uuid.uuid4().bytes_le, 1, 0x1, 0xF, True, 50, 0)
     for bad in (
         [],
-        [("x", bytes(16), 1, 1, 1, True, 50)],
-        [("x", uuid.uuid4().bytes_le, 0, 1, 1, True, 50)],
-        [("x", uuid.uuid4().bytes_le, 1, 0, 1, True, 50)],
-        [("x", uuid.uuid4().bytes_le, 1, 2, 1, True, 50)],
-        [good, ("y", uuid.uuid4().bytes_le, 1, 2, 15, True, 50)],
-        [good, ("x", uuid.uuid4().bytes_le, 2, 2, 15, True, 50)],
-        [good, ("y", good[1], 2, 2, 15, True, 50)],
-        [good, ("y", uuid.uuid4().bytes_le, 2, 0x10, 0xF0, True, 50)],
-        [("n" * 64, uuid.uuid4().bytes_le, 1, 1, 1, True, 50)],
-        [("x", b"short", 1, 1, 1, True, 50)],
-        [(*good[:5], True, 51)],
-        [(*good[:5], True, 6)],
-        [(f"p{i}", uuid.uuid4().bytes_le, i + 1, i + 1, 0xFFFF, True, 50) for i in range(257)],
+        [("x", bytes(16), 1, 1, 1, True, 50, 0)],
+        [("x", uuid.uuid4().bytes_le, 0, 1, 1, True, 50, 0)],
+        [("x", uuid.uuid4().bytes_le, 1, 0, 1, True, 50, 0)],
+        [("x", uuid.uuid4().bytes_le, 1, 2, 1, True, 50, 0)],
+        [good, ("y", uuid.uuid4().bytes_le, 1, 2, 15, True, 50, 0)],
+        [good, ("x", uuid.uuid4().bytes_le, 2, 2, 15, True, 50, 0)],
+        [good, ("y", good[1], 2, 2, 15, True, 50, 0)],
+        [good, ("y", uuid.uuid4().bytes_le, 2, 0x10, 0xF0, True, 50, 0)],
+        [("n" * 64, uuid.uuid4().bytes_le, 1, 1, 1, True, 50, 0)],
+        [("x", b"short", 1, 1, 1, True, 50, 0)],
+        [(*good[:5], True, 51, 0)],
+        [(*good[:5], True, 6, 0)],
+        [(*good[:7], 3)],
+        [(*good[:5], False, 50, 1)],
+        [(*good[:5], False, 51, 2)],
+        [(f"p{i}", uuid.uuid4().bytes_le, i + 1, i + 1, 0xFFFF, True, 50, 0) for i in range(257)],
     ):
         with pytest.raises(ValueError):
             _wsasec.set_profiles(bad, "x")

@@ -121,7 +121,7 @@ class Changing:
             self._gone.discard(entry.profile.reqid)
             self._tell()
         made = entry.profile
-        numbers = made.reqid, made.mark, made.mask, made.encrypting, made.protocol
+        numbers = made.reqid, made.mark, made.mask, made.encrypting, made.protocol, made.carrier
         return {"profile": (made.name, made.guid.hex, *numbers)}
 
     def _delete(self, question: dict[str, Any], session: Session) -> dict[str, Any]:
