@@ -260,7 +260,7 @@ class BuildExt(build_ext):
         libraries, macros = found
         macros = [
             *macros,
-            ("_DEFAULT_SOURCE", None),
+            ("_GNU_SOURCE", None),
             ("WSASEC_VERSION", f'"{self.distribution.get_version()}"'),
         ]
         self.build_program(program, ENGINE, macros, libraries)

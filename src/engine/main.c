@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* wsasec-engine: the ESP data plane in user space. */
-#define _GNU_SOURCE /* syscall */
 #include <errno.h>
 #include <linux/capability.h>
 #include <signal.h>

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _GNU_SOURCE /* sendmmsg */
 #include "outbound.h"
 
 #include <errno.h>
@@ -202,7 +201,7 @@ static unsigned send_some(struct wse_outbound *outbound, struct message *first, 
     }
     if (outbound->worker->now - outbound->said >= SAY_MILLISECONDS) {
         outbound->said = outbound->worker->now;
-        wse_log("packets cannot be sent: %m"); /* %m: of errno */
+        wse_log("packets cannot be sent: error %d", errno);
     }
     wse_count(&outbound->worker->counters.no_buffer, first->count);
     return 1;

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _GNU_SOURCE /* pthread_setname_np, gettid */
 #include "worker.h"
 
 #include <errno.h>

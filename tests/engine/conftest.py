@@ -55,7 +55,7 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
             command = [
                 "gcc",
                 "-std=c11",
-                "-D_DEFAULT_SOURCE",
+                "-D_GNU_SOURCE",
                 "-g",
                 "-O1",
                 "-pthread",
