@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * By Intel's ipsec-mb (1.3 and later), where it is compiled in. Its functions that do one packet at once take the key
- * and nothing else that threads share, so that one manager, which only says which functions fit the processor, serves
- * all threads.
+ * By Intel's ipsec-mb (1.3 and later), where it is compiled in. Its functions that do one packet at once only read the
+ * key, so that one manager, which says which functions fit the processor, serves all threads. They tell of arguments
+ * that they do not take by a number that all threads share, and do nothing then: what is given to them here is never
+ * of that kind, a pointer to nothing or no tag.
  */
 #include "crypto_implementation.h"
 
