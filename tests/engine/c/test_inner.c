@@ -57,7 +57,7 @@ static void test_round_trip(void)
                 memcpy(frame + head, inner.bytes, inner.length);
                 CHECK(wse_packet_parse_tun(&packet, frame, head + inner.length) == WSE_FINE);
                 CHECK(packet.length == ip + inner.length && packet.tos == 0x2b && packet.ttl == 61);
-                CHECK(packet.flow_label == (i ? 0x54321 : 0) && packet.protocol == protocols[j]);
+                CHECK(packet.dont_fragment && packet.flow_label == (i ? 0x54321 : 0) && packet.protocol == protocols[j]);
                 CHECK(!memcmp(packet.source, inner.source, i ? 16 : 4));
                 CHECK(!memcmp(packet.destination, inner.destination, i ? 16 : 4));
                 CHECK(i || slow_sum(packet.bytes, 20, 0) == 0xffff);

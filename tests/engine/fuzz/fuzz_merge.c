@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Compiled with: merge.c segment.c packet.c inner.c checksum.c; runs 100000 */
+/* Compiled with: merge.c segment.c packet.c inner.c checksum.c; runs 40000 */
 /*
  * Packets of four flows, as the bytes say it: what is merged, cut again, is, flow by flow, what went in. Eight bytes a
  * packet: flow and fields that differ, flags, length, what the sequence number is off, header length, window.

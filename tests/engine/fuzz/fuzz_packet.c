@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Compiled with: segment.c packet.c inner.c checksum.c */
+/* Compiled with: segment.c packet.c inner.c checksum.c; runs 100000 */
 /*
  * Any bytes as what a TUN queue gives out. Of what is not refused all offsets lie within, and it is cut: lengths fit,
  * the payloads in a row are the super packet's, and each checksum that was to be made is right.

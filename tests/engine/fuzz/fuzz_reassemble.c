@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Compiled with: reassemble.c packet.c inner.c checksum.c; runs 50000 */
+/* Compiled with: reassemble.c packet.c inner.c checksum.c; runs 30000 */
 /*
  * Fragments of eight datagrams in any order, sizes and times, and raw ones. Six bytes a fragment: name and flags,
  * offset (2), length (2), time. A byte tells its datagram and its place there: a whole one has each where it belongs.
