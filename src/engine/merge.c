@@ -157,8 +157,7 @@ static int follows(const struct wse_merge_flow *flow, const struct wse_inner *in
     const uint32_t most = first->family == AF_INET ? WSE_PACKET_MAX - 20u : WSE_PACKET_MAX;
 
     if (first->tos != inner->tos || first->ttl != inner->ttl || first->flow_label != inner->flow_label ||
-        first->headers != inner->headers || first->checksum != inner->checksum || data > flow->size ||
-        first->headers + flow->data + data > most)
+        first->headers != inner->headers || data > flow->size || first->headers + flow->data + data > most)
         return 0;
     if (first->protocol == IPPROTO_UDP)
         return 1;

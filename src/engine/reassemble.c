@@ -215,11 +215,9 @@ enum wse_reassembled wse_reassembly_add(struct wse_reassembly *reassembly, const
     datagram = entry_of(reassembly, packet, now);
     if (datagram->state == DEAD)
         return WSE_REASSEMBLY_DROPPED;
-    /* Two ends, data behind the end, too many pieces: it contradicts itself. */
+    /* Data behind the end, or an end before data (so two ends, too): it contradicts itself. Or too many pieces. */
     if ((datagram->total != UNKNOWN && end > (uint32_t)datagram->total) ||
-        (!packet->more_fragments &&
-         (end < datagram->end || (datagram->total != UNKNOWN && end != (uint32_t)datagram->total))) ||
-        ++datagram->fragments > WSE_REASSEMBLE_FRAGMENTS) {
+        (!packet->more_fragments && end < datagram->end) || ++datagram->fragments > WSE_REASSEMBLE_FRAGMENTS) {
         give_up(reassembly, datagram, DEAD);
         return WSE_REASSEMBLY_DROPPED;
     }

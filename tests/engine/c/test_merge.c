@@ -255,6 +255,66 @@ static void test_wrong_checksum(void)
     }
 }
 
+/* UDP without a checksum is nobody's to merge: USO would give it one. */
+static void test_udp_without_checksum(void)
+{
+    struct wse_inner inners[2];
+
+    start(WSE_MERGE_UDP);
+    for (uint32_t i = 0; i < 2; i++) {
+        inners[i] = segment_of(AF_INET, IPPROTO_UDP, 53, i, 100, 0);
+        inners[i].checksum = WSE_CHECKSUM_ANEW;
+        wse_put16(inners[i].bytes + 6, 0);
+        add(&inners[i]);
+    }
+    wse_merge_flush(&merge);
+    CHECK(output.count == 2);
+    for (int i = 0; i < 2; i++) {
+        CHECK(!memcmp(output.frames[i] + WSE_VNET_LENGTH + 20, inners[i].bytes, 108) && output.frames[i][0] == 0);
+        free(inners[i].bytes);
+    }
+    clear(&output);
+}
+
+/* Behind destination options, or with the bit that is part of a counter (RFC 9768): each alone. */
+static void test_not_fit(void)
+{
+    for (int options = 0; options < 2; options++) {
+        struct wse_inner inners[2];
+
+        start(WSE_MERGE_TCP | WSE_MERGE_UDP);
+        for (uint32_t i = 0; i < 2; i++) {
+            struct wse_inner plain = segment_of(AF_INET6, IPPROTO_TCP, 5000, 100 + 50 * i, 50, 0x10);
+
+            inners[i] = plain;
+            if (options) {
+                inners[i].bytes = malloc(plain.length + 8);
+                CHECK(inners[i].bytes);
+                memcpy(inners[i].bytes, "\6\0\1\4\0\0\0\0", 8);
+                memcpy(inners[i].bytes + 8, plain.bytes, plain.length);
+                inners[i].length = plain.length + 8;
+                inners[i].next = IPPROTO_DSTOPTS;
+                free(plain.bytes);
+            } else {
+                inners[i].bytes[12] |= 1;
+                inners[i].checksum = WSE_CHECKSUM_ANEW;
+            }
+            add(&inners[i]);
+        }
+        wse_merge_flush(&merge);
+        CHECK(output.count == 2);
+        for (int i = 0; i < 2; i++) {
+            struct wse_packet packet;
+            struct wse_segments cut;
+
+            CHECK(count_of(i, &packet, &cut) == 1 && packet.next == (options ? IPPROTO_DSTOPTS : IPPROTO_TCP));
+            CHECK(packet.protocol == IPPROTO_TCP && packet.length == 40 + inners[i].length);
+            free(inners[i].bytes);
+        }
+        clear(&output);
+    }
+}
+
 static void test_udp(void)
 {
     for (int offload = 0; offload < 2; offload++) {
@@ -388,6 +448,8 @@ int main(void)
     test_differences();
     test_wrong_checksum();
     test_udp();
+    test_udp_without_checksum();
+    test_not_fit();
     for (uint64_t seed = 1; seed < 12; seed++) {
         test_random(seed, 1, WSE_MERGE_TCP | WSE_MERGE_UDP);
         test_random(seed, 60, WSE_MERGE_TCP | WSE_MERGE_UDP);

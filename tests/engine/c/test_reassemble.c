@@ -112,6 +112,35 @@ static void test_too_far(void)
     struct wse_packet packet;
 
     start();
+    /* By one byte. */
+    for (int six = 0; six < 2; six++) {
+        static const uint8_t data[16];
+        const uint32_t most = six ? 65535 : 65535 - 20, from = most / 8 * 8, length = most - from;
+        uint8_t bytes[48 + 16] = {six ? 0x60 : 0x45};
+
+        for (uint32_t more = 0; more < 2; more++) {
+            const uint32_t size = length + more;
+            const size_t header = six ? 48 : 20;
+
+            if (six) {
+                wse_put16(bytes + 4, (uint16_t)(8 + size));
+                bytes[6] = IPPROTO_FRAGMENT;
+                bytes[40] = IPPROTO_UDP;
+                wse_put16(bytes + 42, (uint16_t)from);
+                bytes[47] = (uint8_t)more;
+            } else {
+                wse_put16(bytes + 2, (uint16_t)(20 + size));
+                wse_put16(bytes + 4, (uint16_t)more);
+                wse_put16(bytes + 6, (uint16_t)(from / 8));
+                bytes[9] = IPPROTO_UDP;
+            }
+            memcpy(bytes + header, data, size);
+            CHECK(wse_packet_parse(&packet, bytes, header + size) == WSE_FINE && packet.fragment);
+            CHECK(wse_reassembly_add(reassembly, &packet, 0, &whole) ==
+                  (more ? WSE_REASSEMBLY_DROPPED : WSE_REASSEMBLY_WAITS));
+        }
+    }
+    CHECK(wse_reassembly_expire(reassembly, UINT64_MAX) == 2);
     wse_put16(made.frame + made.ip + 6, 0x1fff);
     CHECK(wse_packet_parse(&packet, made.frame + made.ip, made.length - made.ip) == WSE_FINE && packet.fragment);
     CHECK(wse_reassembly_add(reassembly, &packet, 0, &whole) == WSE_REASSEMBLY_DROPPED);
@@ -141,14 +170,42 @@ static void test_overlaps(int family)
     /* Two ends; data behind the end; an end before data. */
     CHECK(give(&made, 3, 3000, 1008, 0, 0) == WSE_REASSEMBLY_WAITS);
     CHECK(give(&made, 3, 2000, 1000, 0, 0) == WSE_REASSEMBLY_DROPPED);
+    CHECK(give(&made, 3, 0, 1000, 1, 0) == WSE_REASSEMBLY_DROPPED);
     CHECK(give(&made, 4, 1000, 1000, 0, 0) == WSE_REASSEMBLY_WAITS);
     CHECK(give(&made, 4, 2000, 1000, 1, 0) == WSE_REASSEMBLY_DROPPED);
+    CHECK(give(&made, 4, 0, 1000, 1, 0) == WSE_REASSEMBLY_DROPPED);
     CHECK(give(&made, 5, 2000, 1000, 1, 0) == WSE_REASSEMBLY_WAITS);
     CHECK(give(&made, 5, 1000, 504, 0, 0) == WSE_REASSEMBLY_DROPPED);
+    CHECK(give(&made, 5, 0, 1000, 1, 0) == WSE_REASSEMBLY_DROPPED);
     /* A piece in the middle that ends within a unit; an empty one. */
     CHECK(give(&made, 6, 0, 1001, 1, 0) == WSE_REASSEMBLY_DROPPED);
     CHECK(give(&made, 6, 1000, 0, 0, 0) == WSE_REASSEMBLY_DROPPED);
     CHECK(wse_reassembly_lost(reassembly) == 5);
+    free(made.frame);
+}
+
+/* Bytes of an earlier datagram are still in memory: they are not what makes an overlap "the same again". */
+static void test_remains(void)
+{
+    struct made made = make_packet(AF_INET, IPPROTO_UDP, 1992, 0, 0);
+
+    start();
+    CHECK(give(&made, 1, 0, 1000, 1, 0) == WSE_REASSEMBLY_WAITS);
+    CHECK(give(&made, 1, 1000, 1000, 0, 0) == WSE_REASSEMBLY_DONE);
+    CHECK(give(&made, 2, 0, 1000, 1, 0) == WSE_REASSEMBLY_WAITS);
+    CHECK(give(&made, 2, 992, 504, 1, 0) == WSE_REASSEMBLY_DROPPED);
+    free(made.frame);
+}
+
+static void test_many_pieces(void)
+{
+    struct made made = make_packet(AF_INET, IPPROTO_UDP, 30000, 0, 0);
+
+    start();
+    for (size_t i = 0; i < WSE_REASSEMBLE_FRAGMENTS; i++)
+        CHECK(give(&made, 1, 8 * i, 8, 1, 0) == WSE_REASSEMBLY_WAITS);
+    CHECK(give(&made, 1, 8 * WSE_REASSEMBLE_FRAGMENTS, 8, 1, 0) == WSE_REASSEMBLY_DROPPED);
+    CHECK(wse_reassembly_lost(reassembly) == 1);
     free(made.frame);
 }
 
@@ -162,14 +219,22 @@ static void test_time_and_room(void)
         CHECK(give(&made, id, 0, 1000, 1, id) == WSE_REASSEMBLY_WAITS);
     /* A fifth: the oldest makes room. */
     CHECK(give(&made, 99, 0, 1000, 1, 100) == WSE_REASSEMBLY_WAITS && wse_reassembly_lost(reassembly) == 1);
-    CHECK(give(&made, 1, 1000, 1000, 0, 101) == WSE_REASSEMBLY_DONE);
+    CHECK(give(&made, 3, 1000, 1000, 0, 101) == WSE_REASSEMBLY_DONE);
     right(&made);
-    /* Time: ids 2 and 3 are over theirs, 99 is not. */
+    /* Time: ids 1 and 2 are over theirs, 99 is not. */
     CHECK(wse_reassembly_expire(reassembly, limit + 3) == 2 && wse_reassembly_lost(reassembly) == 3);
-    CHECK(give(&made, 3, 1000, 1000, 0, limit + 3) == WSE_REASSEMBLY_WAITS);
+    CHECK(give(&made, 2, 1000, 1000, 0, limit + 3) == WSE_REASSEMBLY_WAITS);
     CHECK(give(&made, 99, 1000, 1000, 0, limit + 3) == WSE_REASSEMBLY_DONE);
     /* What is over its time is not completed. */
-    CHECK(give(&made, 3, 0, 1000, 1, 2 * limit + 3) == WSE_REASSEMBLY_WAITS);
+    CHECK(give(&made, 2, 0, 1000, 1, 2 * limit + 3) == WSE_REASSEMBLY_WAITS);
+
+    /* What is dead makes room before what is older. */
+    start();
+    for (uint32_t id = 0; id < DATAGRAMS; id++)
+        CHECK(give(&made, id, 0, 1000, 1, id) == WSE_REASSEMBLY_WAITS);
+    CHECK(give(&made, 2, 992, 504, 1, 9) == WSE_REASSEMBLY_DROPPED);
+    CHECK(give(&made, 99, 0, 1000, 1, 10) == WSE_REASSEMBLY_WAITS && wse_reassembly_lost(reassembly) == 1);
+    CHECK(give(&made, 0, 1000, 1000, 0, 11) == WSE_REASSEMBLY_DONE);
     free(made.frame);
 }
 
@@ -225,6 +290,8 @@ int main(void)
     test_too_far();
     test_overlaps(AF_INET);
     test_overlaps(AF_INET6);
+    test_remains();
+    test_many_pieces();
     test_time_and_room();
     test_names();
     test_atomic();
