@@ -73,6 +73,9 @@ def _child(profile: KeyProfile) -> dict[str, object]:
         "close_action": "none",
         "dpd_action": "clear",
     }
+    if _late(profile.rekey_seconds) > profile.rekey_seconds // 10:
+        # Else it would be all of that time, which is more than there is before: a number below zero is never.
+        child["rand_time"] = f"{profile.rekey_seconds // 10}s"
     if profile.ah_proposals:
         child["ah_proposals"] = list(profile.ah_proposals)
     else:

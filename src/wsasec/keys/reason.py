@@ -46,6 +46,13 @@ class Reason(IntEnum):
     IMPERSONATING = 93
     IDENTITY_PRIVILEGE = 94
     NO_ABORT = 95
+    NO_DEVICE = 96
+    DEVICE_DOWN = 97
+    DEVICE_UNVOUCHED = 98
+    DEVICE_OTHER = 99
+    DEVICE_RULES = 100
+    DEVICE_REFLECT = 101
+    NO_NFTABLES = 102
 
 
 def one_line(text: str) -> str:
