@@ -26,6 +26,7 @@ struct wse_link {
     struct wse_retired retired; /* first */
     struct wse_device device;
     uint32_t number; /* its place in wse_engine.links */
+    struct wse_engine *engine;
     unsigned count;
     int queues[WSE_THREADS_MAX];
 };
@@ -35,6 +36,7 @@ struct wse_port {
     struct wse_retired retired; /* first */
     struct wse_transport transport;
     uint32_t number; /* its place in wse_engine.ports */
+    struct wse_engine *engine;
     unsigned count;
     int sockets[WSE_THREADS_MAX];
 
@@ -51,6 +53,8 @@ struct wse_engine {
     struct wse_table table;
     _Atomic(struct wse_link *) links[WSE_DEVICES_MAX];
     _Atomic(struct wse_port *) ports[WSE_TRANSPORTS_MAX];
+    /* Places of what was removed are taken anew when no worker has it: numbers are not mixed up. The control thread's. */
+    uint8_t link_taken[WSE_DEVICES_MAX], port_taken[WSE_TRANSPORTS_MAX];
     const struct wse_crypto *crypto;
     uint64_t instance;
     unsigned threads; /* of each direction */

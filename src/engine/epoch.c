@@ -37,11 +37,15 @@ static uint64_t oldest_of(struct wse_epochs *epochs)
 
 int wse_reclaim(struct wse_epochs *epochs, void (*before)(void *context), void *context)
 {
+    const uint64_t now = atomic_load(&epochs->now);
     uint64_t oldest;
 
     if (!epochs->oldest)
         return 0;
     oldest = oldest_of(epochs);
+    /* What `before` retires is looked at the next time: somebody may have come in, and found it, since. */
+    if (oldest > now)
+        oldest = now;
     if (epochs->oldest->epoch < oldest)
         before(context);
     while (epochs->oldest && epochs->oldest->epoch < oldest) {

@@ -112,5 +112,6 @@ int main(int count, char **arguments)
     if (error)
         wse_log("it ends: %s", strerror(-error));
     wse_workers_stop(engine);
+    wse_table_end(&engine->table);
     return error ? 1 : 0;
 }

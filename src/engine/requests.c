@@ -154,6 +154,7 @@ static void end_link(struct wse_retired *retired)
 
     for (unsigned i = 0; i < link->count; i++)
         close(link->queues[i]);
+    link->engine->link_taken[link->number] = 0;
     free(link);
 }
 
@@ -171,6 +172,7 @@ static void end_port(struct wse_retired *retired)
 
     for (unsigned i = 0; i < port->count; i++)
         close(port->sockets[i]);
+    port->engine->port_taken[port->number] = 0;
     for (int i = 0; i < WSE_CONNECTIONS && port->asker; i++) {
         struct wse_connection *connection = &port->control->connections[i];
 
@@ -203,7 +205,7 @@ static int add_device(struct request *request)
         return refused(request, EINVAL, "a device has one to as many queues as there are threads");
     if (link_of(engine, device->reqid))
         return refused(request, EEXIST, "there is a device of that reqid");
-    while (number < WSE_DEVICES_MAX && atomic_load(&engine->links[number]))
+    while (number < WSE_DEVICES_MAX && engine->link_taken[number])
         number++;
     if (number == WSE_DEVICES_MAX)
         return refused(request, ENOSPC, "there are as many devices as can be");
@@ -217,6 +219,8 @@ static int add_device(struct request *request)
         return -ENOMEM;
     link->device = *device;
     link->number = number;
+    link->engine = engine;
+    engine->link_taken[number] = 1;
     link->count = request->count;
     memcpy(link->queues, request->descriptors, request->count * sizeof(int));
     atomic_store(&engine->links[number], link);
@@ -341,7 +345,7 @@ static int add_transport(struct request *request)
     }
     if (error)
         return error;
-    while (number < WSE_TRANSPORTS_MAX && atomic_load(&engine->ports[number]))
+    while (number < WSE_TRANSPORTS_MAX && engine->port_taken[number])
         number++;
     if (number == WSE_TRANSPORTS_MAX)
         return refused(request, ENOSPC, "there are as many transports as can be");
@@ -350,6 +354,8 @@ static int add_transport(struct request *request)
         return -ENOMEM;
     port->transport = *transport;
     port->number = number;
+    port->engine = engine;
+    engine->port_taken[number] = 1;
     port->count = request->count;
     memcpy(port->sockets, request->descriptors, request->count * sizeof(int));
     for (unsigned i = 0; i < request->count; i++)

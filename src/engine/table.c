@@ -208,3 +208,19 @@ void wse_table_remove(struct wse_table *table, struct wse_epochs *epochs, struct
     table->count--;
     wse_retire(epochs, &association->retired, end);
 }
+
+void wse_table_end(struct wse_table *table)
+{
+    while (table->all) {
+        struct wse_association *first = table->all;
+
+        table->all = first->next;
+        if (first->peer) { /* the newest first there, too */
+            first->peer->associations = first->next_of_peer;
+            if (!first->peer->associations)
+                free(first->peer);
+        }
+        wse_association_free(first);
+    }
+    table->count = 0;
+}

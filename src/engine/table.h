@@ -53,4 +53,7 @@ int wse_table_add(struct wse_table *table, struct wse_association *association);
 void wse_table_remove(struct wse_table *table, struct wse_epochs *epochs, struct wse_association *association,
                       void (*end)(struct wse_retired *retired));
 
+/* Wipes and frees all that there is: no worker runs any more. */
+void wse_table_end(struct wse_table *table);
+
 #endif

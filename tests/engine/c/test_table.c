@@ -176,6 +176,24 @@ static void what_a_reader_has_stays(void)
     wse_leave(&engine->epochs.readers[1]);
 }
 
+static void remove_too(void *context)
+{
+    wse_table_remove(&engine->table, &engine->epochs, context, end);
+}
+
+/* A reader may have come in since it was seen that there is none. */
+static void what_is_removed_meanwhile_stays(void)
+{
+    struct wse_association *first = made(0x4001, WSE_INBOUND);
+    struct wse_association *second = made(0x4002, WSE_INBOUND);
+    const unsigned ends = freed;
+
+    CHECK(!wse_table_add(&engine->table, first) && !wse_table_add(&engine->table, second));
+    wse_table_remove(&engine->table, &engine->epochs, first, end);
+    CHECK(wse_reclaim(&engine->epochs, remove_too, second) && freed == ends + 1);
+    CHECK(!wse_reclaim(&engine->epochs, before, NULL) && freed == ends + 2);
+}
+
 static void limits(void)
 {
     struct wse_association *association = made(0x5000, WSE_OUTBOUND);
@@ -216,8 +234,13 @@ int main(void)
     of_a_peer();
     of_a_moved_peer();
     what_a_reader_has_stays();
+    what_is_removed_meanwhile_stays();
     limits();
     freed = 0;
     with_readers();
+    CHECK(!wse_table_add(&engine->table, made(0x6000, WSE_INBOUND)));
+    CHECK(!wse_table_add(&engine->table, made(0x6000, WSE_OUTBOUND)));
+    wse_table_end(&engine->table);
+    CHECK(!engine->table.all);
     return 0;
 }
