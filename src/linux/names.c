@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whom the peer must be: names go to the key daemon, in UTF-8, and are held against the peer by it. */
+#include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "../backend.h"
 #include "../core/errors.h"
 #include "../core/sockets.h"
+#include "carrier.h"
 #include "daemon_client.h"
 #include "secured.h"
 
@@ -82,6 +86,24 @@ static int32_t find_required(wsasec_socket socket, unsigned step, struct wsasec_
     return code;
 }
 
+/*
+ * The daemon shuts a socket by a policy, of which a socket has one, for one family. On a device a socket of IPv6 may have
+ * peers of IPv4, which that would not keep it from: with a name it may not.
+ */
+static int32_t see_to_family(wsasec_socket socket, const struct wsasec_secured *secured, wsasec_status *status)
+{
+    int only = 0;
+    const int on = 1;
+    socklen_t length = sizeof only;
+
+    if (secured->facts.family != WSASEC_FAMILY_INET6 || wsasec_carrier_of(secured->profile) == WSASEC_CARRIER_POLICY ||
+        (getsockopt((int)socket, IPPROTO_IPV6, IPV6_V6ONLY, &only, &length) == 0 && only) ||
+        setsockopt((int)socket, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0)
+        return 0;
+    return wsasec_fail_detail(status, WSASEC_STEP_SET_NAME, WSASEC_REASON_BOUND, errno,
+                              "set the name before bind(), or IPV6_V6ONLY: names are for peers of one family");
+}
+
 int32_t wsasec_backend_set_peer_name(wsasec_socket socket, const void *name, uint32_t name_len, void *overlapped,
                                      void *completion_routine, wsasec_status *status)
 {
@@ -101,6 +123,8 @@ int32_t wsasec_backend_set_peer_name(wsasec_socket socket, const void *name, uin
     (void)overlapped;
     (void)completion_routine;
     (void)name_len; /* the core has found it long enough */
+    if (!code)
+        code = see_to_family(socket, &secured, status);
     if (code)
         return code;
     memcpy(&in, name, sizeof in);

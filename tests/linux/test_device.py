@@ -322,6 +322,22 @@ def test_a_device_made_anew_is_found(device: SecureDevice) -> None:
     assert "not in this network namespace" in str(refusal())
 
 
+def test_a_name_restricts_a_socket_to_ipv6(
+    device: SecureDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the daemon holds it against peers of one family only."""
+    monkeypatch.setenv("WSASEC_RUN", str(tmp_path))  # there is no daemon
+    with socket.socket(socket.AF_INET6) as free, socket.socket(socket.AF_INET6) as bound:
+        for sock in (free, bound):
+            wsasec.secure(sock, ON_DEVICE)
+        with pytest.raises(SecurityError, match="no key daemon"):
+            wsasec.set_peer_target_name(free, "server.example")
+        assert free.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        bound.bind(("::", 0))
+        with pytest.raises(SecurityError, match="IPV6_V6ONLY"):
+            wsasec.set_peer_target_name(bound, "server.example")
+
+
 def test_guard_state(device: SecureDevice) -> None:
     def state() -> int:
         return wsasec._wsasec.guard_state(PROFILE.name, socket.AF_INET)
