@@ -12,7 +12,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --no-input
 IPSEC_MB := $(shell dpkg --print-architecture 2>/dev/null | sed -n 's/^amd64$$/libipsec-mb-dev/p')
 PACKAGES := gcc libc6-dev python3-dev python3-venv liburing-dev libssl-dev $(IPSEC_MB) iproute2 nftables util-linux kmod user-mode-linux \
 	openssl iperf3 strongswan-charon strongswan-swanctl libstrongswan-standard-plugins bzip2
-TEST_PACKAGES := g++ clang libclang-rt-dev strace pkgconf chromium fonts-dejavu-core
+TEST_PACKAGES := g++ clang libclang-rt-dev strace pkgconf chromium fonts-dejavu-core wireguard-go libcharon-extra-plugins
 WINDOWS := build/windows
 WINDOWS_WHEELS := dist/windows
 SOURCES := $(shell find src include bench -type f ! -name '*.pyc') setup.py pyproject.toml

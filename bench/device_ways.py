@@ -37,6 +37,9 @@ PROFILE: Final = Profile(
     carrier="device",
 )
 _OTHER: Final = "OpenSSL"
+_BURSTS: Final = 13
+"""tcp_tso_rtt_log: a connection with a round trip below 2**13 us may send more than what a millisecond takes
+at a time; with the kernel's 9, one below half a millisecond, which those that begin all at once never are."""
 _TUNNELS: Final[dict[str, Callable[[Lab], AbstractContextManager[Tunnel]]]] = {
     "wireguard": wireguard,
     "libipsec": libipsec,
@@ -125,6 +128,18 @@ def _entered(stack: ExitStack, crypto: str | None) -> EngineLab:
         raise LabError(str(error)) from error
 
 
+def _add_bursts(stack: ExitStack, found: Ways) -> None:
+    other = _entered(stack, None)
+    try:
+        for host in (other.a, other.b):
+            host.sysctl("net.ipv4.tcp_tso_rtt_log", _BURSTS)
+    except FileNotFoundError:
+        found.leave_out(["device_bursts"], "this kernel has no sysctl net.ipv4.tcp_tso_rtt_log (Linux 5.18)")
+        return
+    found.found["device_bursts"] = _way(other)
+    found.crypto["device_bursts"] = other.ends["a"].engine.hello().crypto
+
+
 def _add_tunnel(stack: ExitStack, found: Ways, kind: str) -> None:
     """Add a tunnel in a lab of its own; what was begun is taken down at once if there can be none."""
     with ExitStack() as own:
@@ -161,6 +176,8 @@ def ways(kinds: Iterable[str]) -> Iterator[Ways]:
                 other = _entered(stack, _OTHER)
                 found.found["device_openssl"] = _way(other)
                 found.crypto["device_openssl"] = other.ends["a"].engine.hello().crypto
+        if "device_bursts" in wanted:
+            _add_bursts(stack, found)
         if wanted & {"tls128", "tls256"}:
             pairs = stack.enter_context(tls_pairs(lab))
             found.found.update((kind, Way(lab, tls=pair)) for kind, pair in pairs.items())

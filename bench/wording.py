@@ -44,6 +44,7 @@ _KINDS: Final = {
     "iperf3": "plain, by iperf3",
     "device": "secure device",
     "device_openssl": "secure device, by OpenSSL",
+    "device_bursts": "secure device, tcp_tso_rtt_log 13",
     "tls128_c": "TLS 1.3 in C, AES-128",
     "tls256_c": "TLS 1.3 in C, AES-256",
     "wireguard": "wireguard-go",

@@ -39,9 +39,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="what to measure (all, of which devices only where this kernel has no ESP)",
     )
     effort = verb.add_mutually_exclusive_group()
-    effort.add_argument("--quick", dest="full", action="store_false", help="three minutes; the default")
+    effort.add_argument("--quick", dest="full", action="store_false", help="some minutes; the default")
     effort.add_argument(
-        "--full", dest="full", action="store_true", help="more than ten minutes: more sizes, more repeats"
+        "--full", dest="full", action="store_true", help="some twenty minutes: more sizes, more repeats"
     )
     verb.add_argument(
         "--json", type=Path, metavar="FILE", help="where every sample goes (./results/bench-DATE-TIME.json)"
