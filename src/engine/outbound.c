@@ -267,6 +267,19 @@ static uint8_t *room_for(struct wse_outbound *outbound, const struct wse_associa
     return room;
 }
 
+/* Takes back what room_for gave last. */
+static void take_back(struct wse_outbound *outbound, uint32_t size)
+{
+    struct message *message = &outbound->message[outbound->messages - 1];
+
+    outbound->used -= size;
+    message->bytes -= size;
+    message->count--;
+    message->closed = 0;
+    if (!message->count)
+        outbound->messages--;
+}
+
 static void hard(struct wse_outbound *outbound, struct wse_association *association)
 {
     if (wse_association_tell(association, WSE_TOLD_HARD))
@@ -297,13 +310,15 @@ static int seal(struct wse_outbound *outbound, struct wse_association *associati
     }
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t length = wse_segment_length(&cut, i);
-        uint8_t *room = room_for(outbound, association, port, target, outer, (uint32_t)wse_esp_size(length));
+        const uint32_t size = (uint32_t)wse_esp_size(length);
+        uint8_t *room = room_for(outbound, association, port, target, outer, size);
 
         wse_segment_write(&cut, i, room + WSE_ESP_HEAD);
-        /* Without encryption its bytes were wiped: what is sent of them is refused at the other end. */
         if (!wse_esp_seal(association->key, outbound->worker->index, association->name.spi, sequence + i, esn, room,
-                          length, packet->next))
+                          length, packet->next)) {
             wse_count(&counters->no_buffer, 1);
+            take_back(outbound, size);
+        }
         bytes += packet->payload + length;
     }
     wse_count(&counters->sent_packets, count);
