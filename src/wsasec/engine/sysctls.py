@@ -21,12 +21,11 @@ _IPV4: Final = {
     # This host's own addresses can be at both ends.
     "accept_local": "1",
     "route_localnet": "1",
-    # It has no neighbours, and no router.
-    "send_redirects": "0",
-    "accept_redirects": "0",
+    # Only for this host. The rules of nftables see to it, too.
     "forwarding": "0",
 }
 _IPV6: Final = {
+    # Nobody behind it is a router.
     "accept_ra": "0",
     "accept_redirects": "0",
     "router_solicitations": "0",
