@@ -22,7 +22,17 @@ FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
 __all__ = [
     *("ACK", "ESP", "FIN", "HEADER_BYTES", "IV_BYTES", "NO_NEXT_HEADER", "PSH", "RST", "SYN", "TAG_BYTES"),
-    *("UDP_PORT", "Association", "Opened", "Outer", "checksum", "echo_request", "esp_offset", "ip_packet"),
+    *(
+        "UDP_PORT",
+        "Association",
+        "Opened",
+        "Outer",
+        "checksum",
+        "echo_request",
+        "esp_offset",
+        "ip_packet",
+        "is_fragment",
+    ),
     *("outer_packets", "tcp", "transport_checksum", "udp", "with_udp_checksum"),
 ]
 
@@ -297,3 +307,9 @@ def with_udp_checksum(frame: bytes, ethernet: int = 14) -> bytes:
     segment = segment[:6] + bytes(2) + segment[8:]
     segment = _with_checksum(*_addresses(packet), protocol, segment, 6)
     return frame[: ethernet + start] + segment + frame[ethernet + end :]
+
+
+def is_fragment(frame: bytes, ethernet: int = 14) -> bool:
+    """Whether a frame is one of several that make a packet."""
+    read = _read_ip(frame[ethernet:])
+    return read is not None and read[3] is not None

@@ -1,0 +1,142 @@
+"""What keeps traffic secured goes wrong under traffic: it stops, or goes on in ESP, never in clear."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+import pytest
+from device_wire import REFUSALS, device_wire, secured_again, try_to_send
+from wire import Stream, receive, run_streams, wait_for
+
+PATIENCE = 60.0
+DGRAM = socket.SOCK_DGRAM
+
+
+@pytest.fixture(params=[socket.AF_INET, socket.AF_INET6], ids=["v4", "v6"])
+def family(request: pytest.FixtureRequest) -> socket.AddressFamily:
+    return socket.AddressFamily(request.param)
+
+
+def talk(client: socket.socket, server: socket.socket, size: int = 50_000) -> None:
+    run_streams(Stream(client, server, size), Stream(server, client, size), timeout=PATIENCE)
+
+
+def test_engine_killed_and_started_again(realm, family):
+    """Nothing passes meanwhile; connections go on with new associations."""
+    with device_wire(family) as wire:
+        client, server, _ = wire.connection()
+        first, _ = wire.datagram_pair()
+        talk(client, server)
+        for end in wire.engines.ends.values():
+            assert end.engine.pid is not None
+            os.kill(end.engine.pid, signal.SIGKILL)
+            end.engine.wait(PATIENCE)
+        before = wire.capture.snapshot().esp
+        client.sendall(b"while it is away")
+        for _ in range(50):
+            assert try_to_send(first) in {0} | REFUSALS
+        assert wire.capture.snapshot().esp == before
+        for end in wire.engines.ends.values():
+            end.engine.restart()
+        wire.engines.add_sas()
+        assert receive(server, 16) == b"while it is away"
+        talk(client, server)
+
+
+def test_associations_removed_and_back(realm, family):
+    with device_wire(family) as wire:
+        client, server, _ = wire.connection()
+        first, _ = wire.datagram_pair()
+        talk(client, server)
+        wire.engines.remove_sas()
+        client.sendall(b"without a key")
+        for _ in range(50):
+            assert try_to_send(first) in {0} | REFUSALS
+        wire.engines.add_sas()
+        assert receive(server, 13) == b"without a key"
+        talk(client, server)
+
+
+def test_rekey_under_traffic(realm, family):
+    with device_wire(family) as wire:
+        client, server, _ = wire.connection()
+        first, second = wire.datagram_pair()
+        for number in range(5):
+            wire.engines.rekey()
+            talk(client, server)
+            first.send(bytes([number]))
+            assert second.recv(10) == bytes([number])
+
+
+def test_rules_flushed(realm, family):
+    """The keeper puts them up again; until then sockets stay on the device by their binding."""
+    with device_wire(family) as wire:
+        client, server, _ = wire.connection()
+        first, second = wire.datagram_pair()
+        talk(client, server)
+        for namespace in (wire.a, wire.b):
+            namespace.run(["nft", "flush", "ruleset"])
+        first.send(b"flushed")
+        assert second.recv(100) == b"flushed"
+        talk(client, server)
+        for namespace in (wire.a, wire.b):
+            secured_again(wire, namespace)
+        # What the rules do is done again: the answer of a closed port comes, and in ESP.
+        gone = secured_again(wire, wire.b)
+        wire.bind(gone, wire.b).listen(1)
+        address = gone.getsockname()
+        gone.close()
+        with pytest.raises(ConnectionRefusedError):
+            wire.connect(secured_again(wire, wire.a), address)
+
+
+def test_routes_flushed(realm, family):
+    with device_wire(family, settle=False) as wire:
+        client, server, _ = wire.connection()
+        first, _ = wire.datagram_pair()
+        talk(client, server)
+        version = "-4" if family == socket.AF_INET else "-6"
+        wire.a.run(
+            ["ip", version, "route", "flush", "table", "all", "dev", wire.engines.end(wire.a).device.name]
+        )
+        for _ in range(50):
+            assert try_to_send(first) in {0} | REFUSALS
+        secured_again(wire, wire.a)
+        talk(client, server)
+
+
+def test_device_down_and_up(realm, family):
+    with device_wire(family, settle=False) as wire:
+        client, server, _ = wire.connection()
+        first, _ = wire.datagram_pair()
+        talk(client, server)
+        name = wire.engines.end(wire.a).device.name
+        wire.a.run(["ip", "link", "set", name, "down"])
+        for _ in range(50):
+            assert try_to_send(first) in {0} | REFUSALS
+        secured_again(wire, wire.a)
+        talk(client, server)
+
+
+def test_device_deleted(realm, family):
+    """It is made again with its number: sockets that were on it live on."""
+    with device_wire(family, settle=False) as wire:
+        client, server, _ = wire.connection()
+        first, _ = wire.datagram_pair()
+        talk(client, server)
+        device = wire.engines.end(wire.a).device
+        number = device.ifindex
+        wire.a.run(["ip", "link", "delete", device.name])
+        for _ in range(50):
+            assert try_to_send(first) in {0} | REFUSALS
+        secured_again(wire, wire.a)
+
+        def there() -> bool:
+            with wire.a.entered():
+                return any(name == device.name and index == number for index, name in socket.if_nameindex())
+
+        wait_for(there, "the device is there again, with its number", PATIENCE)
+        fresh, peer, _ = wire.connection()
+        talk(fresh, peer)
