@@ -1,7 +1,12 @@
 """Secure devices: figures, targets, and what is left out where something is missing."""
 
 import copy
+import json
+import os
 import socket
+import subprocess
+import sys
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,10 +16,30 @@ from wsasec.bench import device_cost, device_rates, device_side, suite
 from wsasec.bench.device_memory import associations, resident
 from wsasec.bench.device_summary import set_up_ratios, summarize_device
 from wsasec.bench.device_ways import Way, Ways
-from wsasec.bench.plans import FULL, QUICK, Throughput
+from wsasec.bench.plans import FULL, QUICK, DevicePlan, Requests, Throughput
 from wsasec.bench.reading import read
 from wsasec.bench.tables import device_tables
 from wsasec.bench.targets import evaluate
+
+from wsasec import engine
+
+SMALL = DevicePlan(
+    warm=0.1,
+    seconds=0.1,
+    throughput=(
+        Throughput(1, 4096, ("device", "device_openssl", "plain", "tls256", "tls256_c", "wireguard"), 1),
+        Throughput(20, 4096, ("device", "device_bursts"), 1),
+    ),
+    requests=(Requests(1, ("device", "plain"), 1),),
+    request_bytes=64,
+    datagram_bytes=64,
+    datagram_kinds=("device", "plain"),
+    datagram_repeats=1,
+    sockets=50,
+    set_up_repeats=2,
+    associations=20,
+    flows=10,
+)
 
 NAMES = {
     "tls": "device, one stream / TLS 1.3 by Python",
@@ -219,3 +244,36 @@ def test_a_row_that_cannot_be_read_is_left_out() -> None:
     assert rows.unreadable == 2
     assert len(rows.device.setup) == 5
     assert len(rows.device.memory) == 1
+
+
+@pytest.mark.linux
+def test_the_whole_in_small() -> None:
+    if os.geteuid():
+        pytest.skip("not root: the kernel's rules and devices are changed in namespaces that root makes")
+    if missing := engine.missing():
+        pytest.skip("; ".join(missing))
+    command = [sys.executable, "-m", "wsasec.bench.device_side", json.dumps(asdict(SMALL))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    data = events[-1]["data"]
+    assert (data["errors"], data["leaks"]) == ({}, [])
+    assert data["sa_algorithm"] == "AES_256_GCM"
+    # What is left out is said, and nothing else is missing.
+    wanted = {kind for case in SMALL.throughput for kind in case.kinds}
+    assert {sample["kind"] for sample in data["throughput_samples"]} | set(data["absent"]) == wanted
+    for sample in data["throughput_samples"]:
+        assert sample["bytes"] > 0, sample
+        if sample["kind"].startswith("device"):
+            assert sample["proof"]["clear"] == 0
+            assert sample["proof"]["esp"] > 0
+            assert sample["proof"]["sa_bytes"] >= sample["proof"]["payload_bytes"] >= sample["bytes"]
+        else:
+            assert sample["proof"] is None
+    assert {sample["kind"] for sample in data["latency_samples"]} == {"device", "plain"}
+    assert {sample["kind"] for sample in data["datagram_samples"]} == {"device", "plain"}
+    assert len(data["setup_samples"]) == 2 * len(device_cost.WHATS) * len(device_cost.CARRIERS)
+    assert [sample["what"] for sample in data["memory_samples"]] == ["flow", "association"]
+    steps = [event for event in events if event["event"] == "step"]
+    assert steps[-1]["done"] == steps[-1]["total"] == len(steps)
+    summarize_device(data)
