@@ -18,6 +18,9 @@ from .readiness import wait_for
 
 __all__ = ["connect"]
 
+# Longer than a negotiation takes, and shorter than anybody waits.
+_LOOK_SECONDS = 1.0
+
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
 
@@ -190,6 +193,28 @@ def _with_keys(sock: _socket.socket, address: Any, names: Names, deadline: float
     return state
 
 
+def time_to_look(sock: _socket.socket, deadline: float) -> float:
+    """Return until when a connection that has begun is waited for before the daemon is asked what lacks.
+
+    On a device connect() does not fail where there are no keys: packets are held until there are. The
+    kernel's own IPsec has said so before: then it is the deadline.
+    """
+    if sys.platform == "win32":
+        return deadline
+    profile = profiles.active().get(_wsasec.profile_of(sock.fileno()) or "")
+    if profile is None or profiles.carrier_of(profile) != "device":
+        return deadline
+    return min(deadline, time.monotonic() + _LOOK_SECONDS)
+
+
+def refuse_if_final(sock: _socket.socket, address: Any, answer: Answer | None) -> None:
+    """Raise SecurityError if the daemon has said that there will be no association."""
+    if answer is not None:
+        refusal, is_final = answer
+        if refusal is not None and is_final:
+            raise no_association(sock, address, refusal)
+
+
 def connect(sock: _socket.socket, address: Any, timeout: float = 30.0) -> None:
     """Connect a secured socket, waiting for its security association.
 
@@ -227,8 +252,11 @@ def connect(sock: _socket.socket, address: Any, timeout: float = 30.0) -> None:
         if state == errno.EAGAIN:
             raise no_association(sock, address)
         if state == errno.EINPROGRESS:
-            if not wait_for(sock, "write", deadline):
-                raise TimeoutError(errno.ETIMEDOUT, f"no answer from {address}")
+            if not wait_for(sock, "write", time_to_look(sock, deadline)):
+                # By a device, which holds packets while there are no keys; or it is the deadline.
+                refuse_if_final(sock, address, ask(sock, pack(sock, resolved), deadline))
+                if not wait_for(sock, "write", deadline):
+                    raise TimeoutError(errno.ETIMEDOUT, f"no answer from {address}")
             end_connect(sock)
     except BaseException:
         names.hold(pack(sock, resolved))

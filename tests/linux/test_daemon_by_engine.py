@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import signal
@@ -232,6 +233,15 @@ def test_wrong_peer_gets_nothing(folder: Path) -> None:
                 with two.lab.a.entered(), pytest.raises(wsasec.SecurityError) as caught:
                     wsasec.negotiate(door.getsockname(), timeout=LONG)
                 assert caught.value.winsock == wsasec.Winsock.WSAEACCES
+                with two.lab.a.entered(), pytest.raises(wsasec.SecurityError) as caught:
+                    wsasec.connect(sock, door.getsockname(), LONG)
+                assert caught.value.winsock == wsasec.Winsock.WSAEACCES
+                assert "authentication" in str(caught.value)
+            with two.secured("a", socket.AF_INET) as sock:
+                sock.setblocking(False)
+                with two.lab.a.entered(), pytest.raises(wsasec.SecurityError, match="authentication"):
+                    asyncio.run(wsasec.aio.connect(sock, door.getsockname(), LONG))
+            with two.secured("a", socket.AF_INET) as sock:
                 sock.setblocking(False)
                 assert sock.connect_ex(door.getsockname()) == errno.EINPROGRESS
                 # The engine asks again each second, as the kernel sends again.

@@ -8,12 +8,21 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from .. import _wsasec
 from ..asking import Names, pack, time_to_try
-from ..sockets import begin_connect, check_timeout, end_connect, is_number, no_association, settle_names
+from ..sockets import (
+    begin_connect,
+    check_timeout,
+    end_connect,
+    is_number,
+    no_association,
+    refuse_if_final,
+    settle_names,
+    time_to_look,
+)
 from .asking import ask_for_names
 from .readiness import ready
 from .waiting import wait_for_association, wait_for_keys
@@ -61,12 +70,24 @@ async def connect_resolved(sock: socket.socket, address: Any, deadline: float) -
         if state == errno.EAGAIN:
             raise no_association(sock, address)
         if state == errno.EINPROGRESS:
-            async with in_time(deadline, address):
-                await ready(sock, "write")
+            await _connected(sock, address, deadline)
             end_connect(sock)
     except BaseException:
         names.hold(pack(sock, address))
         raise
+
+
+async def _connected(sock: socket.socket, address: Any, deadline: float) -> None:
+    """Wait for an answer; on a device, where connect() does not say so, also for why there is none."""
+    look = time_to_look(sock, deadline)
+    if look < deadline:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, look - time.monotonic())):
+                await ready(sock, "write")
+                return
+        refuse_if_final(sock, address, await ask_for_names(sock, address, deadline))
+    async with in_time(deadline, address):
+        await ready(sock, "write")
 
 
 async def _try(sock: socket.socket, address: Any, deadline: float) -> int:
