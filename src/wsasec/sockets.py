@@ -252,11 +252,11 @@ def connect(sock: _socket.socket, address: Any, timeout: float = 30.0) -> None:
         if state == errno.EAGAIN:
             raise no_association(sock, address)
         if state == errno.EINPROGRESS:
-            if not wait_for(sock, "write", time_to_look(sock, deadline)):
-                # By a device, which holds packets while there are no keys; or it is the deadline.
+            look = time_to_look(sock, deadline)
+            if look < deadline and not wait_for(sock, "write", look):
                 refuse_if_final(sock, address, ask(sock, pack(sock, resolved), deadline))
-                if not wait_for(sock, "write", deadline):
-                    raise TimeoutError(errno.ETIMEDOUT, f"no answer from {address}")
+            if not wait_for(sock, "write", deadline):
+                raise TimeoutError(errno.ETIMEDOUT, f"no answer from {address}")
             end_connect(sock)
     except BaseException:
         names.hold(pack(sock, resolved))
