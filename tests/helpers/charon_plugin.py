@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 def _built() -> tuple[Path | None, str]:
     if ENVIRONMENT in os.environ:
         return Path(os.environ[ENVIRONMENT]), ""
-    if not (ROOT / "src/charon").is_dir():
+    if not ((ROOT / "src/charon").is_dir() and (ROOT / "Makefile").exists()):
         return None, "the sources of charon's plugin are not here"
     # As two test runs may be at once, and both would build.
     (ROOT / "build").mkdir(exist_ok=True)
