@@ -15,6 +15,8 @@ thread.
     engine = Engine.start([device], transports, control=path)
     engine.control.add_sa(Association(...))
     engine.stop(); keeper.remove(); device.remove()
+
+    remove(profile)                         # what is left of a process that was killed
 """
 
 import sys
@@ -25,7 +27,7 @@ if sys.platform == "win32":
 from .alias import Voucher
 from .control import Control
 from .device import Device, device_name, inner_mtu
-from .keeper import Keeper, NotSecureError
+from .keeper import Keeper, NotSecureError, remove
 from .messages import (
     Acquire,
     Address,
@@ -85,5 +87,6 @@ __all__ = [
     "inner_mtu",
     "missing",
     "raw",
+    "remove",
     "udp",
 ]

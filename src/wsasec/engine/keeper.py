@@ -21,13 +21,14 @@ from ..kernel.notifications import (
     ROUTE_GROUPS,
     Notifications,
 )
+from ..profile import Profile
 from . import alias
-from .device import Device
+from .device import Device, device_name
 from .routes import Routes
 from .rules import Rules
 from .sysctls import Sysctls
 
-__all__ = ["Keeper", "NotSecureError"]
+__all__ = ["Keeper", "NotSecureError", "remove"]
 
 _log = logging.getLogger(__name__)
 
@@ -146,14 +147,7 @@ class Keeper:
         Sockets that are bound to the device are cut off first. fwmark_reflect stays on.
         """
         self.stop()
-        with LinkSocket() as links:
-            try:
-                links.set_up(self.device.name, up=False)
-            except OSError as error:
-                if error.errno != errno.ENODEV:
-                    raise
-        self._routes.remove()
-        self._rules.remove()
+        _take_down(self.device.name, self._routes, self._rules)
 
     def _work(self, held: ExitStack, rules: Notifications, routes: Notifications, nft: NftSocket) -> None:
         with held:
@@ -254,3 +248,31 @@ class Keeper:
                 _log.warning("%s is not secure: %s", self.device.name, "; ".join(faults))
             self._faults = faults
             self._changed.notify_all()
+
+
+def _take_down(device: str, routes: Routes, rules: Rules) -> None:
+    """Cut off the sockets of a device first, then take away what held them back."""
+    with LinkSocket() as links:
+        try:
+            links.set_up(device, up=False)
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+    routes.remove()
+    rules.remove()
+
+
+def remove(profile: Profile) -> None:
+    """Remove what a process that was killed left of a profile: its device, rules and routes.
+
+    In the network namespace of this thread; nothing, where there is nothing. A device of this name that is no
+    TUN device is another's, and stays.
+
+    Raises:
+        OSError, NftError: something stays.
+    """
+    _take_down(device_name(profile), Routes(profile), Rules(profile))
+    with LinkSocket() as links:
+        found = links.link(device_name(profile))
+        if found is not None and found.kind == "tun":
+            links.remove(found.name)

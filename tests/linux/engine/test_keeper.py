@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from collections.abc import Callable
 import pytest
 from engine_host import Host
 
-from wsasec.engine import Device, Keeper, NotSecureError, alias, keeper, rules
+from wsasec.engine import Device, Keeper, NotSecureError, alias, keeper, remove, rules
 from wsasec.engine.routes import table_of
 from wsasec.kernel.links import LinkSocket
 from wsasec.kernel.nftables import NftSocket
@@ -205,6 +207,37 @@ def test_nothing_is_left(lab: Lab) -> None:
     device.remove()
     assert state(lab.a) == before
     assert NFT not in lab.a.run(["nft", "list", "ruleset"]).stdout
+
+
+def test_what_a_killed_process_left_is_removed(lab: Lab) -> None:
+    before = state(lab.a)
+    code = (
+        "import time; from wsasec.engine import Device, Keeper; from wsasec.profiles import DEFAULT\n"
+        "kept = Keeper(Device.create(DEFAULT)); kept.start(); kept.wait(); print('vouches', flush=True)\n"
+        "time.sleep(600)"
+    )
+    with lab.a.popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "vouches\n"
+        process.kill()
+    assert vouches()  # all stays as it was, and fail closed
+    assert state(lab.a) != before
+    remove(DEFAULT)
+    assert state(lab.a) == before
+    remove(DEFAULT)
+
+
+def test_without_ipv6_addresses(lab: Lab) -> None:
+    for which in ("all", "default", "lo"):
+        lab.a.sysctl(f"net.ipv6.conf.{which}.disable_ipv6", 1)
+    device = Device.create(DEFAULT)
+    try:
+        with Keeper(device):
+            assert vouches()
+            assert finds("10.9.0.2") == "10.9.0.1"
+            assert finds("fd00:9::2") is None
+    finally:
+        device.remove()
 
 
 def test_rules_of_others_are_left(lab: Lab) -> None:

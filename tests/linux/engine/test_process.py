@@ -328,6 +328,13 @@ def test_the_lab(encapsulation: str) -> None:
         assert lab.ends["a"].engine.control.sas() == []
 
 
+def test_the_lab_without_rules() -> None:
+    with EngineLab(rules=False, threads=2) as lab:
+        assert lab.a.run(["nft", "list", "ruleset"]).stdout == ""
+        for family in (socket.AF_INET, socket.AF_INET6):
+            exchange(lab, family)
+
+
 @FAMILIES
 def test_a_packet_waits_for_its_association(family: int) -> None:
     with EngineLab(keys=False) as lab:
