@@ -6,6 +6,7 @@
 #include <netinet/udp.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -426,6 +427,13 @@ static void take(struct wse_outbound *outbound, const struct wse_link *link, con
         carry(outbound, link, &packet);
 }
 
+/* A queue whose device was removed would be said to be ready for ever. */
+static void give_up(struct wse_outbound *outbound, const struct wse_link *link)
+{
+    wse_log("device %s is gone: error %d", link->device.name, errno);
+    epoll_ctl(outbound->worker->epoll, EPOLL_CTL_DEL, link->queues[outbound->worker->index], NULL);
+}
+
 void wse_outbound_serve(struct wse_outbound *outbound, uint32_t number)
 {
     struct wse_engine *engine = outbound->worker->engine;
@@ -436,6 +444,8 @@ void wse_outbound_serve(struct wse_outbound *outbound, uint32_t number)
     for (int i = 0; i < READS; i++) {
         const ssize_t length = read(link->queues[outbound->worker->index], outbound->frame, FRAME);
 
+        if (length < 0 && errno != EAGAIN && errno != EINTR)
+            give_up(outbound, link);
         if (length <= 0)
             break;
         take(outbound, link, outbound->frame, (size_t)length);

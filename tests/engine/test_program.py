@@ -374,6 +374,43 @@ def test_many_associations(rig: Any) -> None:
     assert rig.a.control.totals().sas == 0
 
 
+def test_a_device_that_is_deleted_is_left(rig: Any) -> None:
+    """Its queue is watched no more, as it would be said to be ready for ever."""
+    from wsasec.engine import tun as queues
+
+    rig.both()
+    # One that is only down is not.
+    rig.b.namespace.run(["ip", "link", "set", "ws7", "down"])
+    with rig.a.socket(socket.SOCK_DGRAM) as here:
+        here.sendto(b"lost", (rig.b.v4, 9))
+    end = time.monotonic() + DEADLINE
+    while not rig.b.control.totals().no_buffer:
+        assert time.monotonic() < end
+    rig.b.set_up()
+    for number in (4, 6):
+        rig.b.namespace.run(["ip", f"-{number}", "rule", "del", "oif", "ws7"])
+    rig.b.route_to(rig.a)
+    transfer(rig.b, rig.a, socket.AF_INET, 100_000)
+    assert "is gone" not in rig.b.log.read_text()
+    rig.b.namespace.run(["ip", "link", "del", "ws7"])
+    end = time.monotonic() + DEADLINE
+    while "device ws7 is gone" not in rig.b.log.read_text():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    with rig.b.namespace.entered():
+        queue = queues.attach("ws7")
+        queues.set_offload(queue)
+    rig.b.control.remove_device(7)
+    rig.b.control.add_device(7, 0, "ws7", 1400, [queue])
+    os.close(queue)
+    rig.b.set_up()
+    for number in (4, 6):
+        rig.b.namespace.run(["ip", f"-{number}", "rule", "del", "oif", "ws7"])
+    rig.b.route_to(rig.a)
+    transfer(rig.a, rig.b, socket.AF_INET, 100_000)
+    assert rig.b.log.read_text().count("is gone") == 1
+
+
 def test_metrics_say_what_the_totals_say(rig: Any) -> None:
     rig.both()
     datagrams(rig.a, rig.b, socket.AF_INET, [100] * 5)
