@@ -13,6 +13,7 @@
 #include "acquire.h"
 #include "ecn.h"
 #include "esp.h"
+#include "icmp.h"
 #include "log.h"
 #include "memory.h"
 #include "packet.h"
@@ -383,6 +384,21 @@ static void tend_holds(struct wse_outbound *outbound)
     wse_holds_tend(outbound->holds, holds_ready, holds_send, outbound);
 }
 
+/* Whether it is larger than the device's packets may be, and may not be cut: who sent it is told what fits. */
+static int is_too_big(struct wse_outbound *outbound, const struct wse_link *link, const struct wse_packet *packet)
+{
+    uint8_t answer[WSE_ICMP_MAX];
+    uint32_t length;
+
+    if (packet->fragment || !link->device.mtu || !wse_icmp_needed(packet, link->device.mtu))
+        return 0;
+    wse_count(&outbound->worker->counters.too_big, 1);
+    length = wse_icmp_too_big(packet, link->device.mtu, answer);
+    if (length && write(link->queues[outbound->worker->index % link->count], answer, length) < 0)
+        wse_count(&outbound->worker->counters.no_buffer, 1);
+    return 1;
+}
+
 /* A frame of a device's queue. */
 static void take(struct wse_outbound *outbound, const struct wse_link *link, const uint8_t *frame, size_t length)
 {
@@ -405,6 +421,8 @@ static void take(struct wse_outbound *outbound, const struct wse_link *link, con
             wse_count(&counters->no_buffer, 1);
         return;
     }
+    if (is_too_big(outbound, link, &packet))
+        return;
     if (packet.fragment) {
         wse_count(&counters->fragments, 1);
         switch (wse_reassembly_add(outbound->reassembly, &packet, outbound->worker->now, &whole)) {

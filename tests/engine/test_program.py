@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import ipaddress
@@ -409,6 +410,30 @@ def test_a_device_that_is_deleted_is_left(rig: Any) -> None:
     rig.b.route_to(rig.a)
     transfer(rig.a, rig.b, socket.AF_INET, 100_000)
     assert rig.b.log.read_text().count("is gone") == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=["v4", "v6"])
+def test_what_is_too_big_is_answered(rig: Any, family: int) -> None:
+    """The device's own MTU was raised above what the engine was told."""
+    rig.both(family)
+    rig.a.namespace.run(["ip", "link", "set", "ws7", "mtu", "1500"])
+    if family == socket.AF_INET:
+        level, discover, mtu = socket.IPPROTO_IP, 10, 14
+    else:
+        level, discover, mtu = socket.IPPROTO_IPV6, 23, 24
+    with rig.b.socket(socket.SOCK_DGRAM, family) as there, rig.a.socket(socket.SOCK_DGRAM, family) as here:
+        here.setsockopt(level, discover, 2)  # PMTUDISC_DO
+        here.connect(there.getsockname()[:2])
+        assert here.getsockopt(level, mtu) == 1500
+        here.send(bytes(1450 - (28 if family == socket.AF_INET else 48)))
+        end = time.monotonic() + DEADLINE
+        while here.getsockopt(level, mtu) != 1400:
+            assert time.monotonic() < end
+        with contextlib.suppress(OSError):  # the message's error, told once
+            here.send(b"1")
+        here.send(b"2")
+        assert there.recv(2000) in (b"1", b"2")
+    assert rig.a.control.totals().too_big == 1
 
 
 def test_metrics_say_what_the_totals_say(rig: Any) -> None:
