@@ -156,6 +156,14 @@ class Device:
                 raise
             links.remove(self.name)
 
+    def is_there(self) -> bool:
+        """Whether it is there with these queues, and not another of its name and number. OSError."""
+        with LinkSocket() as links:
+            found = links.link(self.name)
+        if found is None or found.index != self.ifindex or found.kind != "tun":
+            return False
+        return bool(self.queues) and all(tun.is_of(fd, self.name) for fd in self.queues)
+
     def set_up(self) -> None:
         """Set it up. OSError (ENODEV): it is gone."""
         with LinkSocket() as links:

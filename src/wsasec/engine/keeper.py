@@ -193,14 +193,14 @@ class Keeper:
 
     def _look(self, nft: NftSocket) -> list[str]:
         device = self.device
-        with LinkSocket() as links:
-            found = links.link(device.name)
-        if found is None or found.index != device.ifindex:
+        if not device.is_there():
             return [f"the device {device.name} is gone"]
         faults = self._rules.faults(nft)
-        faults += self._routes.faults(found.index)
+        faults += self._routes.faults(device.ifindex)
         faults += self._sysctls.faults()
-        if not found.up:
+        with LinkSocket() as links:
+            found = links.link(device.name)
+        if found is None or not found.up:
             faults.append(f"the device {device.name} is down")
         return faults
 
@@ -210,9 +210,7 @@ class Keeper:
         if self._rules.faults(nft):
             self._rules.install(nft)
         self._routes.repair(0)
-        with LinkSocket() as links:
-            found = links.link(self.device.name)
-        replaced = found is None or found.index != self.device.ifindex
+        replaced = not self.device.is_there()
         if replaced:
             self.device.recreate()
         self._sysctls.repair()
@@ -228,7 +226,7 @@ class Keeper:
         text = str(alias.voucher(self.device.profile, generation))
         with LinkSocket() as links:
             found = links.link(self.device.name)
-            if found is None or found.index != self.device.ifindex:
+            if found is None or not self.device.is_there():
                 raise OSError(errno.ENODEV, f"the device {self.device.name} is gone")
             if found.alias != text:
                 links.set_alias(self.device.name, text)

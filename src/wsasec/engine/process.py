@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import pwd
@@ -20,7 +21,7 @@ from typing import Final
 
 from .control import TIMEOUT, Control
 from .device import Device
-from .messages import Hello
+from .messages import EngineError, Hello
 from .transports import Transport
 
 __all__ = ["PROGRAM", "Ended", "Engine", "EngineStartError"]
@@ -221,8 +222,11 @@ class Engine:
 
     def replace_device(self, device: Device) -> None:
         """Give it the queues of a device that was made again. For `Keeper`. EngineError."""
-        if device in self.devices:
+        try:
             self.control.remove_device(device.profile.reqid)
+        except EngineError as error:
+            if error.errno != errno.ENOENT:
+                raise
         self.add_device(device)
 
     def remove_device(self, device: Device) -> None:

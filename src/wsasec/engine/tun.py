@@ -9,13 +9,14 @@ import struct
 from pathlib import Path
 from typing import Final
 
-__all__ = ["CONTROL", "attach", "set_offload", "set_persistent"]
+__all__ = ["CONTROL", "attach", "is_of", "set_offload", "set_persistent"]
 
 CONTROL: Final = Path("/dev/net/tun")
 
 _TUNSETIFF: Final = 0x400454CA
 _TUNSETPERSIST: Final = 0x400454CB
 _TUNSETOFFLOAD: Final = 0x400454D0
+_TUNGETIFF: Final = 0x800454D2
 _TUNSETIFINDEX: Final = 0x400454DA
 
 _IFF_TUN: Final = 0x0001
@@ -68,6 +69,15 @@ def attach(name: str, ifindex: int = 0) -> int:
         os.close(fd)
         raise OSError(error.errno, f"the TUN device {name}: {error.strerror}") from error
     return fd
+
+
+def is_of(fd: int, name: str) -> bool:
+    """Whether a queue is one of the device that has this name; not, once that was removed."""
+    try:
+        answer = fcntl.ioctl(fd, _TUNGETIFF, bytes(_IFREQ.size))
+    except OSError:
+        return False
+    return bytes(_IFREQ.unpack(answer)[0]).split(b"\0", 1)[0] == name.encode()
 
 
 def set_persistent(fd: int, *, persistent: bool) -> None:

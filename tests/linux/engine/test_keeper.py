@@ -171,13 +171,48 @@ def host_is_down(host: Namespace) -> bool:
     return "UP" not in host.run(["ip", "link", "show", NAME]).stdout.split(">")[0]
 
 
-def test_a_device_whose_number_is_taken_has_no_voucher(host: Host) -> None:
-    """Sockets of the old one belong to the other by its number; the rules stop what they send."""
+@pytest.mark.parametrize("name", [NAME, "thief"])
+def test_for_another_device_with_its_number_it_does_not_vouch(lab: Lab, name: str) -> None:
+    device = Device.create(DEFAULT)
+    kept = Keeper(device)
+    try:
+        kept.start()
+        kept.wait()
+        kept.stop()
+        # As if somebody had been faster than the keeper.
+        with LinkSocket() as links:
+            links.remove(NAME)
+        number = str(device.ifindex)
+        lab.a.run(["ip", "link", "add", name, "index", number, "type", "veth", "peer", "name", "far"])
+        kept.start()
+        with pytest.raises(NotSecureError, match="gone"):
+            kept.wait(1.0)
+        assert said(name) == said() == ""
+        with LinkSocket() as links:
+            links.remove(name)
+        kept.wait(PATIENCE)
+        assert vouches()
+    finally:
+        kept.remove()
+        device.remove()
+
+
+def test_for_another_tun_device_in_its_place_it_does_not_vouch(host: Host) -> None:
+    number, queues = host.device.ifindex, list(host.device.queues)
+    host.keeper.stop()
     with LinkSocket() as links:
         links.remove(NAME)
-        host.lab.a.run(["ip", "link", "add", "thief", "type", "veth"], check=False)
-    # Whoever came first: either it was made again with its number, or there is none.
-    becomes(lambda: vouches() or said() == "", "a voucher for another device")
+    other = Device.create(DEFAULT, ifindex=number)
+    try:
+        assert other.is_there()
+        assert not host.device.is_there()
+        host.keeper.start()
+        host.keeper.wait(PATIENCE)
+        assert host.device.is_there()
+        assert vouches()
+    finally:
+        other.close()
+    assert len(host.device.queues) == len(queues)
 
 
 def test_stopped_it_vouches_no_more_and_all_stays(lab: Lab) -> None:
