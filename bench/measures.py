@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from .kinds import SECURED_KINDS
-from .reading import DatagramRow, Figure, LatencyRow, Results, SetupRow, ThroughputRow
+from .reading import DatagramRow, Device, Figure, LatencyRow, Results, SetupRow, ThroughputRow
 from .stats import summarize
 from .wording import (
     base_title,
@@ -230,7 +230,12 @@ def _datagrams(rows: Sequence[DatagramRow], *part: str) -> Iterator[tuple[Key, M
 
 
 def _device(results: Results) -> Iterator[tuple[Key, Measure]]:
-    device = results.device
+    # Streams and the like have the same names in the lab.
+    for key, measure in _of_device(results.device):
+        yield key, replace(measure, name=f"devices, {measure.name}")
+
+
+def _of_device(device: Device) -> Iterator[tuple[Key, Measure]]:
     yield from _throughput(device.throughput, "device")
     yield from _latency(device.latency, "device")
     yield from _datagrams(device.datagrams, "device")
@@ -244,7 +249,7 @@ def _device(results: Results) -> Iterator[tuple[Key, Measure]]:
             base = figures.get((row.what, "policy"))
             yield key, _ratio(f"{name} / policies", row.ratio_to_policy, row.us, base, more_is_better=False)
     for each in device.memory:
-        name = f"engine, an {each.what} of {each.count:,}, bytes"
+        name = f"memory of the engine for one of {each.count:,} {each.what}s, bytes"
         # Grown once, and by whole pages: nothing tells how far it would be another number next time.
         yield ("device", "memory", each.what), Measure(name, each.bytes, None, 1, more_is_better=False)
 

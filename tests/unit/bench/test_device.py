@@ -16,6 +16,7 @@ from wsasec.bench import device_cost, device_rates, device_side, suite
 from wsasec.bench.device_memory import associations, resident
 from wsasec.bench.device_summary import set_up_ratios, summarize_device
 from wsasec.bench.device_ways import Way, Ways
+from wsasec.bench.measures import measures
 from wsasec.bench.plans import FULL, QUICK, DevicePlan, Requests, Throughput
 from wsasec.bench.reading import read
 from wsasec.bench.tables import device_tables
@@ -244,6 +245,19 @@ def test_a_row_that_cannot_be_read_is_left_out() -> None:
     assert rows.unreadable == 2
     assert len(rows.device.setup) == 5
     assert len(rows.device.memory) == 1
+
+
+def test_what_is_compared_with_another_run() -> None:
+    found = {
+        measure.name: measure for key, measure in measures(read(results())).items() if key[0] == "device"
+    }
+    assert all(name.startswith("devices, ") for name in found)
+    stream = found["devices, 1 stream, 128 KiB: secure device / plain"]
+    assert (stream.ratio, stream.baseline, stream.value) == (True, False, pytest.approx(3 / 8))
+    assert found["devices, 1 stream, 128 KiB: wireguard-go, Gbit/s"].baseline
+    assert found["devices, secure, one by one: secure device / policies"].value == pytest.approx(0.25)
+    assert not found["devices, secure, one by one: secure device / policies"].more_is_better
+    assert found["devices, memory of the engine for one of 1,000 associations, bytes"].value == 1500
 
 
 @pytest.mark.linux
