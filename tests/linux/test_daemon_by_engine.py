@@ -385,6 +385,18 @@ def test_what_one_daemon_cannot_carry_is_refused(
         assert not device_there(two.a)
 
 
+def test_plugin_that_charon_cannot_load(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so, and nothing is left: no engine, no device."""
+    wrong = folder / "plugin.so"
+    wrong.write_text("no library")
+    monkeypatch.setenv(ENVIRONMENT, str(wrong))
+    with made(folder) as two:
+        assert "charon ended at once" in two.a.up(code=1)
+        assert not device_there(two.a)
+        monkeypatch.setenv(ENVIRONMENT, str(folder / "nowhere"))
+        assert "make charon-plugin" in two.a.up(code=1)
+
+
 def test_another_carrier_is_not_loaded(hosts: Hosts) -> None:
     """By reload, or by a program; what there is goes on."""
     good = hosts.a.config.read_text()

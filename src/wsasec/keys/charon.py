@@ -248,7 +248,8 @@ class Charon:
     def _wait_until_it_answers(self, deadline: float) -> None:
         while True:
             try:
-                session = connect(self.vici, deadline)
+                # It may end between the two: then its log says why.
+                self._ask_version(deadline)
             except CharonError:
                 if not self.alive:
                     raise CharonError(
@@ -260,11 +261,14 @@ class Charon:
                     ) from None
                 time.sleep(_STEP)
                 continue
-            try:
-                session.request("version", None, deadline)
-            finally:
-                session.close()
             return
+
+    def _ask_version(self, deadline: float) -> None:
+        session = connect(self.vici, deadline)
+        try:
+            session.request("version", None, deadline)
+        finally:
+            session.close()
 
     def stop(self, seconds: float = 5.0) -> None:
         """End it: it takes leave of its peers. After so many seconds it is killed. Twice is fine."""
