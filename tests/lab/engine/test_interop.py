@@ -153,7 +153,7 @@ def test_newest_is_used_at_once(make_pair):
 @pytest.mark.parametrize("algorithm", ["aes-256-gcm", "chacha20-poly1305"])
 def test_sequence_numbers_above_32_bits(make_pair, near, encapsulation, algorithm):
     """The kernel's go on from there; the receiver has to find out the upper half by itself (RFC 4303, A2)."""
-    # An inbound association of the engine begins at 0, as after a negotiation: the first is behind its window.
+    # An inbound association of the engine begins at 0, as after a negotiation: the first is beyond it.
     sent = FOUR_GIGA - 1200
     with make_pair(near=near, encapsulation=encapsulation, algorithm=algorithm, sent=sent) as pair:
         first, second = pair.datagrams()

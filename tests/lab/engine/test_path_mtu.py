@@ -1,0 +1,58 @@
+"""A path that gets narrower under traffic: what is too large for it is cut, behind ESP."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+from wire import Stream, run_streams
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.mark.parametrize("mtu", [1400, 1280])
+def test_narrower_under_traffic(make_pair, encapsulation, mtu):
+    """No packet is lost for good, none on the wire is larger than it takes."""
+    with make_pair(encapsulation=encapsulation, agree=False) as pair:
+        client, server = pair.connection(pair.lab.b)
+        run_streams(Stream(client, server, 100_000), Stream(server, client, 100_000))
+        for end in (pair.lab.a, pair.lab.b):
+            end.run(["ip", "link", "set", end.device, "mtu", str(mtu)])
+        already = len(pair.sniffer.frames())
+        run_streams(Stream(client, server, 100_000), Stream(server, client, 100_000))
+        assert max(len(frame) for frame in pair.sniffer.frames()[already:]) <= 14 + mtu
+        # Datagrams that are larger than the path arrive in pieces of ESP.
+        first, second = pair.datagrams()
+        for sender, receiver in ((first, second), (second, first)):
+            for size in (1000, 1300, 1400, 4000):
+                data = os.urandom(size)
+                for _ in range(20):
+                    # The first may be lost for teaching the sender.
+                    sender.send(data)
+                    receiver.settimeout(1.0)
+                    try:
+                        got = receiver.recv(1 << 17)
+                    except TimeoutError:
+                        continue
+                    break
+                assert got == data
+        assert pair.strays() == 0
+
+
+def test_datagrams_that_may_not_be_cut(make_pair, encapsulation):
+    """The program hears how much there is room for (RFC 1191, RFC 8201)."""
+    with make_pair(encapsulation=encapsulation, agree=False) as pair:
+        sock = pair.socket(pair.lab.a, socket.SOCK_DGRAM)
+        v4 = pair.family == socket.AF_INET
+        level, discover, mtu_of = (socket.IPPROTO_IP, 10, 14) if v4 else (socket.IPPROTO_IPV6, 23, 24)
+        sock.setsockopt(level, discover, 2)
+        target = pair.socket(pair.lab.b, socket.SOCK_DGRAM)
+        sock.connect(target.getsockname())
+        device = pair.lab.end.device
+        headers = 28 if v4 else 48
+        sock.send(bytes(device.mtu - headers))
+        assert len(target.recv(1 << 17)) == device.mtu - headers
+        with pytest.raises(OSError):
+            sock.send(bytes(device.mtu - headers + 1))
+        assert sock.getsockopt(level, mtu_of) == device.mtu
