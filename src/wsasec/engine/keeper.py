@@ -162,13 +162,12 @@ class Keeper:
                     wait = _AGAIN_MS if faults else _SETTLE_MS if told else _LOOK_MS
                     poll.poll(wait)
                     told = rules.drain() | routes.drain()
-            except BaseException as error:  # a keeper that ends must not vouch
+                reason = "its keeper was stopped"
+            except BaseException as error:  # noqa: BLE001 - a keeper that ends must not vouch, whatever it was
                 _log.exception("the keeper of %s ended", self.device.name)
-                self._say([f"the keeper ended: {error}"])
-                raise
-            finally:
-                self._empty()
-            self._say(["its keeper was stopped"])
+                reason = f"the keeper ended: {error}"
+            self._empty()
+            self._say([reason])
 
     def _round(self, nft: NftSocket) -> list[str]:
         """Look at everything, repair it, vouch for it; return what stays wrong."""

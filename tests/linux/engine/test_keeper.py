@@ -430,7 +430,6 @@ def test_a_keeper_that_fails_does_not_vouch(
     def fail(*_: object) -> list[str]:
         raise RuntimeError("a fault of its own")
 
-    monkeypatch.setattr("threading.excepthook", lambda _: None)
     monkeypatch.setattr(keeper.Keeper, "_look", fail)
     host.lab.a.run(["nft", "-f", "-"], input="table ip mine { chain c { }; }")
     becomes(lambda: said() == "", "the voucher is still there")
