@@ -46,7 +46,9 @@ help:
 bench: $(VENV)/.installed
 	$(BIN)/wsasec bench $(ARGS)
 
+# Before the tests, whose time is limited; where the plugin cannot be built, they say so.
 test: packages-test $(VENV)/.test
+	-@$(MAKE) --no-print-directory charon-plugin
 	.ci/tests $(BIN)/python $(ARGS)
 
 test-c: packages-test $(VENV)/.test
