@@ -113,7 +113,8 @@ def test_somebody_else_changes_rules_at_the_same_time(realm: Namespace, nft: Nft
     def change() -> None:  # the thread is in the namespace of the one that starts it
         while not stop.is_set():
             realm.run(["nft", "-f", "-"], input="table ip busy\ndelete table ip busy\n")
-            stop.wait(0.05)  # ten times what a transaction takes: without it there is hardly ever room for another
+            # Ten times what a transaction takes: without it there is hardly ever room for another.
+            stop.wait(0.05)
 
     thread = threading.Thread(target=change)
     thread.start()
