@@ -89,7 +89,10 @@ class EngineCarrier:
         self.path = path
         self._table = EngineTable(path)
 
-    plugin = staticmethod(find_plugin)
+    @property
+    def plugin(self) -> Callable[[], Path]:
+        """As `Carrier`."""
+        return find_plugin
 
     def close(self) -> None:
         """Close the connection to the engine."""

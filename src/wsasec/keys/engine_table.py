@@ -38,7 +38,7 @@ _TAG_BITS: Final = 128
 _Answer = TypeVar("_Answer")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EngineSA(SA):
     """An association of an engine's; `name` is the engine's, which tells the direction, too."""
 
