@@ -142,12 +142,17 @@ static void end_association(struct wse_retired *retired)
 
 void wse_control_remove(struct wse_control *control, struct wse_association *association, int tell)
 {
+    const int outbound = association->name.direction == WSE_OUTBOUND;
+
     /* Nothing passes it from now on, although a worker may have it at hand. */
     wse_association_tell(association, WSE_TOLD_HARD);
     association->removed = 1;
     if (tell)
         tell_expire(control, association, 1);
     wse_table_remove(&control->engine->table, &control->engine->epochs, association, end_association);
+    /* Packets that wait may go by an older one now. */
+    if (outbound)
+        wse_workers_wake(control->engine, WSE_OUTBOUND);
 }
 
 /* Whether it is the first of the second for these addresses: with several threads each of them asks. */

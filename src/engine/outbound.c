@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "acquire.h"
@@ -403,7 +404,10 @@ static int is_too_big(struct wse_outbound *outbound, const struct wse_link *link
 static void take(struct wse_outbound *outbound, const struct wse_link *link, const uint8_t *frame, size_t length)
 {
     struct wse_counters *counters = &outbound->worker->counters;
+    static const uint8_t none[WSE_VNET_LENGTH];
+    struct iovec vectors[2] = {{(void *)(uintptr_t)frame, WSE_VNET_LENGTH}};
     struct wse_packet packet, whole;
+    int own;
     enum wse_refusal refusal = wse_packet_parse_tun(&packet, frame, length);
 
     if (refusal == WSE_FINE)
@@ -415,20 +419,19 @@ static void take(struct wse_outbound *outbound, const struct wse_link *link, con
                   1);
         return;
     }
-    if (is_own(&packet)) {
-        /* To this host itself: it stays here, and comes in from the device as if it had been carried. */
-        if (write(link->queues[outbound->worker->index % link->count], frame, length) < 0)
-            wse_count(&counters->no_buffer, 1);
-        return;
-    }
-    if (is_too_big(outbound, link, &packet))
+    own = is_own(&packet);
+    vectors[1] = (struct iovec){(void *)(uintptr_t)packet.bytes, packet.length};
+    if (!own && is_too_big(outbound, link, &packet))
         return;
     if (packet.fragment) {
+        packet.reqid = link->device.reqid;
         wse_count(&counters->fragments, 1);
         switch (wse_reassembly_add(outbound->reassembly, &packet, outbound->worker->now, &whole)) {
         case WSE_REASSEMBLY_DONE:
             wse_count(&counters->reassembled, 1);
             packet = whole;
+            vectors[0] = (struct iovec){(void *)(uintptr_t)none, sizeof none};
+            vectors[1] = (struct iovec){(void *)(uintptr_t)whole.bytes, whole.length};
             break;
         case WSE_REASSEMBLY_DROPPED:
             wse_count(&counters->fragments_lost, 1);
@@ -437,7 +440,14 @@ static void take(struct wse_outbound *outbound, const struct wse_link *link, con
             return;
         }
     }
-    if (wse_holds_has(outbound->holds, link->device.reqid, &packet))
+    if (own) {
+        /* To this host itself: it stays here, and comes in from the device, whole, as if it had been carried. */
+        if (writev(link->queues[outbound->worker->index % link->count], vectors, 2) < 0)
+            wse_count(&counters->no_buffer, 1);
+        return;
+    }
+    if (wse_holds_has(outbound->holds, link->device.reqid, &packet) &&
+        holds_ready(outbound, link->device.reqid, packet.family, packet.source, packet.destination))
         tend_holds(outbound);
     if (wse_holds_has(outbound->holds, link->device.reqid, &packet))
         wse_holds_add(outbound->holds, link->device.reqid, link->number, &packet);

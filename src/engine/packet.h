@@ -55,6 +55,7 @@ struct wse_packet {
     uint32_t fragment_id;
     uint32_t fragment_offset;   /* bytes */
     uint32_t fragment_start;    /* offset in the packet of the fragment's data */
+    uint32_t reqid;             /* the caller's, 0 after parsing: fragments of different ones are not put together */
 
     /* From the virtio_net_hdr. */
     uint8_t gso;                /* VIRTIO_NET_HDR_GSO_NONE, _TCPV4, _TCPV6, _UDP_L4, without _ECN */

@@ -27,6 +27,7 @@ struct datagram {
     uint64_t until;     /* milliseconds */
     uint8_t source[16], destination[16];
     uint32_t id;
+    uint32_t reqid;
     uint16_t family;
     uint8_t protocol;
     uint8_t state;
@@ -121,7 +122,8 @@ static struct datagram *entry_of(struct wse_reassembly *reassembly, const struct
             continue;
         }
         /* RFC 791: protocol is part of an IPv4 datagram's name; of an IPv6 one's not (RFC 8200 4.5). */
-        if (datagram->id == packet->fragment_id && datagram->family == packet->family &&
+        if (datagram->id == packet->fragment_id && datagram->reqid == packet->reqid &&
+            datagram->family == packet->family &&
             (packet->family == AF_INET6 || datagram->protocol == packet->protocol) &&
             !memcmp(datagram->source, packet->source, size) &&
             !memcmp(datagram->destination, packet->destination, size))
@@ -136,6 +138,7 @@ static struct datagram *entry_of(struct wse_reassembly *reassembly, const struct
     found->state = OPEN;
     found->until = now + WSE_REASSEMBLE_SECONDS * UINT64_C(1000);
     found->id = packet->fragment_id;
+    found->reqid = packet->reqid;
     found->family = packet->family;
     found->protocol = packet->protocol;
     memcpy(found->source, packet->source, size);

@@ -143,7 +143,9 @@ static int watch(struct wse_engine *engine, int operation, enum wse_direction di
     const unsigned first = direction == WSE_OUTBOUND ? 0 : engine->threads;
 
     for (unsigned i = 0; i < count; i++)
-        if (epoll_ctl(engine->workers[first + i]->epoll, operation, descriptors[i], &event))
+        /* A worker that gave up a queue has deleted it itself: the others are deleted all the same. */
+        if (epoll_ctl(engine->workers[first + i]->epoll, operation, descriptors[i], &event) &&
+            operation == EPOLL_CTL_ADD)
             return -errno;
     return 0;
 }

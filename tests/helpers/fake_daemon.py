@@ -75,6 +75,8 @@ def association(strings: list[bytes], flags: int = 3, **numbers: int) -> bytes:
         "esn",
         "reqid",
     ]
+    # No association is without SPIs.
+    numbers = {"spi_in": 0x1001, "spi_out": 0x1002, **numbers}
     values = [numbers.get(name, 0) for name in names]
     ends = [sum(map(len, strings[: place + 1])) for place in range(6)]
     return GOOD + ASSOCIATION.pack(flags, *values, *ends) + b"".join(strings)
