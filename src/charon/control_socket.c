@@ -108,10 +108,9 @@ int control_open(struct control_socket *control, const char *path, uint64_t dead
 
         if (fd >= 0) {
             control->fd = fd;
-            /* Who listens gets its time, also where nobody would have been waited for. */
-            now = control_now() + HELLO_MS;
+            /* Who listens gets its time, also where nobody would have been waited for; and no more, as it is not cancelled. */
             code = control_ask(control, WSE_HELLO, NULL, 0, NULL, 0, &control->hello, sizeof(control->hello),
-                               now > deadline ? now : deadline);
+                               control_now() + HELLO_MS);
             if (code == 0) {
                 return 0;
             }

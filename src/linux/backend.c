@@ -162,7 +162,7 @@ static void close_up(wsasec_socket socket)
     const struct sock_fprog program = {.len = 1, .filter = nothing};
     const int on = 1;
 
-    (void)shutdown((int)socket, SHUT_RDWR); /* of one that is not connected it says so, and takes effect */
+    (void)shutdown((int)socket, SHUT_RDWR);
     /* Nothing can then be connected to a TCP socket, either; some kernels want a privilege for that. */
     if (setsockopt((int)socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0)
         (void)setsockopt((int)socket, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof on);
@@ -179,7 +179,11 @@ int32_t wsasec_backend_block(wsasec_socket socket)
     uint32_t mark = 0;
     uint16_t number;
     int bound = 0;
+    int type = 0;
 
+    /* A datagram socket leaves any binding by IP_PKTINFO, or by connect() to AF_UNSPEC; not this. */
+    if (get(socket, SO_TYPE, &type, sizeof type) == 0 && type == SOCK_DGRAM)
+        (void)shutdown((int)socket, SHUT_RDWR); /* of one that is not connected it says so, and takes effect */
     if (setsockopt((int)socket, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof nowhere) == 0)
         return 0;
     if (get(socket, SO_BINDTOIFINDEX, &bound, sizeof bound) == 0 && bound == nowhere)
