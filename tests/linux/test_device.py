@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import array
+import ctypes
 import errno
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -96,6 +98,31 @@ def refusal(settings: Settings = ON_DEVICE, family: int = socket.AF_INET) -> Sec
     assert caught.value.step == "secure device"
     assert caught.value.hint
     return caught.value
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_a_datagram_socket_that_was_refused_does_not_get_around_it(family: int, host: str) -> None:
+    """Neither by naming an interface for a packet, nor by forgetting what it is connected to."""
+    run("ip", "link", "set", "lo", "up")
+    lo = socket.if_nametoindex("lo")
+    if family == socket.AF_INET:
+        level, name, packed = socket.IPPROTO_IP, 8, struct.pack("=i4x4x", lo)  # IP_PKTINFO, struct in_pktinfo
+    else:
+        level, name, packed = socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, bytes(16) + struct.pack("=i", lo)
+    with socket.socket(family, socket.SOCK_DGRAM) as peer, socket.socket(family, socket.SOCK_DGRAM) as sock:
+        peer.bind((host, 0))
+        peer.setblocking(False)
+        with pytest.raises(SecurityError) as caught:
+            wsasec.secure(sock, ON_DEVICE)
+        assert caught.value.winsock == Winsock.WSAENETDOWN
+        with pytest.raises(OSError):
+            sock.sendmsg([b"around"], [(level, name, packed)], 0, peer.getsockname())
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.connect(sock.fileno(), struct.pack("=H14x", socket.AF_UNSPEC), 16)
+        with pytest.raises(OSError):
+            sock.sendto(b"around", peer.getsockname())
+        with pytest.raises(BlockingIOError):
+            peer.recv(100)
 
 
 def test_no_device() -> None:
