@@ -99,6 +99,8 @@ class End:
     def initiate(self) -> None:
         assert self.session is not None
         self.session.request("initiate", {"child": "c", "timeout": 10_000}, soon())
+        # It says so a moment before it knows the child by its SPIs; before this answer it is done with it.
+        self.ikes()
 
     def ikes(self) -> list[IkeSa]:
         assert self.session is not None
