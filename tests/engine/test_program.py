@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reachable import open_to_all
 
 from wsasec.engine import (
     Acquire,
@@ -495,11 +496,8 @@ def test_others_may_not_speak(rig: Any, tmp_path: Path) -> None:
         assert caught.value.errno == errno.EPERM
     if os.geteuid() != 0:
         pytest.skip("another user is needed")
-    tmp_path.chmod(0o755)
+    open_to_all(tmp_path)
     path.chmod(0o777)
-    for parent in tmp_path.parents:
-        if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o001)
     script = (
         "import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.settimeout(30);"
         f"s.connect({str(path)!r}); print(s.recv(100))"

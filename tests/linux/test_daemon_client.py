@@ -16,6 +16,7 @@ import pytest
 from fake_daemon import ANSWER, GOOD, HEADER, MAGIC, NEGOTIATE, FakeDaemon, Question, verdict
 from hypothesis import given
 from hypothesis import strategies as st
+from reachable import open_to_all
 
 import wsasec
 from wsasec import SecurityError, Winsock
@@ -287,12 +288,7 @@ def test_signals_do_not_end_it(daemon: FakeDaemon, sock: socket.socket) -> None:
 
 def test_somebody_elses_daemon(folder: Path, sock: socket.socket) -> None:
     """Only root's and the user's own are believed."""
-    # Folders of tests are root's alone, up to the one that the test run made.
-    folder.chmod(0o777)
-    for above in folder.parents:
-        if above.stat().st_mode & 0o001:
-            break
-        above.chmod(above.stat().st_mode | 0o111)
+    open_to_all(folder, 0o777)
     os.seteuid(65534)
     try:
         daemon = FakeDaemon(folder).__enter__()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from reachable import open_to_all
 
 from wsasec.lab import Namespace
 
@@ -133,9 +134,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_steps_that_fail(realm: Namespace, shim: Path, tmp_path: Path) -> None:
-    for each in (tmp_path, *tmp_path.parents):
-        if each.stat().st_mode & 0o111 != 0o111:
-            each.chmod(each.stat().st_mode | 0o111)
+    open_to_all(tmp_path)
     words = [
         "env",
         f"LD_PRELOAD={shim}",

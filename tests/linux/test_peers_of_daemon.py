@@ -15,6 +15,7 @@ from pathlib import Path
 import fake_daemon
 import pytest
 from fake_daemon import ACCOUNT, DELETE_NAME, GOOD, QUERY, SET_NAME, FakeDaemon, Question, verdict
+from reachable import open_to_all
 
 import wsasec
 from wsasec import (
@@ -59,13 +60,6 @@ NUMBERS = {
     "integrity_bits": 128,
     "esn": 1,
 }
-
-
-def open_to_all(folder: Path) -> None:
-    """Let everybody reach what is in a folder of pytest's."""
-    for each in (folder, *folder.parents):
-        if each.stat().st_mode & 0o111 != 0o111:
-            each.chmod(each.stat().st_mode | 0o111)
 
 
 @pytest.fixture

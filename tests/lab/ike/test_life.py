@@ -11,13 +11,14 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from certificates import write
 from ike_hosts import certified, config, host, key_profile, soon
+from reachable import open_to_all
 
 from wsasec.config.model import Authentication, Identity, Trust
 from wsasec.keys.ike import Ike
@@ -79,10 +80,7 @@ def test_nobody_else_may_talk_to_it(certified_pair: Any, tmp_path: Path) -> None
     for name in ("strongswan.conf", "log"):
         assert stat.S_IMODE((path.parent / name).stat().st_mode) == 0o600
     # Not even another process of charon's own user.
-    for parent in tmp_path.parents:
-        with suppress(OSError):  # what belongs to the system is open already
-            parent.chmod(parent.stat().st_mode | 0o711)
-    tmp_path.chmod(0o711)
+    open_to_all(tmp_path)
     connect = f"import socket; socket.socket(socket.AF_UNIX).connect({str(path)!r})"
     words = [
         "setpriv",
