@@ -11,7 +11,13 @@ enum {
     IPV4_HEADER = 20,
     IPV6_HEADER = 40,
     DONT_FRAGMENT = 0x4000,
+    ICMP_HEADER = 8, /* what is quoted is behind it */
+    ICMP_UNREACHABLE = 3,
+    ICMP_SOURCE_QUENCH = 4,
     ICMP_REDIRECT = 5,
+    ICMP_TIME_EXCEEDED = 11,
+    ICMP_PARAMETER_PROBLEM = 12,
+    ICMP6_ERRORS = 128,          /* RFC 4443 2.1: types below it */
     ICMP6_DISCOVERY_FIRST = 133, /* RFC 4861: router and neighbour discovery, redirects */
     ICMP6_DISCOVERY_LAST = 137
 };
@@ -49,6 +55,36 @@ enum wse_refusal wse_addresses_check(uint16_t family, const uint8_t *source, con
     return loopback(family, source) != loopback(family, destination) ? WSE_ADDRESS : WSE_FINE;
 }
 
+static int quotes(uint16_t family, uint8_t type)
+{
+    if (family == AF_INET6)
+        return type < ICMP6_ERRORS;
+    return type == ICMP_UNREACHABLE || type == ICMP_SOURCE_QUENCH || type == ICMP_TIME_EXCEEDED ||
+           type == ICMP_PARAMETER_PROBLEM;
+}
+
+/*
+ * RFC 4301 section 6: an error is about a packet that this host sent to that peer. One about a third host would have a
+ * peer end, or narrow, connections that are none of its business. A quote too short to tell is refused, too.
+ */
+static enum wse_refusal check_quote(const struct wse_inner *inner, const uint8_t *quote, uint32_t length)
+{
+    const int four = inner->family == AF_INET;
+    const size_t size = four ? 4 : 16;
+    const uint8_t *source;
+
+    if (length < (uint32_t)(four ? IPV4_HEADER : IPV6_HEADER))
+        return WSE_SHORT;
+    if (quote[0] >> 4 != (four ? 4 : 6))
+        return WSE_VERSION_BAD;
+    if (four && (quote[0] & 15) < 5)
+        return WSE_HEADER_BAD;
+    source = quote + (four ? 12 : 8);
+    if (memcmp(source, inner->destination, size) || memcmp(source + size, inner->source, size))
+        return WSE_ADDRESS;
+    return WSE_FINE;
+}
+
 enum wse_refusal wse_inner_check(struct wse_inner *inner)
 {
     struct wse_transport_header header;
@@ -74,6 +110,11 @@ enum wse_refusal wse_inner_check(struct wse_inner *inner)
     if ((header.protocol == IPPROTO_ICMP && at[0] == ICMP_REDIRECT) ||
         (header.protocol == IPPROTO_ICMPV6 && at[0] >= ICMP6_DISCOVERY_FIRST && at[0] <= ICMP6_DISCOVERY_LAST))
         return WSE_PROTOCOL;
+    if ((header.protocol == IPPROTO_ICMP || header.protocol == IPPROTO_ICMPV6) && quotes(inner->family, at[0])) {
+        refusal = check_quote(inner, at + ICMP_HEADER, inner->length - header.transport - ICMP_HEADER);
+        if (refusal)
+            return refusal;
+    }
     inner->protocol = header.protocol;
     inner->transport = header.transport;
     inner->headers = header.headers;

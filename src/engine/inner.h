@@ -37,7 +37,8 @@ enum { WSE_INNER_HEADER_MAX = WSE_VNET_LENGTH + 40 };
 
 /*
  * May the packet reach the host? Fills in the last members, and cuts off what is behind a UDP datagram (RFC 4303 2.7).
- * Refused are ICMP redirects and neighbour discovery, too: a peer says nothing about this host's routes.
+ * Refused are ICMP redirects and neighbour discovery, too: a peer says nothing about this host's routes; and errors of
+ * ICMP that do not quote a packet of this host to that peer (RFC 4301 section 6).
  */
 enum wse_refusal wse_inner_check(struct wse_inner *inner);
 

@@ -25,7 +25,7 @@ enum wse_refusal {
     WSE_HEADER_BAD,  /* the header's own fields contradict each other */
     WSE_OPTIONS,     /* IPv4 or IPv6 hop-by-hop options: the outer header's; and the home address option */
     WSE_ROUTING,     /* a routing header: would change the destination */
-    WSE_ADDRESS,     /* multicast, broadcast, unspecified or loopback where it may not be */
+    WSE_ADDRESS,     /* multicast, broadcast, unspecified or loopback where it may not be; quoted ones of others */
     WSE_PROTOCOL,    /* a transport protocol that is not carried */
     WSE_OFFLOAD_BAD, /* the virtio_net_hdr does not fit the packet */
     WSE_FRAGMENT,    /* a fragment where none may be */

@@ -114,6 +114,79 @@ static void test_one_bit(void)
     free(inner.bytes);
 }
 
+/* Behind the ICMP header, an IP header of a packet of this host to the peer. */
+static void quote(struct wse_inner *inner)
+{
+    const size_t size = inner->family == AF_INET ? 4 : 16;
+    uint8_t *at = inner->bytes + inner->transport + 8, *source = at + (size == 4 ? 12 : 8);
+
+    memset(at, 0, size == 4 ? 20 : 40);
+    at[0] = size == 4 ? 0x45 : 0x60;
+    memcpy(source, inner->destination, size);
+    memcpy(source + size, inner->source, size);
+}
+
+/* An error is about what this host sent to that peer; what quotes nothing is not looked at. */
+static void test_quotes(void)
+{
+    for (int i = 0; i < 2; i++) {
+        const uint32_t header = i ? 40 : 20, size = i ? 16 : 4, source = 8 + (i ? 8 : 12);
+        struct wse_inner inner = received(families[i], i ? IPPROTO_ICMPV6 : IPPROTO_ICMP, 60);
+
+        for (int type = 0; type < 256; type++) {
+            const int error = i ? type < 128 : type == 3 || type == 4 || type == 11 || type == 12;
+            const int refused = i ? type >= 133 && type <= 137 : type == 5;
+            struct wse_inner cut = inner;
+
+            if (refused)
+                continue;
+            quote(&inner);
+            inner.bytes[0] = (uint8_t)type;
+            CHECK(wse_inner_check(&inner) == WSE_FINE);
+            for (uint32_t byte = source; byte < source + 2 * size; byte++) {
+                inner.bytes[byte] ^= 1;
+                CHECK(wse_inner_check(&inner) == (error ? WSE_ADDRESS : WSE_FINE));
+                inner.bytes[byte] ^= 1;
+            }
+            for (cut.length = 8; cut.length < 8 + header; cut.length++)
+                CHECK(wse_inner_check(&cut) == (error ? WSE_SHORT : WSE_FINE));
+            CHECK(wse_inner_check(&cut) == WSE_FINE);
+            inner.bytes[8] = i ? 0x45 : 0x65;
+            CHECK(wse_inner_check(&inner) == (error ? WSE_VERSION_BAD : WSE_FINE));
+            inner.bytes[8] = 0x44;
+            CHECK(i || wse_inner_check(&inner) == (error ? WSE_HEADER_BAD : WSE_FINE));
+            /* A packet of the peer to this host, the other way round. */
+            quote(&inner);
+            memcpy(inner.bytes + source, inner.source, size);
+            memcpy(inner.bytes + source + size, inner.destination, size);
+            CHECK(wse_inner_check(&inner) == (error ? WSE_ADDRESS : WSE_FINE));
+        }
+        free(inner.bytes);
+    }
+}
+
+/* The same behind destination options. */
+static void test_quotes_behind_options(void)
+{
+    struct wse_inner inner = received(AF_INET6, IPPROTO_ICMPV6, 60);
+
+    memset(inner.bytes, 0, 16);
+    inner.next = IPPROTO_DSTOPTS;
+    inner.bytes[0] = IPPROTO_ICMPV6;
+    inner.bytes[2] = 1; /* PadN */
+    inner.bytes[3] = 4;
+    inner.bytes[8] = 1;
+    inner.transport = 8;
+    quote(&inner);
+    CHECK(wse_inner_check(&inner) == WSE_FINE && inner.transport == 8);
+    inner.bytes[8 + 8 + 39] ^= 1;
+    CHECK(wse_inner_check(&inner) == WSE_ADDRESS);
+    inner.bytes[8 + 8 + 39] ^= 1;
+    inner.length = 8 + 8 + 39;
+    CHECK(wse_inner_check(&inner) == WSE_SHORT);
+    free(inner.bytes);
+}
+
 static void test_refused(void)
 {
     struct wse_inner inner = received(AF_INET, IPPROTO_TCP, 10);
@@ -156,11 +229,13 @@ static void test_refused(void)
     /* Redirects, router and neighbour discovery. */
     inner = received(AF_INET, IPPROTO_ICMP, 60);
     inner.bytes[0] = 5;
+    quote(&inner);
     CHECK(wse_inner_check(&inner) == WSE_PROTOCOL);
     inner.bytes[0] = 3;
     CHECK(wse_inner_check(&inner) == WSE_FINE);
     free(inner.bytes);
     inner = received(AF_INET6, IPPROTO_ICMPV6, 60);
+    quote(&inner);
     for (int type = 0; type < 256; type++) {
         inner.bytes[0] = (uint8_t)type;
         CHECK(wse_inner_check(&inner) == (type >= 133 && type <= 137 ? WSE_PROTOCOL : WSE_FINE));
@@ -187,6 +262,8 @@ int main(void)
     test_translated();
     test_one_bit();
     test_refused();
+    test_quotes();
+    test_quotes_behind_options();
     test_udp_length();
     return 0;
 }

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import secrets
 import socket
 import struct
 
 import pytest
-from esp_packets import ACK, NO_NEXT_HEADER, SYN, TAG_BYTES, echo_request, ip_packet, tcp
+from esp_packets import (
+    ACK,
+    NO_NEXT_HEADER,
+    SYN,
+    TAG_BYTES,
+    checksum,
+    echo_request,
+    ip_packet,
+    tcp,
+    transport_checksum,
+    udp,
+)
 from peer import GOOD, PORT, wait_until
 
 pytestmark = pytest.mark.linux
@@ -131,6 +143,17 @@ def _third_host(family):
     return ("192.0.2.77", "192.0.2.78") if family == socket.AF_INET else ("2001:db8::77", "2001:db8::78")
 
 
+def icmp_error(peer, kind, quote):
+    """Return an ICMP error of the peer's; where it is "unreachable", it is the port."""
+    code = {(socket.AF_INET, 3): 3, (socket.AF_INET6, 1): 4}.get((peer.family, kind), 0)
+    message = struct.pack(">BBHI", kind, code, 0, 0) + quote
+    if peer.family == socket.AF_INET:
+        value = checksum(message)
+    else:
+        value = transport_checksum(peer.here, peer.there, socket.IPPROTO_ICMPV6, message)
+    return message[:2] + struct.pack(">H", value) + message[4:]
+
+
 def hostile_payloads(peer):  # noqa: C901
     """Yield name, next header and payload of what a peer has no business to send."""
     v4 = peer.family == socket.AF_INET
@@ -184,6 +207,19 @@ def hostile_payloads(peer):  # noqa: C901
     else:
         for kind in range(133, 138):
             yield f"neighbour discovery {kind}", icmp, struct.pack(">BBHI", kind, 0, 0, 0) + bytes(32)
+    # Errors about what this host never sent to that peer (RFC 4301 6).
+    sent = udp((there, PORT), (here, 5000), b"sent")
+    fits = ip_packet(there, here, 17, sent)
+    for kind in (3, 4, 11, 12) if v4 else (1, 2, 3, 4, 100):
+        for name, quote in (
+            ("to a third host", ip_packet(there, outside[0], 17, sent)),
+            ("of a third host", ip_packet(outside[0], here, 17, sent)),
+            ("of the peer itself", ip_packet(here, there, 17, sent)),
+            ("of the other version", bytes([fits[0] ^ 0x20]) + fits[1:]),
+            ("that is cut", fits[: 19 if v4 else 39]),
+            ("of nothing", b""),
+        ):
+            yield f"ICMP error {kind} with a quote {name}", icmp, icmp_error(peer, kind, quote)
 
 
 def test_inner_packets_that_are_not_allowed(peer):
@@ -199,6 +235,23 @@ def test_inner_packets_that_are_not_allowed(peer):
     state = next(each for each in peer.engine.control.sas() if each.name.spi == peer.inward.spi)
     assert state.refused == count
     assert (state.forged, state.replayed) == (0, 0)
+
+
+def test_an_error_about_what_was_sent_is_heard(peer):
+    """By the socket that sent it, and by no other one."""
+    icmp, kind = (socket.IPPROTO_ICMP, 3) if peer.family == socket.AF_INET else (socket.IPPROTO_ICMPV6, 1)
+    with peer.engine.socket(socket.SOCK_DGRAM, peer.family, PORT + 1) as sock:
+        sock.connect((peer.here, 5000))
+        sent = udp((peer.there, PORT + 1), (peer.here, 5000), b"sent")
+        outside = _third_host(peer.family)[0]
+        for target in (outside, peer.here):
+            peer.sequence += 1
+            quote = ip_packet(peer.there, target, socket.IPPROTO_UDP, sent)
+            peer.put(peer.inward.seal(peer.sequence, icmp_error(peer, kind, quote), icmp))
+            peer.good()
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            assert error == (errno.ECONNREFUSED if target == peer.here else 0)
+    peer.wait_counted(refused=1)
 
 
 def test_trailers_that_do_not_fit(peer):
