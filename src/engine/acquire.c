@@ -19,6 +19,7 @@ struct held {
 struct destination {
     uint8_t source[16], destination[16];
     uint32_t reqid;
+    uint32_t link;          /* whose share it is of */
     uint16_t family;
     uint16_t next;          /* in its bucket, or in the list of free ones */
     uint16_t first, last;   /* packets that wait */
@@ -26,9 +27,15 @@ struct destination {
     uint64_t asked; /* second */
 };
 
+/* What a device has of the two pools. */
+struct share {
+    unsigned held, destinations;
+};
+
 struct wse_holds {
     struct wse_worker *worker;
-    unsigned count;
+    unsigned count, destination_count;
+    struct share shares[WSE_DEVICES_MAX];
     uint16_t free_held, free_destination;
     uint16_t buckets[BUCKETS];
     struct held held[WSE_HELD];
@@ -125,21 +132,37 @@ static void forget(struct wse_holds *holds, uint16_t number)
     while (*link != number)
         link = &holds->destinations[*link].next;
     *link = destination->next;
+    holds->destination_count--;
+    holds->shares[destination->link].destinations--;
     destination->next = holds->free_destination;
     holds->free_destination = number;
 }
 
-static struct destination *make(struct wse_holds *holds, uint32_t reqid, const struct wse_packet *packet)
+/*
+ * A device may have no more than is left for the others: half, if it is the only one, and of what one leaves another may
+ * have half. So who floods one does not keep packets of another from waiting. A device that is alone is not given
+ * all of it: the next one may come while they wait.
+ */
+static int has_share(unsigned own, unsigned taken, unsigned of)
+{
+    return own < of - taken;
+}
+
+static struct destination *make(struct wse_holds *holds, uint32_t reqid, uint32_t link, const struct wse_packet *packet)
 {
     const unsigned bucket = bucket_of(reqid, packet->family, packet->destination);
     const uint16_t number = holds->free_destination;
     struct destination *destination;
 
-    if (number == NONE)
+    if (number == NONE ||
+        !has_share(holds->shares[link].destinations, holds->destination_count, WSE_HELD_DESTINATIONS))
         return NULL;
     destination = &holds->destinations[number];
     holds->free_destination = destination->next;
+    holds->destination_count++;
+    holds->shares[link].destinations++;
     *destination = (struct destination){.reqid = reqid,
+                                        .link = link,
                                         .family = packet->family,
                                         .next = holds->buckets[bucket],
                                         .first = NONE,
@@ -172,7 +195,7 @@ void wse_holds_add(struct wse_holds *holds, uint32_t reqid, uint32_t link, const
 {
     uint16_t number = find(holds, reqid, packet);
     struct destination *destination =
-        number == NONE ? make(holds, reqid, packet) : &holds->destinations[number];
+        number == NONE ? make(holds, reqid, link, packet) : &holds->destinations[number];
     struct held *held;
 
     if (!destination) {
@@ -181,7 +204,8 @@ void wse_holds_add(struct wse_holds *holds, uint32_t reqid, uint32_t link, const
     }
     ask(holds, destination, packet);
     number = holds->free_held;
-    if (number == NONE || destination->count == WSE_HELD_DESTINATION || packet->length > WSE_INNER_MAX) {
+    if (number == NONE || !has_share(holds->shares[link].held, holds->count, WSE_HELD) ||
+        destination->count == WSE_HELD_DESTINATION || packet->length > WSE_INNER_MAX) {
         wse_count(&holds->worker->counters.held_lost, 1);
         return;
     }
@@ -199,6 +223,7 @@ void wse_holds_add(struct wse_holds *holds, uint32_t reqid, uint32_t link, const
     destination->last = number;
     destination->count++;
     holds->count++;
+    holds->shares[link].held++;
     wse_count(&holds->worker->counters.held, 1);
 }
 
@@ -211,6 +236,7 @@ static uint16_t take(struct wse_holds *holds, struct destination *destination)
         destination->last = NONE;
     destination->count--;
     holds->count--;
+    holds->shares[holds->held[number].link].held--;
     return number;
 }
 
