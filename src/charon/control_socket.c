@@ -116,7 +116,9 @@ int control_open(struct control_socket *control, const char *path, uint64_t dead
             }
             control_close(control);
         } else {
-            code = failed(control, "connecting to the engine", -fd);
+            /* None of connect()'s is to be taken for what an engine says: its ENOENT is of an SA. */
+            failed(control, "connecting to the engine", -fd);
+            code = -ENOTCONN;
         }
         now = control_now();
         if (now >= deadline) {
@@ -298,12 +300,21 @@ int control_list(struct control_socket *control, uint16_t type, size_t entry_siz
     return code;
 }
 
-int control_wait(struct control_socket *control, int cancel, uint16_t *type, const void **body, size_t *size)
+int control_wait(struct control_socket *control, int cancel, uint64_t deadline, uint16_t *type, const void **body,
+                 size_t *size)
 {
     struct wse_header header;
     bool cancelled = false;
-    ssize_t got = take_message(control, &header, 0, cancel, &cancelled);
+    ssize_t got;
 
+    if (deadline != 0) {
+        int ready = wait_for(control->fd, POLLIN, deadline, cancel);
+
+        if (ready == 0 || ready == -ETIMEDOUT) {
+            return 0;
+        }
+    }
+    got = take_message(control, &header, 0, cancel, &cancelled);
     if (cancelled) {
         return 0;
     }

@@ -32,7 +32,7 @@ void control_look(struct control_socket *control);
 
 /*
  * Connects and says hello, if there is no connection. Where no engine is there it looks again until the deadline, or until
- * something can be read from cancel (-1: nothing). 0, or a negative errno; -ECANCELED.
+ * something can be read from cancel (-1: nothing). 0, or a negative errno: -ENOTCONN where nobody listens; -ECANCELED.
  */
 int control_open(struct control_socket *control, const char *path, uint64_t deadline, int cancel);
 
@@ -50,9 +50,10 @@ int control_list(struct control_socket *control, uint16_t type, size_t entry_siz
                  uint64_t deadline);
 
 /*
- * Waits for an event, or for something to read from cancel. 1: type, body and size say it, until the next call;
- * 0: cancelled; else a negative errno, and the connection is closed.
+ * Waits for an event, for something to read from cancel, or until the deadline; 0: none. 1: type, body and size say the event,
+ * until the next call; 0: cancelled, or late; else a negative errno, and the connection is closed.
  */
-int control_wait(struct control_socket *control, int cancel, uint16_t *type, const void **body, size_t *size);
+int control_wait(struct control_socket *control, int cancel, uint64_t deadline, uint16_t *type, const void **body,
+                 size_t *size);
 
 #endif

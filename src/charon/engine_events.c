@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "engine_events.h"
 
+#include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -9,13 +11,15 @@
 #include <daemon.h>
 #include <threading/thread.h>
 
-enum { ANSWER_MS = 10000, AGAIN_MS = 20, CONNECT_MS = 60000 };
+enum { ANSWER_MS = 10000, AGAIN_MS = 20, CONNECT_MS = 60000, LEFT_MS = 1000 };
 
 struct engine_events_t {
     engine_link_t *link;
     known_sas_t *known;
+    ending_sas_t *ending;
     thread_t *thread;
-    int end; /* eventfd: readable when the thread is to end */
+    int wake; /* eventfd: readable when there is something to do, or the thread is to end */
+    atomic_bool ended;
     struct control_socket control;
 };
 
@@ -81,7 +85,7 @@ static int look(engine_events_t *this)
     size_t i;
     int code;
 
-    found.names = known_sas_all(this->known, &found.count);
+    found.names = known_sas_all(this->known, FALSE, &found.count);
     found.there = calloc(found.count + 1, sizeof(bool));
     found.due = calloc(found.count + 1, sizeof(bool));
     code = control_list(&this->control, WSE_LIST_SAS, sizeof(struct wse_sa_state), find, &found,
@@ -141,11 +145,54 @@ static int hear(engine_events_t *this, uint16_t type, const void *body, size_t s
     return 0;
 }
 
+/* Whether the thread is to end. What it was woken for before is done by who asks. */
 static bool ended_within(engine_events_t *this, int milliseconds)
 {
-    struct pollfd end = {.fd = this->end, .events = POLLIN};
+    struct pollfd wake = {.fd = this->wake, .events = POLLIN};
+    eventfd_t times;
 
-    return poll(&end, 1, milliseconds) > 0;
+    if (poll(&wake, 1, milliseconds) > 0)
+    {
+        eventfd_read(this->wake, &times);
+    }
+    return atomic_load(&this->ended);
+}
+
+/* Does what requests of charon's could not: an engine may not have answered in time. Whether nothing is left of it. */
+static bool catch_up(engine_events_t *this)
+{
+    /* Ports first: what charon renews then gets through. */
+    return engine_link_hand_over(this->link) && ending_sas_finish_all(this->ending);
+}
+
+/* Hears the engine until it ends, or the thread is to. */
+static void listen_to(engine_events_t *this)
+{
+    bool left = !catch_up(this);
+    uint64_t due = control_now() + LEFT_MS;
+    int code = look(this);
+
+    while (code == 0)
+    {
+        uint16_t type;
+        const void *body;
+        size_t size;
+        int heard = control_wait(&this->control, this->wake, left ? due : 0, &type, &body, &size);
+
+        if (heard < 0 || (heard == 0 && ended_within(this, 0)))
+        {
+            break;
+        }
+        if (heard > 0)
+        {
+            code = hear(this, type, body, size);
+        }
+        if (heard == 0 || (left && control_now() >= due))
+        {
+            left = !catch_up(this);
+            due = control_now() + LEFT_MS;
+        }
+    }
 }
 
 static void *run(engine_events_t *this)
@@ -156,15 +203,9 @@ static void *run(engine_events_t *this)
 
     while (!ended_within(this, 0))
     {
-        uint16_t type;
-        const void *body;
-        size_t size;
-
-        code = control_open(&this->control, engine_link_path(this->link), control_now() + CONNECT_MS, this->end);
-        if (code == 0 && (code = subscribe(this)) == 0)
+        code = control_open(&this->control, engine_link_path(this->link), control_now() + CONNECT_MS, this->wake);
+        if (code == 0 && subscribe(this) == 0)
         {
-            /* Ports first: what charon renews then gets through. */
-            engine_link_hand_over(this->link);
             if (instance != this->control.hello.instance)
             {
                 DBG1(DBG_KNL, "the engine, process %u, is there: %s", this->control.hello.pid,
@@ -172,17 +213,13 @@ static void *run(engine_events_t *this)
             }
             instance = this->control.hello.instance;
             lost = FALSE;
-            code = look(this);
-            while (code == 0 && control_wait(&this->control, this->end, &type, &body, &size) > 0)
-            {
-                code = hear(this, type, body, size);
-            }
+            listen_to(this);
         }
         if (ended_within(this, 0))
         {
             break;
         }
-        if (!lost)
+        if (!lost && code != -ECANCELED)
         {
             DBG1(DBG_KNL, "the engine cannot be heard: %s", this->control.text);
             lost = TRUE;
@@ -193,17 +230,18 @@ static void *run(engine_events_t *this)
     return NULL;
 }
 
-engine_events_t *engine_events_create(engine_link_t *link, known_sas_t *known)
+engine_events_t *engine_events_create(engine_link_t *link, known_sas_t *known, ending_sas_t *ending)
 {
     engine_events_t *this;
 
     INIT(this,
         .link = link,
         .known = known,
-        .end = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+        .ending = ending,
+        .wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
     );
     control_init(&this->control);
-    if (this->end >= 0)
+    if (this->wake >= 0)
     {
         this->thread = thread_create((thread_main_t)run, this);
     }
@@ -215,17 +253,23 @@ engine_events_t *engine_events_create(engine_link_t *link, known_sas_t *known)
     return this;
 }
 
+void engine_events_wake(engine_events_t *this)
+{
+    eventfd_write(this->wake, 1);
+}
+
 void engine_events_destroy(engine_events_t *this)
 {
     if (this->thread != NULL)
     {
-        eventfd_write(this->end, 1);
+        atomic_store(&this->ended, TRUE);
+        engine_events_wake(this);
         this->thread->join(this->thread);
     }
     control_close(&this->control);
-    if (this->end >= 0)
+    if (this->wake >= 0)
     {
-        close(this->end);
+        close(this->wake);
     }
     free(this);
 }

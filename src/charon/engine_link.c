@@ -17,9 +17,10 @@ typedef struct {
     int family;
     uint16_t port;
     int sockets[SOCKETS_MAX];
-    size_t count;      /* 0: not opened yet */
+    size_t count;      /* of those that are open */
     uint64_t instance; /* of the engine that has them */
     bool given;
+    int said; /* what failed the last time, and is in the log */
 } shared_t;
 
 struct engine_link_t {
@@ -74,7 +75,7 @@ const char *engine_link_path(engine_link_t *this)
 }
 
 int engine_link_ask(engine_link_t *this, const char *what, uint16_t type, const void *body, size_t size, void *answer,
-                    size_t answer_size)
+                    size_t answer_size, bool *unknown)
 {
     uint64_t deadline = control_now() + this->timeout;
     int code, tries = 2;
@@ -83,8 +84,8 @@ int engine_link_ask(engine_link_t *this, const char *what, uint16_t type, const 
     control_look(&this->control);
     do
     {
-        this->control.sent = FALSE;
         code = control_open(&this->control, this->path, deadline, -1);
+        this->control.sent = FALSE; /* that was its hello */
         if (code == 0)
         {
             uint64_t least = control_now() + LEAST_MS;
@@ -99,6 +100,11 @@ int engine_link_ask(engine_link_t *this, const char *what, uint16_t type, const 
     if (code < 0 && what != NULL)
     {
         DBG1(DBG_KNL, "%s failed: %s", what, this->control.text);
+    }
+    if (unknown != NULL)
+    {
+        /* With what the engine says itself the connection stays. */
+        *unknown = code < 0 && this->control.sent && this->control.fd < 0;
     }
     this->mutex->unlock(this->mutex);
     return code;
@@ -145,37 +151,50 @@ void engine_link_release(engine_link_t *this, int family, uint16_t port)
     this->mutex->unlock(this->mutex);
 }
 
-/* With the lock held, and an engine that is there. */
-static void give(engine_link_t *this, shared_t *shared)
+/* Each try again would say the same. */
+static bool is_news(shared_t *shared, int code)
 {
-    int code = 0;
+    bool news = shared->said != code;
+
+    shared->said = code;
+    return news;
+}
+
+/* With the lock held, and an engine that is there. Whether it has it. */
+static bool give(engine_link_t *this, shared_t *shared)
+{
+    int code;
 
     if (shared->given && shared->instance == this->control.hello.instance)
     {
-        return;
+        return TRUE;
     }
-    if (shared->count == 0)
+    /* The engine before may have had another number of threads: it takes no more sockets than it serves. */
+    code = shared_port_open(shared->charon, shared->sockets, &shared->count,
+                            max(1, min((size_t)this->control.hello.threads, SOCKETS_MAX)));
+    if (code < 0)
     {
-        size_t count = max(1, min((size_t)this->control.hello.threads, SOCKETS_MAX));
-
-        code = shared_port_open(shared->charon, shared->sockets, count);
-        if (code < 0)
+        if (is_news(shared, code))
         {
             DBG1(DBG_KNL, "UDP port %u cannot be shared with the engine: %s", shared->port, strerror(-code));
-            return;
         }
-        shared->count = count;
+        return FALSE;
     }
     code = tell_transport(this, shared->family, shared->port, shared->sockets, shared->count);
     if (code < 0)
     {
-        DBG1(DBG_KNL, "the engine does not take UDP port %u: %s", shared->port, this->control.text);
-        return;
+        if (is_news(shared, code))
+        {
+            DBG1(DBG_KNL, "the engine does not take UDP port %u: %s", shared->port, this->control.text);
+        }
+        return FALSE;
     }
     shared->given = TRUE;
+    shared->said = 0;
     shared->instance = this->control.hello.instance;
     DBG1(DBG_KNL, "the engine has %s port %u for ESP, %zu sockets", shared->family == AF_INET ? "IPv4" : "IPv6",
          shared->port, shared->count);
+    return TRUE;
 }
 
 void engine_link_share(engine_link_t *this, int fd, int family, uint16_t port)
@@ -196,17 +215,19 @@ void engine_link_share(engine_link_t *this, int fd, int family, uint16_t port)
     this->mutex->unlock(this->mutex);
 }
 
-void engine_link_hand_over(engine_link_t *this)
+bool engine_link_hand_over(engine_link_t *this)
 {
     enumerator_t *enumerator;
     shared_t *shared;
+    bool all = TRUE;
 
     this->mutex->lock(this->mutex);
     enumerator = this->shared->create_enumerator(this->shared);
-    while (enumerator->enumerate(enumerator, &shared) && is_there(this))
+    while (enumerator->enumerate(enumerator, &shared))
     {
-        give(this, shared);
+        all = is_there(this) && give(this, shared) && all;
     }
     enumerator->destroy(enumerator);
     this->mutex->unlock(this->mutex);
+    return all;
 }

@@ -5,6 +5,7 @@
 
 #include <daemon.h>
 
+#include "ending_sas.h"
 #include "engine_events.h"
 #include "engine_link.h"
 #include "known_sas.h"
@@ -16,6 +17,7 @@ typedef struct {
     kernel_ipsec_t public;
     engine_link_t *link;
     known_sas_t *known;
+    ending_sas_t *ending;
     engine_events_t *events;
 } private_t;
 
@@ -76,7 +78,8 @@ METHOD(kernel_ipsec_t, get_spi, status_t,
         asked.most = asked.least;
         asked.least = least;
     }
-    code = engine_link_ask(this->link, "reserving an SPI", WSE_RESERVE_SPI, &asked, sizeof(asked), &got, sizeof(got));
+    code = engine_link_ask(this->link, "reserving an SPI", WSE_RESERVE_SPI, &asked, sizeof(asked), &got, sizeof(got),
+                           NULL);
     if (code == 0)
     {
         *spi = htonl(got.spi);
@@ -157,6 +160,7 @@ METHOD(kernel_ipsec_t, add_sa, status_t,
 {
     struct wse_sa sa = {};
     const char *reason = why_not(id, data);
+    bool unknown;
     int code;
 
     if (reason != NULL)
@@ -176,6 +180,11 @@ METHOD(kernel_ipsec_t, add_sa, status_t,
     {
         return FAILED;
     }
+    if (known_sas_is_ending(this->known, &sa.name))
+    {
+        DBG1(DBG_KNL, "the engine has another SA %.8x that is to end", ntohl(id->spi));
+        return FAILED;
+    }
     sa.reqid = data->reqid;
     sa.flags = (data->esn ? WSE_SA_ESN : 0) | (data->encap ? WSE_SA_UDP : 0);
     /* Without a window a peer's packets could be sent again: then it is the engine's own. */
@@ -192,11 +201,17 @@ METHOD(kernel_ipsec_t, add_sa, status_t,
     sa.key_length = data->enc_key.len;
     memcpy(sa.key, data->enc_key.ptr, data->enc_key.len);
     code = engine_link_ask(this->link, data->inbound ? "adding an inbound SA" : "adding an outbound SA", WSE_ADD_SA,
-                           &sa, sizeof(sa), NULL, 0);
+                           &sa, sizeof(sa), NULL, 0, &unknown);
     memwipe(sa.key, sizeof(sa.key));
     if (code == 0)
     {
         known_sas_add(this->known, &sa.name);
+    }
+    else if (unknown)
+    {
+        /* The engine may have it, and would send by an outbound one what nobody else can read. */
+        known_sas_end(this->known, &sa.name);
+        engine_events_wake(this->events);
     }
     return code == 0 ? SUCCESS : FAILED;
 }
@@ -225,7 +240,8 @@ METHOD(kernel_ipsec_t, update_sa, status_t,
     peer = mapping.name.direction == WSE_INBOUND ? data->new_src : data->new_dst;
     memcpy(mapping.address, peer->get_address(peer).ptr, peer->get_address(peer).len);
     mapping.port = peer->get_port(peer);
-    return status_of(engine_link_ask(this->link, "moving an SA", WSE_SET_MAPPING, &mapping, sizeof(mapping), NULL, 0));
+    return status_of(engine_link_ask(this->link, "moving an SA", WSE_SET_MAPPING, &mapping, sizeof(mapping), NULL, 0,
+                                     NULL));
 }
 
 METHOD(kernel_ipsec_t, query_sa, status_t,
@@ -240,7 +256,7 @@ METHOD(kernel_ipsec_t, query_sa, status_t,
     {
         return FAILED;
     }
-    code = engine_link_ask(this->link, NULL, WSE_GET_SA, &name, sizeof(name), &state, sizeof(state));
+    code = engine_link_ask(this->link, NULL, WSE_GET_SA, &name, sizeof(name), &state, sizeof(state), NULL);
     if (code < 0)
     {
         DBG2(DBG_KNL, "the engine has no answer for SA %.8x: %s", ntohl(id->spi), strerror(-code));
@@ -272,11 +288,12 @@ METHOD(kernel_ipsec_t, del_sa, status_t,
         return FAILED;
     }
     /* First, so that its end is not told to charon, which wants it. */
-    known_sas_remove(this->known, &name);
-    code = engine_link_ask(this->link, NULL, WSE_DELETE_SA, &name, sizeof(name), NULL, 0);
+    known_sas_end(this->known, &name);
+    code = ending_sas_finish(this->ending, &name);
     if (code < 0 && code != -ENOENT)
     {
-        DBG1(DBG_KNL, "deleting SA %.8x failed: %s", ntohl(id->spi), strerror(-code));
+        DBG1(DBG_KNL, "deleting SA %.8x failed, and is tried again: %s", ntohl(id->spi), strerror(-code));
+        engine_events_wake(this->events);
     }
     return status_of(code);
 }
@@ -285,9 +302,15 @@ METHOD(kernel_ipsec_t, flush_sas, status_t,
     private_t *this)
 {
     struct wse_device all = {};
+    int code;
 
-    known_sas_clear(this->known);
-    return status_of(engine_link_ask(this->link, "flushing SAs", WSE_FLUSH_SAS, &all, sizeof(all), NULL, 0));
+    known_sas_end_all(this->known);
+    code = engine_link_ask(this->link, "flushing SAs", WSE_FLUSH_SAS, &all, sizeof(all), NULL, 0, NULL);
+    if (code == 0)
+    {
+        known_sas_forget_ending(this->known);
+    }
+    return status_of(code);
 }
 
 /*
@@ -334,6 +357,8 @@ METHOD(kernel_ipsec_t, enable_udp_decap, bool,
     private_t *this, int fd, int family, uint16_t port)
 {
     engine_link_share(this->link, fd, family, port);
+    /* If the engine has not got it now. */
+    engine_events_wake(this->events);
     return TRUE;
 }
 
@@ -344,6 +369,7 @@ METHOD(kernel_ipsec_t, destroy, void,
     {
         engine_events_destroy(this->events);
     }
+    ending_sas_destroy(this->ending);
     engine_link_destroy(this->link);
     known_sas_destroy(this->known);
     free(this);
@@ -378,7 +404,8 @@ kernel_ipsec_t *kernel_wsasec_ipsec_create(void)
         .link = engine_link_create(path, max(1, timeout) * 1000),
         .known = known_sas_create(),
     );
-    this->events = engine_events_create(this->link, this->known);
+    this->ending = ending_sas_create(this->link, this->known);
+    this->events = engine_events_create(this->link, this->known, this->ending);
     if (this->events == NULL)
     {
         DBG1(DBG_KNL, "the engine's events cannot be heard: no thread for it");

@@ -5,9 +5,14 @@
 #include <library.h>
 #include <threading/mutex.h>
 
+typedef struct {
+    struct wse_sa_name name; /* first: it is found by it */
+    bool ending;
+} known_t;
+
 struct known_sas_t {
     mutex_t *mutex;
-    hashtable_t *names; /* struct wse_sa_name *, by itself */
+    hashtable_t *names; /* known_t *, by its name */
 };
 
 static u_int hash_name(const void *key)
@@ -33,21 +38,76 @@ known_sas_t *known_sas_create(void)
 
 void known_sas_destroy(known_sas_t *this)
 {
-    known_sas_clear(this);
+    enumerator_t *enumerator;
+    void *key, *known;
+
+    enumerator = this->names->create_enumerator(this->names);
+    while (enumerator->enumerate(enumerator, &key, &known))
+    {
+        free(known);
+    }
+    enumerator->destroy(enumerator);
     this->names->destroy(this->names);
     this->mutex->destroy(this->mutex);
     free(this);
 }
 
-void known_sas_add(known_sas_t *this, const struct wse_sa_name *name)
+static void put(known_sas_t *this, const struct wse_sa_name *name, bool ending)
 {
-    struct wse_sa_name *added = malloc_thing(struct wse_sa_name), *before;
+    known_t *known, *before;
 
-    *added = *name;
+    INIT(known,
+        .name = *name,
+        .ending = ending,
+    );
     this->mutex->lock(this->mutex);
-    before = this->names->put(this->names, added, added);
+    before = this->names->put(this->names, known, known);
     this->mutex->unlock(this->mutex);
     free(before);
+}
+
+void known_sas_add(known_sas_t *this, const struct wse_sa_name *name)
+{
+    put(this, name, FALSE);
+}
+
+void known_sas_end(known_sas_t *this, const struct wse_sa_name *name)
+{
+    put(this, name, TRUE);
+}
+
+void known_sas_end_all(known_sas_t *this)
+{
+    enumerator_t *enumerator;
+    void *key, *known;
+
+    this->mutex->lock(this->mutex);
+    enumerator = this->names->create_enumerator(this->names);
+    while (enumerator->enumerate(enumerator, &key, &known))
+    {
+        ((known_t *)known)->ending = TRUE;
+    }
+    enumerator->destroy(enumerator);
+    this->mutex->unlock(this->mutex);
+}
+
+void known_sas_forget_ending(known_sas_t *this)
+{
+    enumerator_t *enumerator;
+    void *key, *known;
+
+    this->mutex->lock(this->mutex);
+    enumerator = this->names->create_enumerator(this->names);
+    while (enumerator->enumerate(enumerator, &key, &known))
+    {
+        if (((known_t *)known)->ending)
+        {
+            this->names->remove_at(this->names, enumerator);
+            free(known);
+        }
+    }
+    enumerator->destroy(enumerator);
+    this->mutex->unlock(this->mutex);
 }
 
 bool known_sas_has(known_sas_t *this, const struct wse_sa_name *name)
@@ -60,31 +120,29 @@ bool known_sas_has(known_sas_t *this, const struct wse_sa_name *name)
     return there;
 }
 
+bool known_sas_is_ending(known_sas_t *this, const struct wse_sa_name *name)
+{
+    known_t *known;
+    bool ending;
+
+    this->mutex->lock(this->mutex);
+    known = this->names->get(this->names, name);
+    ending = known != NULL && known->ending;
+    this->mutex->unlock(this->mutex);
+    return ending;
+}
+
 bool known_sas_remove(known_sas_t *this, const struct wse_sa_name *name)
 {
-    struct wse_sa_name *removed;
+    known_t *removed;
+    bool wanted;
 
     this->mutex->lock(this->mutex);
     removed = this->names->remove(this->names, name);
     this->mutex->unlock(this->mutex);
+    wanted = removed != NULL && !removed->ending;
     free(removed);
-    return removed != NULL;
-}
-
-void known_sas_clear(known_sas_t *this)
-{
-    enumerator_t *enumerator;
-    void *key, *name;
-
-    this->mutex->lock(this->mutex);
-    enumerator = this->names->create_enumerator(this->names);
-    while (enumerator->enumerate(enumerator, &key, &name))
-    {
-        this->names->remove_at(this->names, enumerator);
-        free(name);
-    }
-    enumerator->destroy(enumerator);
-    this->mutex->unlock(this->mutex);
+    return wanted;
 }
 
 int known_sas_compare(const void *one, const void *other)
@@ -92,19 +150,22 @@ int known_sas_compare(const void *one, const void *other)
     return memcmp(one, other, sizeof(struct wse_sa_name));
 }
 
-struct wse_sa_name *known_sas_all(known_sas_t *this, size_t *count)
+struct wse_sa_name *known_sas_all(known_sas_t *this, bool ending, size_t *count)
 {
     struct wse_sa_name *all;
     enumerator_t *enumerator;
-    void *key, *name;
+    void *key, *known;
 
     *count = 0;
     this->mutex->lock(this->mutex);
     all = malloc(sizeof(*all) * (this->names->get_count(this->names) + 1));
     enumerator = this->names->create_enumerator(this->names);
-    while (enumerator->enumerate(enumerator, &key, &name))
+    while (enumerator->enumerate(enumerator, &key, &known))
     {
-        all[(*count)++] = *(struct wse_sa_name *)name;
+        if (((known_t *)known)->ending == ending)
+        {
+            all[(*count)++] = ((known_t *)known)->name;
+        }
     }
     enumerator->destroy(enumerator);
     this->mutex->unlock(this->mutex);

@@ -42,32 +42,39 @@ static int choose(int fd, size_t count)
     return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)) < 0 ? -errno : 0;
 }
 
-int shared_port_open(int charon, int *sockets, size_t count)
+int shared_port_open(int charon, int *sockets, size_t *count, size_t wanted)
 {
     struct sockaddr_storage address;
     socklen_t length = sizeof(address);
     int on = 1, code = 0;
-    size_t opened = 0;
 
+    if (*count > wanted) {
+        /* First, as what is chosen and is not there would go to any. */
+        code = choose(sockets[0], wanted);
+        while (code == 0 && *count > wanted) {
+            close(sockets[--*count]);
+        }
+        return code;
+    }
     if (getsockname(charon, (struct sockaddr *)&address, &length) < 0
         || setsockopt(charon, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0) {
         return -errno;
     }
-    while (code == 0 && opened < count) {
+    while (code == 0 && *count < wanted) {
         int fd = beside(&address, length);
 
         if (fd < 0) {
             code = fd;
             break;
         }
-        sockets[opened++] = fd;
-        /* Each time, as what is chosen and is not there yet would go to any. */
-        code = choose(fd, opened);
-    }
-    if (code < 0) {
-        while (opened > 0) {
-            close(sockets[--opened]);
+        /* Each time, for the same reason. */
+        code = choose(fd, *count + 1);
+        if (code == 0) {
+            sockets[(*count)++] = fd;
+        } else {
+            close(fd);
         }
     }
-    return code;
+    /* Fewer do as well. */
+    return *count > 0 ? 0 : code;
 }

@@ -10,9 +10,10 @@
 #include <stdint.h>
 
 /*
- * Opens count sockets beside charon's, bound as that is, and has the kernel choose. An SPI always goes to the same of
- * them. 0, or a negative errno; then nothing is left open, and all comes to charon.
+ * Opens or closes sockets beside charon's, bound as that is, until as many as wanted are open, of which there are *count
+ * before, and has the kernel choose. An SPI always goes to the same of them. 0, and *count is at least 1, and what is wanted
+ * if the system gives so many; or a negative errno, where none could be opened and all comes to charon, or none closed.
  */
-int shared_port_open(int charon, int *sockets, size_t count);
+int shared_port_open(int charon, int *sockets, size_t *count, size_t wanted);
 
 #endif

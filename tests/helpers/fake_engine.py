@@ -76,7 +76,9 @@ def _added(body: bytes) -> Added:
 class FakeEngine:
     """It listens at a path until close(), or until its end is wanted."""
 
-    def __init__(self, path: Path, threads: int = 2) -> None:
+    def __init__(
+        self, path: Path, threads: int = 2, refuse: dict[Type, tuple[int, str]] | None = None
+    ) -> None:
         self.path = path
         self.threads = threads
         self.instance = random.getrandbits(64)
@@ -87,8 +89,10 @@ class FakeEngine:
         self.soft: set[bytes] = set()
         self.counts: dict[bytes, tuple[int, int, int]] = {}
         self.transports: dict[tuple[int, int, int], list[int]] = {}
-        self.refuse: dict[Type, tuple[int, str]] = {}
+        self.refuse: dict[Type, tuple[int, str]] = {} if refuse is None else dict(refuse)
         self.silent: set[Type] = set()
+        self.unanswered: Callable[[Type, bytes], bool] = lambda _kind, _body: False
+        self.breaks = False  # what is done and not answered ends the connection
         self._spis = iter(range(0xC0001000, 0xC0FFFFFF))
         self._connections: dict[socket.socket, int] = {}
         self._threads: list[threading.Thread] = []
@@ -195,6 +199,10 @@ class FakeEngine:
                     answers = self._answers(connection, Type(kind), data[HEADER.size :], list(descriptors))
                     self.requests.append((Type(kind), data[HEADER.size :]))
                     self.changed.notify_all()
+                if self.unanswered(Type(kind), data[HEADER.size :]):
+                    if self.breaks:
+                        break
+                    continue
                 with suppress(OSError):
                     for at, (answer, body) in enumerate(answers):
                         more = MORE if at + 1 < len(answers) else 0
@@ -206,6 +214,9 @@ class FakeEngine:
     def _answers(
         self, connection: socket.socket, kind: Type, body: bytes, descriptors: list[int]
     ) -> list[tuple[Type, bytes]]:
+        if kind in self.silent or kind in self.refuse:
+            for each in descriptors:
+                os.close(each)
         if kind in self.silent:
             return []
         if kind in self.refuse:
@@ -256,6 +267,10 @@ class FakeEngine:
                     raise FileNotFoundError(errno.ENOENT, "no such SA")
             case Type.ADD_TRANSPORT:
                 transport, port, family, _ = struct.unpack("=4H", body)
+                if len(descriptors) > self.threads:
+                    for each in descriptors:
+                        os.close(each)
+                    raise OSError(errno.EINVAL, "more sockets than threads")
                 self._let_go((transport, port, family))
                 self.transports[transport, port, family] = descriptors
             case _:

@@ -10,14 +10,14 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from charon_plugin import plugin
 from daemon_hosts import open_folder
-from fake_engine import Added, FakeEngine
+from fake_engine import INBOUND, OUTBOUND, Added, FakeEngine
 
 from wsasec.engine.messages import Type
 from wsasec.keys.associations import IkeSa
@@ -29,6 +29,7 @@ from wsasec.lab import Lab, Namespace
 
 REQID = 201
 PROPOSAL = "aes256gcm16-esn"
+DIRECTION = 38  # where it is in the name of an SA
 
 
 def soon() -> float:
@@ -121,10 +122,10 @@ class End:
         self.stop()
         self.engine.close()
 
-    def restart_engine(self) -> FakeEngine:
+    def restart_engine(self, threads: int = 2) -> FakeEngine:
         before = self.engine
         before.close()
-        self.engine = FakeEngine(self.charon.engine)
+        self.engine = FakeEngine(self.charon.engine, threads)
         return before
 
     @property
@@ -258,6 +259,48 @@ def test_silent_engine_fails_the_negotiation_in_time(pair: Pair) -> None:
     pair.a.engine.silent.clear()
     pair.a.initiate()
     pair.settled()
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+@pytest.mark.parametrize("which", [INBOUND, OUTBOUND])
+def test_association_of_which_nobody_knows_whether_it_was_added_is_deleted(
+    pair: Pair, which: int, breaks: bool
+) -> None:
+    """It was: the engine would send by it, though charon takes it for failed."""
+    pair.load()
+    engine = pair.a.engine
+    engine.breaks = breaks
+    engine.unanswered = lambda kind, body: kind is Type.ADD_SA and body[DIRECTION] == which
+    with pytest.raises(CharonError):
+        pair.a.initiate()
+    assert any(sa.name[DIRECTION] == which for sa in engine.all_added)
+    pair.a.engine.wait(lambda engine: not engine.sas)
+    engine.unanswered = lambda _kind, _body: False
+    pair.b.engine.wait(lambda engine: not engine.sas)
+    pair.a.initiate()
+    pair.settled()
+    assert crosswise(pair.a.engine, pair.b.engine)
+
+
+def test_deletion_that_was_not_answered_is_tried_again(pair: Pair) -> None:
+    """Also of outbound ones, whose direction charon does not say."""
+    pair.load()
+    pair.a.initiate()
+    pair.settled()
+    pair.a.engine.silent.add(Type.DELETE_SA)
+    assert pair.a.session is not None
+    with suppress(CharonError):
+        pair.a.session.request("terminate", {"child": "c", "force": "yes", "timeout": 15_000}, soon())
+    pair.b.engine.wait(lambda engine: not engine.sas)
+    assert len(pair.a.engine.sas) == 2
+    pair.a.engine.silent.clear()
+    # charon does not ask again.
+    pair.a.engine.wait(lambda engine: not engine.sas)
+    asked = pair.a.engine.count(Type.DELETE_SA)
+    pair.a.initiate()
+    pair.settled()
+    assert pair.a.engine.count(Type.DELETE_SA) == asked
+    assert crosswise(pair.a.engine, pair.b.engine)
 
 
 def inbound(engine: FakeEngine) -> Added:
@@ -406,6 +449,32 @@ def test_port_is_shared(pair: Pair, family: socket.AddressFamily) -> None:
             got |= set(waiting)
     assert got == sent
     assert counts == [16, 16]  # SPIs that follow each other go to one after the other
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_engine_with_other_threads_has_the_port(pair: Pair, threads: int) -> None:
+    """It takes as many sockets as it has threads; all of ESP comes to them, and to nobody else."""
+    families = (socket.AF_INET, socket.AF_INET6)
+    pair.a.restart_engine(threads)
+    pair.a.engine.wait(lambda engine: all(len(engine.descriptors(each)) == threads for each in families))
+    for family in families:
+        sent = send_esp(pair, family, 32)
+        assert received(pair.a.engine, family) == sent
+    pair.load()
+    pair.a.initiate()
+    pair.settled()
+
+
+def test_port_that_was_not_taken_is_offered_again(pair: Pair) -> None:
+    """Without another start of anything."""
+    before = pair.a.engine
+    before.close()
+    pair.a.engine = FakeEngine(pair.a.charon.engine, refuse={Type.ADD_TRANSPORT: (errno.ENOSPC, "not now")})
+    pair.a.engine.wait(lambda engine: engine.count(Type.ADD_TRANSPORT) >= 2)
+    assert not pair.a.engine.transports
+    pair.a.engine.refuse.clear()
+    pair.a.engine.wait(lambda engine: len(engine.transports) == 2)
+    assert pair.a.log.count("not now") == 2  # of each family, and not at each try
 
 
 def killed(end: End) -> None:
