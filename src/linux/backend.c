@@ -151,10 +151,20 @@ int32_t wsasec_backend_apply_fresh(struct wsasec_plan *opaque, const struct wsas
     return wsasec_plan_carry_out(opaque, facts, WSASEC_PLAN_FRESH, socket, status);
 }
 
+/* By name: its interface has that in the socket's own namespace, which need not be the caller's. */
+static int is_on_device(wsasec_socket socket, const wsasec_profile *profile)
+{
+    char wanted[WSASEC_DEVICE_NAME];
+    char found[WSASEC_DEVICE_NAME] = "";
+
+    wsasec_device_name(profile, wanted);
+    return get(socket, SO_BINDTODEVICE, found, sizeof found) == 0 && strncmp(found, wanted, sizeof wanted) == 0;
+}
+
 /*
  * For a socket on a device, which it takes CAP_NET_RAW to bind elsewhere: nothing can be sent on it nor read from it,
- * though it be connected. What the kernel still sends for it (a SYN, a FIN) goes by the device, in ESP. Only a TCP socket
- * that is disconnected gets out of that.
+ * though it be connected. What the kernel still sends for it (a SYN, a FIN) goes by the device, in ESP, if that is the
+ * secure one. Only a TCP socket that is disconnected gets out of that.
  */
 static void close_up(wsasec_socket socket)
 {
@@ -191,8 +201,9 @@ int32_t wsasec_backend_block(wsasec_socket socket)
     profile = get(socket, SO_MARK, &mark, sizeof mark) ? NULL : wsasec_profile_of_mark(mark, &number);
     if (!bound || !profile || wsasec_carrier_of(profile) == WSASEC_CARRIER_POLICY)
         return -WSASEC_WSAEACCES;
+    /* On another interface, too: it is all that can be done there, though it may not be enough. */
     close_up(socket);
-    return 0;
+    return is_on_device(socket, profile) ? 0 : -WSASEC_WSAEACCES;
 }
 
 int32_t wsasec_backend_options(const struct wsasec_request *request, struct wsasec_plan *opaque, int family,

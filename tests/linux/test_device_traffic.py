@@ -274,15 +274,20 @@ def test_a_query_after_the_rules_changed(hosts: tuple[Namespace, Namespace, Wire
                 wsasec.query(client)
 
 
+CAP_NET_ADMIN, CAP_NET_RAW = 12, 13
+
+
 @contextmanager
-def without_privileges() -> Iterator[None]:
-    """Take CAP_NET_ADMIN and CAP_NET_RAW from this thread for a while."""
+def without_privileges(*which: int) -> Iterator[None]:
+    """Take CAP_NET_ADMIN and CAP_NET_RAW, or those that are named, from this thread for a while."""
     libc = ctypes.CDLL(None)
     header = struct.pack("=Ii", 0x20080522, 0)
     before = ctypes.create_string_buffer(24)
     assert libc.capget(header, before) == 0
     effective, *rest = struct.unpack("=6I", before.raw)
-    assert libc.capset(header, struct.pack("=6I", effective & ~(1 << 12 | 1 << 13), *rest)) == 0
+    for number in which or (CAP_NET_ADMIN, CAP_NET_RAW):
+        effective &= ~(1 << number)
+    assert libc.capset(header, struct.pack("=6I", effective, *rest)) == 0
     try:
         yield
     finally:
@@ -320,6 +325,30 @@ def test_holding_one_without_any_privilege(
             other.send(b"of another")
         if kind == socket.SOCK_DGRAM:
             assert server.recv(100) == b"of another"
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_one_that_cannot_be_taken_off_another_interface(
+    hosts: tuple[Namespace, Namespace, Wire], kind: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It has the mark by then, but it is not on the secure device: that is said. And the rules hold it."""
+    left, _, wire = hosts
+    monkeypatch.setenv("WSASEC_RUN", str(tmp_path))  # there is no daemon
+    with left.entered(), socket.socket(socket.AF_INET, kind) as sock:
+        sock.setblocking(False)
+        index = socket.if_nametoindex("wire")
+        sock.setsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX, index)
+        with without_privileges(CAP_NET_RAW):
+            with pytest.raises(wsasec.SecurityError, match="close it at once") as caught:
+                wsasec.secure(sock, ON_DEVICE)
+            assert caught.value.step == "secure device"
+            assert sock.getsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX) == index
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == PROFILE.mark
+            sock.connect_ex(("10.9.0.2", 9))
+            with pytest.raises(OSError) as sent:
+                sock.send(b"beside it")
+            assert sent.value.errno in (errno.EAGAIN, errno.EPIPE)  # it goes on connecting, in vain
+    assert not in_clear(wire, b"beside it")
 
 
 def test_asyncio(hosts: tuple[Namespace, Namespace, Wire]) -> None:
