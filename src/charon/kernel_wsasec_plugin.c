@@ -9,6 +9,9 @@
 
 #include "kernel_wsasec_ipsec.h"
 
+/* For who starts charon, and reads this file: a charon of another version would not notice, and crash. */
+__attribute__((used)) static const char built_for[] = "kernel-wsasec for strongSwan " VERSION;
+
 METHOD(plugin_t, get_name, char*,
     plugin_t *this)
 {

@@ -23,7 +23,8 @@ from wire import Stream, receive, run_streams, wait_for
 
 import wsasec
 from wsasec import engine, profiles
-from wsasec.keys.plugin import ENVIRONMENT
+from wsasec.keys.plugin import ENVIRONMENT, built_for
+from wsasec.keys.strongswan import find_charon, version_of
 from wsasec.lab import Capture, Lab
 
 DEVICE = """
@@ -388,13 +389,30 @@ def test_what_one_daemon_cannot_carry_is_refused(
 def test_plugin_that_charon_cannot_load(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says so, and nothing is left: no engine, no device."""
     wrong = folder / "plugin.so"
-    wrong.write_text("no library")
+    installed = version_of(find_charon())
+    wrong.write_text(f"no library, kernel-wsasec for strongSwan {installed}\0")
     monkeypatch.setenv(ENVIRONMENT, str(wrong))
     with made(folder) as two:
         assert "charon ended at once" in two.a.up(code=1)
         assert not device_there(two.a)
         monkeypatch.setenv(ENVIRONMENT, str(folder / "nowhere"))
         assert "make charon-plugin" in two.a.up(code=1)
+
+
+def test_plugin_of_another_strongswan(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """charon would not notice; the daemon says what is wrong, and leaves nothing."""
+    installed = version_of(find_charon())
+    assert installed is not None
+    other = installed[:-1] + chr(ord("0") + (int(installed[-1]) + 1) % 10)
+    built = plugin().read_bytes()
+    assert built_for(plugin()) == installed
+    wrong = folder / "plugin.so"
+    wrong.write_bytes(built.replace(f"strongSwan {installed}\0".encode(), f"strongSwan {other}\0".encode()))
+    monkeypatch.setenv(ENVIRONMENT, str(wrong))
+    with made(folder) as two:
+        said = two.a.up(code=1)
+        assert f"for strongSwan {other}, and {installed} is installed: run `make charon-plugin`" in said
+        assert not device_there(two.a)
 
 
 def test_another_carrier_is_not_loaded(hosts: Hosts) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from typing import Final
 
 from .. import _wsasec
@@ -11,12 +10,13 @@ from ..config.model import Config
 from ..engine import missing
 from ..errors import SecurityError
 from ..keys.carrier import on_device
-from ..keys.plugin import find_plugin
+from ..keys.plugin import fitting_plugin
+from ..keys.reason import CharonError
+from ..keys.strongswan import find_charon
 from .capabilities import KEPT, effective
 
 __all__ = ["StartError", "require_here", "require_rights"]
 
-_CHARON: Final = ("/usr/lib/ipsec/charon", "/usr/libexec/ipsec/charon", "/usr/lib/strongswan/charon")
 _PACKAGES: Final = "strongswan-charon strongswan-swanctl libstrongswan-standard-plugins"
 
 
@@ -37,7 +37,7 @@ def require_here(config: Config) -> None:
 
     Raises:
         StartError: the kernel has no XFRM or no ESP, or what a device needs; a package is missing, and which.
-        CharonError: charon's plugin for the engine is missing.
+        CharonError: charon's plugin for the engine is missing, or is another strongSwan's.
         ValueError: profiles with different carriers.
     """
     if on_device(config):
@@ -47,15 +47,23 @@ def require_here(config: Config) -> None:
     for name in ("vici", "cryptography"):
         if importlib.util.find_spec(name) is None:
             raise StartError(f"the Python package {name} is missing: pip install 'wsasec[keys]'")
-    if config.vici is None and not any(Path(path).exists() for path in _CHARON):
-        raise StartError(f"strongSwan's charon is missing: apt-get install {_PACKAGES}")
+    if config.vici is None:
+        _require_charon()
+
+
+def _require_charon() -> None:
+    try:
+        find_charon()
+    except CharonError as error:
+        raise StartError(f"strongSwan's charon is missing: apt-get install {_PACKAGES}") from error
 
 
 def _require_engine() -> None:
     lack = missing()
     if lack:
         raise StartError("no secure device can be had here: " + "; ".join(lack))
-    find_plugin()
+    _require_charon()
+    fitting_plugin()
 
 
 def _require_esp() -> None:

@@ -12,7 +12,7 @@ from .acquire import Acquire, AcquireListener
 from .changes import Changes
 from .installed import Installed
 from .pairs import Sas
-from .plugin import find_plugin
+from .plugin import fitting_plugin
 
 if TYPE_CHECKING:
     from .tied import Heard
@@ -92,7 +92,7 @@ class EngineCarrier:
     @property
     def plugin(self) -> Callable[[], Path]:
         """As `Carrier`."""
-        return find_plugin
+        return fitting_plugin
 
     def close(self) -> None:
         """Close the connection to the engine."""

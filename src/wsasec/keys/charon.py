@@ -19,14 +19,10 @@ from .ports import IKE_PORTS, require_free
 from .reason import CharonError, Reason
 from .session import connect
 from .settings import strongswan_conf
+from .strongswan import find_charon
 
 __all__ = ["Charon", "control_of_engine"]
 
-_CHARON: Final = (
-    Path("/usr/lib/ipsec/charon"),
-    Path("/usr/libexec/ipsec/charon"),
-    Path("/usr/lib/strongswan/charon"),
-)
 _SCRIPT: Final = Path(__file__).with_name("charon.sh")
 _USER: Final = "nobody"
 _INSIDE: Final = "/run/wsasec"
@@ -55,13 +51,6 @@ _STEP: Final = 0.01
 def control_of_engine(folder: Path) -> Path:
     """Return the path of the control socket for an engine, below the folder of a daemon."""
     return folder / "charon" / "engine" / "control"
-
-
-def _find() -> Path:
-    for path in _CHARON:
-        if path.exists():
-            return path
-    raise CharonError(Reason.NO_CHARON, "strongSwan is not installed: apt-get install strongswan-charon")
 
 
 def _escaped(path: Path) -> str:
@@ -126,7 +115,7 @@ class Charon:
         if self.alive:
             raise RuntimeError("it runs already")
         self.stop()
-        program = _find()
+        program = find_charon()
         plugin = None if self._plugin is None else self._plugin()
         # The engine has the other one of the charon before, and lets go of it for this one.
         require_free(IKE_PORTS if plugin is None else IKE_PORTS[:1])

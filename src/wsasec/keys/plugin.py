@@ -1,19 +1,22 @@
-"""charon's plugin for the engine: where an administrator has put it.
+"""charon's plugin for the engine: where an administrator has put it, and for which strongSwan it was built.
 
 It is GPL-2.0-or-later and no part of this package: `make charon-plugin` builds it for the strongSwan that is
-installed.
+installed. strongSwan's interfaces change between versions, and it does not look: with another one's plugin
+charon crashes, or calls the wrong functions.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Final
 
 from .reason import CharonError, Reason
+from .strongswan import find_charon, version_of
 
-__all__ = ["ENVIRONMENT", "NAME", "find_plugin"]
+__all__ = ["ENVIRONMENT", "NAME", "built_for", "find_plugin", "fitting_plugin"]
 
 NAME: Final = "libstrongswan-kernel-wsasec.so"
 
@@ -27,6 +30,8 @@ _PLACES: Final = (
     Path("/usr/libexec/ipsec/plugins"),
     Path("/usr/lib/strongswan/plugins"),
 )
+# As src/charon/kernel_wsasec_plugin.c has it.
+_BUILT_FOR: Final = re.compile(rb"kernel-wsasec for strongSwan ([\w.~+-]+)\0")
 
 
 def find_plugin(configured: Path | None = None) -> Path:
@@ -44,11 +49,40 @@ def find_plugin(configured: Path | None = None) -> Path:
         if path.exists():
             _require_own(path)
             return path.resolve()
+    # What is to be done comes first, as a long text is cut.
     raise CharonError(
         Reason.NO_CHARON,
-        f"charon's plugin for the engine is not at {' or '.join(map(str, places))}: "
-        "`make charon-plugin` builds it, and its README says how to install it",
+        "`make charon-plugin` builds charon's plugin for the engine, which is not "
+        + (f"at {places[0]}" if len(places) == 1 else f"in {_PLACES[0]}, nor where else it is looked for"),
     )
+
+
+def built_for(path: Path) -> str | None:
+    """Return the version of strongSwan that a plugin is for; None if it does not say. Raises OSError."""
+    found = _BUILT_FOR.search(path.read_bytes())
+    return found[1].decode() if found else None
+
+
+def fitting_plugin(configured: Path | None = None) -> Path:
+    """As `find_plugin`, built for the strongSwan that is installed, as far as that tells its version.
+
+    Raises:
+        CharonError: there is none, or it was built for another strongSwan; or as `find_plugin`.
+    """
+    path = find_plugin(configured)
+    try:
+        built = built_for(path)
+    except OSError as error:
+        raise CharonError(Reason.NO_CHARON, f"{path} cannot be read: {error.strerror}") from error
+    installed = version_of(find_charon())
+    if built is None or installed not in (None, built):
+        whose = "an unknown strongSwan" if built is None else f"strongSwan {built}"
+        raise CharonError(
+            Reason.NO_CHARON,
+            f"charon's plugin is for {whose}, and {installed or 'another'} is installed: "
+            f"run `make charon-plugin`, and install it anew as {path}",
+        )
+    return path
 
 
 def _require_own(path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from ike_hosts import another_profile, config, key_profile
 
 from wsasec.config.model import Authentication, Identity, Trust
-from wsasec.keys import plugin
+from wsasec.keys import plugin, strongswan
 from wsasec.keys.carrier import KernelCarrier, MixedError, on_device
 from wsasec.keys.reason import CharonError
 from wsasec.keys.settings import strongswan_conf
@@ -92,9 +92,58 @@ def test_plugin_is_found(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert plugin.find_plugin() == file.resolve()
 
 
-def test_plugin_that_is_not_there(file: Path) -> None:
+def test_plugin_that_is_not_there(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CharonError, match="make charon-plugin"):
         plugin.find_plugin(file.with_name("other"))
+    monkeypatch.delenv(plugin.ENVIRONMENT, raising=False)
+    monkeypatch.setattr(
+        plugin, "_PLACES", (file.with_name("empty"), *[file.with_name("a long name" * 10)] * 5)
+    )
+    # However many places there are: a text is cut.
+    with pytest.raises(CharonError, match=f"make charon-plugin.* not in {file.with_name('empty')}"):
+        plugin.find_plugin()
+
+
+def a_charon(folder: Path, says: str, code: int = 0) -> Path:
+    path = folder / "charon"
+    path.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "{says}"\nexit {code}\n')
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("says", "version"),
+    [
+        ("Linux strongSwan 5.9.8", "5.9.8"),
+        ("Linux strongSwan U6.0.0beta2/K6.1.0", "6.0.0beta2"),
+        ("00[LIB] abort initialization due to invalid configuration", None),
+        ("", None),
+    ],
+)
+def test_version_of_charon(tmp_path: Path, says: str, version: str | None) -> None:
+    assert strongswan.version_of(a_charon(tmp_path, says)) == version
+    assert strongswan.version_of(tmp_path / "none") is None
+
+
+def test_plugin_of_another_strongswan(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found out before charon has it; both are named, and what to do."""
+    charon = a_charon(tmp_path, "Linux strongSwan 5.9.8")
+    monkeypatch.setattr(strongswan, "_CHARON", (charon,))
+    file.write_bytes(b"\x7fELF\0kernel-wsasec for strongSwan 5.9.8\0\xff")
+    assert plugin.built_for(file) == "5.9.8"
+    assert plugin.fitting_plugin(file) == file.resolve()
+    a_charon(tmp_path, "Linux strongSwan 5.9.13")
+    with pytest.raises(CharonError, match=r"for strongSwan 5\.9\.8, and 5\.9\.13 is installed: .*charon-"):
+        plugin.fitting_plugin(file)
+    a_charon(tmp_path, "nothing")
+    assert plugin.fitting_plugin(file) == file.resolve()
+    file.write_bytes(b"\x7fELF")
+    assert plugin.built_for(file) is None
+    with pytest.raises(CharonError, match=r"an unknown strongSwan.*make charon-plugin"):
+        plugin.fitting_plugin(file)
+    monkeypatch.setattr(strongswan, "_CHARON", (tmp_path / "none",))
+    with pytest.raises(CharonError, match="apt-get install strongswan-charon"):
+        plugin.fitting_plugin(file)
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o664])
