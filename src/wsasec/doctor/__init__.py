@@ -13,9 +13,9 @@ succeed. Windows tells only by the call itself: there a fresh socket of each fam
         {
           "id": "kernel.esp4",     kernel.release, kernel.CAPABILITY (socket-policy, esp4, esp6, ah4, ah6,
                                    aes-gcm), privileges, profiles, guard.PROFILE.ipv4, guard.PROFILE.ipv6,
-                                   sysctl.NAME, limit.nofile, ike, vici, daemon, guest, python; on Windows
-                                   system.release, library, socket.ipv4, socket.ipv6, service.BFE,
-                                   service.IKEEXT, service.PolicyAgent, python
+                                   engine, plugin, sysctl.NAME, limit.nofile, ike, vici, daemon, guest,
+                                   python; on Windows system.release, library, socket.ipv4,
+                                   socket.ipv6, service.BFE, service.IKEEXT, service.PolicyAgent, python
           "state": "missing",      "ok", "warn" (works, with the limits that detail tells; or could not be
                                    asked), "missing"
           "detail": "no",          a sentence for people

@@ -34,6 +34,7 @@ __all__ = [
     "Kernel",
     "KeyDaemon",
     "Limit",
+    "Plugin",
     "Privileges",
     "ProfileFiles",
     "Sysctl",
@@ -172,6 +173,23 @@ class Ike:
 
 
 @dataclass(frozen=True, slots=True)
+class Plugin:
+    """charon's plugin for the engine.
+
+    Attributes:
+        path: where it is; None if it is not there, or not to be used.
+        built_for: the version of strongSwan for which it was built; None if it does not say.
+        installed: the version that is installed; None if there is none, or it does not say.
+        why: why it is not to be used.
+    """
+
+    path: str | None
+    built_for: str | None = None
+    installed: str | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class KeyDaemon:
     """What `wsasec up` needs of Python, and whether it is up in this network namespace.
 
@@ -211,6 +229,7 @@ class Facts:
     guest: Guest
     build: Build
     without_engine: tuple[str, ...] = ()
+    plugin: Plugin = Plugin(None)
 
 
 def collect(root: Path = _ROOT) -> Facts:
@@ -234,6 +253,7 @@ def collect(root: Path = _ROOT) -> Facts:
         guest=find_guest(root),
         build=find_build(),
         without_engine=find_engine(),
+        plugin=find_plugin(),
     )
 
 
@@ -326,6 +346,25 @@ def find_engine() -> tuple[str, ...]:
     from ..engine import missing
 
     return tuple(missing())
+
+
+def find_plugin() -> Plugin:
+    """Look for charon's plugin for the engine, and ask for which strongSwan it is."""
+    # Of Linux alone, as the engine.
+    from ..keys import plugin, strongswan
+    from ..keys.reason import CharonError
+
+    try:
+        installed = strongswan.version_of(strongswan.find_charon())
+    except CharonError:
+        installed = None
+    try:
+        path = plugin.find_plugin()
+        return Plugin(str(path), plugin.built_for(path), installed)
+    except CharonError as error:
+        return Plugin(None, None, installed, error.detail)
+    except OSError as error:
+        return Plugin(None, None, installed, f"the plugin cannot be read: {error.strerror}")
 
 
 def find_sysctls(root: Path) -> dict[str, Sysctl]:

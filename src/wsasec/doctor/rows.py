@@ -40,6 +40,7 @@ def judge(facts: Facts, program: str = "wsasec") -> Report:
         _profiles(facts),
         *(_guard(facts, guard, program) for guard in facts.guards),
         _engine(facts),
+        _plugin(facts),
         *_sysctls(facts),
         _limit(facts),
         _ike(facts),
@@ -179,6 +180,25 @@ def _engine(facts: Facts) -> Row:
     if all(profile.carrier == "policy" for profile in facts.profiles.profiles):
         return Row("engine", State.WARN, f"{lack}; no profile needs it")
     return Row("engine", State.MISSING, lack, _as_administrator(facts, "modprobe --all tun nf_tables"))
+
+
+def _plugin(facts: Facts) -> Row:
+    plugin = facts.plugin
+    if plugin.path is not None and plugin.built_for is not None:
+        detail = f"{plugin.path}, for strongSwan {plugin.built_for}"
+        if plugin.installed == plugin.built_for:
+            return Row("plugin", State.OK, f"{detail}, which is installed")
+        if plugin.installed is None:
+            return Row("plugin", State.WARN, f"{detail}; it is not known which one is installed")
+        lack = f"{detail}, and {plugin.installed} is installed: it is to be built and installed anew"
+    elif plugin.path is not None:
+        lack = f"{plugin.path} does not say for which strongSwan it is: it is to be built and installed anew"
+    else:
+        lack = plugin.why
+    needed = any(profile.carrier == "device" for profile in facts.profiles.profiles)
+    if needed or any(guard.carrier == "device" for guard in facts.guards):
+        return Row("plugin", State.MISSING, lack, "make charon-plugin")
+    return Row("plugin", State.WARN, f"{lack}; no profile needs it", "make charon-plugin")
 
 
 def _guard(facts: Facts, guard: Guard, program: str) -> Row:

@@ -15,6 +15,8 @@ from wsasec import SecurityError, profiles
 from wsasec.constants import Winsock
 from wsasec.doctor import facts as finder
 from wsasec.doctor.facts import Answer, Guard, Sysctl
+from wsasec.keys import strongswan
+from wsasec.keys.plugin import ENVIRONMENT
 
 REFLECT4 = "net.ipv4.fwmark_reflect"
 
@@ -79,6 +81,25 @@ def test_find_ike(tmp_path: Path) -> None:
     write(tmp_path, "proc/34/comm", "charon\n")
     write(tmp_path, "run/charon.vici")
     assert finder.find_ike(tmp_path) == finder.Ike("/usr/lib/ipsec/charon", 34, "/run/charon.vici")
+
+
+@pytest.mark.linux
+def test_find_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    charon = write(tmp_path, "charon", "#!/bin/sh\necho Linux strongSwan 5.9.13\n")
+    charon.chmod(0o755)
+    monkeypatch.setattr(strongswan, "_CHARON", (charon,))
+    path = tmp_path / "plugin.so"
+    monkeypatch.setenv(ENVIRONMENT, str(path))
+    found = finder.find_plugin()
+    assert (found.path, found.installed) == (None, "5.9.13")
+    assert "make charon-plugin" in found.why
+    path.write_bytes(b"\0kernel-wsasec for strongSwan 5.9.8\0")
+    path.chmod(0o644)
+    assert finder.find_plugin() == finder.Plugin(str(path.resolve()), "5.9.8", "5.9.13")
+    path.chmod(0o666)
+    assert "written by others" in finder.find_plugin().why
+    charon.unlink()
+    assert finder.find_plugin().installed is None
 
 
 def test_find_guest(tmp_path: Path) -> None:

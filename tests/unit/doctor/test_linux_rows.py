@@ -41,6 +41,7 @@ def good() -> Facts:
         keys=finder.KeyDaemon((), 8),
         guest=finder.Guest("/usr/bin/linux.uml", "/usr/lib/uml/modules/6.1", ()),
         build=Build("0.1.0", "CPython", "3.11.2", False, "_wsasec.abi3.so"),
+        plugin=finder.Plugin("/usr/local/lib/wsasec/plugin.so", "5.9.8", "5.9.8"),
     )
 
 
@@ -157,6 +158,32 @@ def test_what_devices_need() -> None:
     )
     assert row(report, "engine").state == "missing"
     assert lack[0] in row(report, "engine").detail
+
+
+@pytest.mark.parametrize("carried", [False, True])
+@pytest.mark.parametrize(
+    ("plugin", "said"),
+    [
+        (finder.Plugin("/p.so", "5.9.8", "5.9.13"), "/p.so, for strongSwan 5.9.8, and 5.9.13 is installed"),
+        (finder.Plugin("/p.so", None, "5.9.13"), "/p.so does not say for which strongSwan it is"),
+        (finder.Plugin(None, None, "5.9.13", "it is nowhere"), "it is nowhere"),
+    ],
+)
+def test_plugin_that_is_not_of_use(plugin: finder.Plugin, said: str, carried: bool) -> None:
+    """Devices need it; others are only told."""
+    carrier = "device" if carried else "policy"
+    report = judged(plugin=plugin, guards=(Guard(profiles.DEFAULT, "ipv4", 0, carrier=carrier),))
+    found = row(report, "plugin")
+    assert (found.state, found.command) == ("missing" if carried else "warn", "make charon-plugin")
+    assert found.detail.startswith(said)
+    assert ("no profile needs it" in found.detail) is not carried
+    assert report.ready  # an engine and keys of others do without
+
+
+def test_plugin_that_fits() -> None:
+    assert row(judged(), "plugin").detail.endswith("for strongSwan 5.9.8, which is installed")
+    unknown = row(judged(plugin=finder.Plugin("/p.so", "5.9.8", None)), "plugin")
+    assert (unknown.state, unknown.command) == ("warn", None)
 
 
 @pytest.mark.parametrize(
