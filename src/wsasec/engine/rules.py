@@ -6,6 +6,9 @@ What they are for, beside a socket's binding to the device and its mark:
   which have no socket, carry it too (sysctl fwmark_reflect) and are routed into the device;
 - what has the mark leaves by the device, or not at all: a datagram socket can leave its binding without any
   privilege;
+- the mark is put back where rules of others took it away, as those do that restore a mark of the connection:
+  the kernel looks for another route then. In the hook "output" oifname is what the first one said, so that
+  packet goes into the device again;
 - what comes in by another way never gets to a socket with the mark, and what comes out of the device never to
   one without it: that would answer in clear;
 - no fragment comes out of the device, as it would share a queue of reassembly with clear ones: the engine
@@ -31,6 +34,9 @@ _FOLDERS: Final = ("/usr/sbin", "/sbin", "/usr/bin")
 _TRIES: Final = 20
 _U32: Final = 0xFFFFFFFF
 
+# After the rules of everybody else, and before the kernel's own last steps (INT_MAX).
+_LAST: Final = 2_000_000_000
+
 _TABLE: Final = """\
 table inet {table} {{
 	chain fragments {{
@@ -39,26 +45,28 @@ table inet {table} {{
 		iifname "{device}" exthdr frag exists drop
 	}}
 	chain arriving {{
-		type filter hook prerouting priority 500; policy accept;
+		type filter hook prerouting priority {last}; policy accept;
 		iifname "{device}" meta mark set meta mark & {rest} | {mark}
 	}}
 	chain delivered {{
-		type filter hook input priority 500; policy accept;
+		type filter hook input priority {last}; policy accept;
+		iifname "{device}" meta mark set meta mark & {rest} | {mark}
 		iifname != "{device}" socket mark & {mask} == {mark} drop
 		iifname "{device}" socket mark & {mask} != {mark} meta l4proto tcp reject with tcp reset
 		iifname "{device}" socket mark & {mask} != {mark} reject
 	}}
 	chain forwarded {{
-		type filter hook forward priority 500; policy accept;
+		type filter hook forward priority {last}; policy accept;
 		iifname "{device}" drop
 		oifname "{device}" drop
 	}}
 	chain sent {{
-		type filter hook output priority 500; policy accept;
+		type route hook output priority {last}; policy accept;
 		meta mark & {mask} == {mark} oifname != "{device}" drop
+		oifname "{device}" meta mark & {mask} != {mark} meta mark set meta mark & {rest} | {mark}
 	}}
 	chain leaving {{
-		type filter hook postrouting priority 500; policy accept;
+		type filter hook postrouting priority {last}; policy accept;
 		meta mark & {mask} == {mark} oifname != "{device}" drop
 	}}
 }}
@@ -90,6 +98,7 @@ def text(profile: Profile) -> str:
         mark=f"0x{profile.mark:08x}",
         mask=f"0x{profile.mask:08x}",
         rest=f"0x{profile.mask ^ _U32:08x}",
+        last=_LAST,
     )
 
 

@@ -265,6 +265,31 @@ def test_a_mark_alone_is_enough(ends: Ends) -> None:
         assert SECRET in ends.sent(UDP).payload
 
 
+# What firewalls do that keep a mark for each connection, as `CONNMARK --restore-mark` in the table "mangle".
+WITHOUT_MARK = {
+    "output": "type route hook output priority mangle; meta mark set ct mark",
+    "output, late": "type route hook output priority 1000; meta mark set 0",
+    "prerouting, late": "type filter hook prerouting priority 1000; meta mark set 0",
+    "input": "type filter hook input priority mangle; meta mark set ct mark",
+}
+
+
+@pytest.mark.parametrize("chain", WITHOUT_MARK.values(), ids=WITHOUT_MARK.keys())
+def test_rules_of_others_that_take_the_mark_away(ends: Ends, chain: str) -> None:
+    script = f"table inet others {{\nchain marks {{\n{chain}\n}}\n}}\n"
+    ends.host.lab.a.run(["nft", "-f", "-"], input=script)
+    with silence(ends.host.lab), ends.socket(socket.SOCK_DGRAM, bound=False) as sock:
+        sock.sendto(SECRET, (ends.peer, PORT))
+        assert SECRET in ends.sent(UDP).payload
+        # Answers of the kernel itself.
+        ends.datagram(SECRET)
+        assert SECRET in ends.sent(ends.icmp).payload
+        ends.arrives(*echo_request(ends.peer, ends.own, 5, 1, SECRET))
+        assert SECRET in ends.sent(ends.icmp).payload
+        ends.segment(SYN)
+        ends.sent(TCP, RST | ACK)
+
+
 def test_clear_packets_do_not_come_to_a_secured_socket(ends: Ends) -> None:
     with (
         silence(ends.host.lab, but=2),  # both are the other end's
