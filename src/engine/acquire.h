@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Packets without an association: a bounded number waits for it, per destination, per device and in all, and it
- * is asked for once a second and destination. A worker's own, so that nothing is locked; allocated at the start.
+ * Packets without an association: a bounded number waits for it, per destination, per device and in all, and the
+ * association is asked for once a second and destination. A worker's own, so that nothing is locked; allocated at the start.
  */
 #ifndef WSASEC_ENGINE_ACQUIRE_H
 #define WSASEC_ENGINE_ACQUIRE_H

@@ -362,16 +362,20 @@ static int add_transport(struct request *request)
     memcpy(port->sockets, request->descriptors, request->count * sizeof(int));
     for (unsigned i = 0; i < request->count; i++)
         request->descriptors[i] = -1;
-    /* A key daemon that was started anew brings new sockets: they take the place of the old ones. */
-    if (before)
-        drop_port(engine, before);
     atomic_store(&engine->ports[number], port);
     error = watch(engine, EPOLL_CTL_ADD, WSE_INBOUND, port->sockets, port->count, WSE_SOURCE_PORT, number);
     if (error) {
         drop_port(engine, port);
         return refused(request, -error, "the sockets cannot be watched");
     }
-    attach_all(engine);
+    /*
+     * A key daemon that was started anew brings new sockets, which take the place of the old ones: associations go from
+     * one to the other at once, so that no packet finds none.
+     */
+    if (before)
+        drop_port(engine, before);
+    else
+        attach_all(engine);
     return answer(request, NULL, 0);
 }
 

@@ -24,11 +24,13 @@ from wsasec.engine import (
     Acquire,
     Algorithm,
     Control,
+    Direction,
     EngineError,
     Expire,
     Limits,
     Lost,
     Mapping,
+    TransportKind,
     Type,
 )
 
@@ -36,6 +38,7 @@ pytestmark = pytest.mark.linux
 
 FAMILIES = [socket.AF_INET, socket.AF_INET6]
 DEADLINE = 30.0
+MANY = 20_000  # associations: to change all of them takes a while
 
 
 def address_of(host: Any, family: int) -> str:
@@ -515,8 +518,6 @@ def test_others_may_not_speak(rig: Any, tmp_path: Path) -> None:
 
 def test_a_transport_is_let_go_of(rig: Any) -> None:
     """Its sockets are closed when that is answered: the port can be bound without SO_REUSEPORT."""
-    from wsasec.engine import TransportKind
-
     rig.both()
     for family in FAMILIES:
         rig.a.control.add_transport(TransportKind.UDP, family, 4500, [])
@@ -526,3 +527,33 @@ def test_a_transport_is_let_go_of(rig: Any) -> None:
         other.bind(("", 4500))
         rig.a.control.add_transport(TransportKind.UDP, socket.AF_INET, 4500, [other.fileno()])
     transfer(rig.a, rig.b, socket.AF_INET, 100_000)
+
+
+def test_a_transport_is_replaced_without_a_moment_with_none(rig: Any) -> None:
+    """However many associations have to go from the old sockets to the new ones."""
+    rig.add(rig.a, rig.b)
+    for number in range(MANY):
+        key = secrets.token_bytes(36)
+        ends = (rig.a.v4, f"198.18.{number >> 8}.{number & 255}")
+        rig.a.control.add_sa(rig.association(*ends, Direction.OUTBOUND, key, 0x10000 + number))
+    stop = threading.Event()
+
+    def send() -> None:
+        with rig.a.socket(socket.SOCK_DGRAM) as sock:
+            while not stop.is_set():
+                sock.sendto(b"x", (rig.b.v4, 9))
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        for _ in range(20):
+            before = rig.a.control.totals().sent_packets
+            with rig.a.namespace.entered(), rig.a._socket(socket.AF_INET) as sock:
+                rig.a.control.add_transport(TransportKind.UDP, socket.AF_INET, 4500, [sock.fileno()])
+            while rig.a.control.totals().sent_packets == before and thread.is_alive():
+                pass
+    finally:
+        stop.set()
+        thread.join()
+    totals = rig.a.control.totals()
+    assert (totals.no_buffer, totals.held_lost, totals.transports) == (0, 0, 4)
