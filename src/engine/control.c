@@ -34,11 +34,26 @@ static uint64_t source_make(enum source source, uint32_t number)
     return (uint64_t)source << 32 | number;
 }
 
+/*
+ * Has the epoll tell of who connects, or no more: without a descriptor for a connection it would tell of the same one
+ * over and over, and one thread would do nothing else.
+ */
+static void hear(struct wse_control *control, int heard)
+{
+    for (unsigned i = 0; i < control->listening && control->deaf == heard; i++) {
+        struct epoll_event event = {.events = heard ? EPOLLIN : 0, .data.u64 = source_make(SOURCE_LISTENER, i)};
+
+        epoll_ctl(control->epoll, EPOLL_CTL_MOD, control->listeners[i], &event);
+    }
+    control->deaf = !heard;
+}
+
 static void disconnect(struct wse_control *control, struct wse_connection *connection)
 {
     if (connection->launcher)
         control->stop = 1;
     close(connection->fd);
+    hear(control, 1);
     while (connection->first) {
         struct wse_out *first = connection->first;
 
@@ -222,6 +237,7 @@ static void look_at_clocks(struct wse_control *control)
     if (control->looked == now)
         return;
     control->looked = now;
+    hear(control, 1); /* not only the end of a connection gives back a descriptor */
     for (struct wse_association *each = control->engine->table.all; each; each = next) {
         const uint32_t due = wse_association_due(each, now);
 
@@ -249,6 +265,7 @@ int wse_control_listen(struct wse_control *control, int fd)
     if (epoll_ctl(control->epoll, EPOLL_CTL_ADD, fd, &event))
         return -errno;
     control->listeners[control->listening++] = fd;
+    hear(control, 1); /* all or none */
     return 0;
 }
 
@@ -275,8 +292,13 @@ static void accept_it(struct wse_control *control, uint32_t number)
     socklen_t length = sizeof peer;
     const int fd = accept4(control->listeners[number], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-    if (fd < 0)
+    if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            wse_log("a connection has to wait: error %d; raise the limit of descriptors", errno);
+            hear(control, 0);
+        }
         return;
+    }
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) || (peer.uid != 0 && peer.uid != geteuid())) {
         wse_log("a connection of user %u is refused", (unsigned)peer.uid);
         close(fd);

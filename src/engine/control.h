@@ -34,6 +34,7 @@ struct wse_control {
     uint64_t connected;
     int listeners[WSE_LISTENERS];
     unsigned listening;
+    int deaf; /* who connects waits, as there is no descriptor for it: until there may be one */
     uint64_t looked; /* second in which the clocks of the associations were looked at last */
     struct wse_totals told; /* what the control thread counts itself: acquires */
     struct {

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import resource
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -231,3 +233,38 @@ def test_many_connections(engine):
             sock.close()
     with Control(stranger._path) as control:
         assert control.hello().pid == host.process.pid
+
+
+def rests(host):
+    """Wait until the control thread was found asleep a hundred times in a row: it has nothing to do."""
+    end = time.monotonic() + 60.0
+    asleep = 0
+    while asleep < 100:
+        state = Path(f"/proc/{host.process.pid}/task/{host.process.pid}/stat").read_text()
+        asleep = asleep + 1 if state.rpartition(")")[2].split()[0] == "S" else 0
+        assert time.monotonic() < end
+
+
+@pytest.mark.parametrize("by", ["limit", "connection"])
+def test_no_descriptor_for_a_connection(engine, by):
+    """It waits, and the engine does not turn in circles; it is served when there is one."""
+    host, stranger = engine
+    stranger.say(message(Type.HELLO, b""))
+    limits = resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE)
+    with Control(stranger._path) as first:
+        first.hello()
+        used = {int(each.name) for each in Path(f"/proc/{host.process.pid}/fd").iterdir()}
+        none = min(set(range(len(used) + 1)) - used)
+        resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE, (none, limits[1]))
+        with Control(stranger._path) as second:
+            host.control.hello()
+            rests(host)
+            assert "raise the limit of descriptors" in host.log.read_text()
+            if by == "limit":
+                resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE, limits)
+            else:
+                first.close()
+            assert second.hello().pid == host.process.pid
+        host.control.hello()
+        rests(host)
+    resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE, limits)
