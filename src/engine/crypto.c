@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "crypto_implementation.h"
+#include "log.h"
 
 static const struct wse_crypto *const ALL[] = {&wse_crypto_ipsec_mb, &wse_crypto_openssl}; /* fastest first */
 
@@ -20,9 +21,13 @@ const struct wse_crypto *wse_crypto_choose(const char *name)
 {
     const struct wse_crypto *crypto;
 
-    for (size_t i = 0; (crypto = wse_crypto_at(i)); i++)
-        if ((!name || !strcmp(name, crypto->name)) && !wse_crypto_test(crypto))
+    for (size_t i = 0; (crypto = wse_crypto_at(i)); i++) {
+        if (name && strcmp(name, crypto->name))
+            continue;
+        if (!wse_crypto_test(crypto))
             return crypto;
+        wse_log("%s does not give the known answers, and is not used", crypto->version());
+    }
     return NULL;
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ENGINE = Path(__file__).parent.parent.parent / "src/engine"
-SOURCES = ("crypto.c", "crypto_ipsec_mb.c", "crypto_openssl.c", "crypto_test.c", "esp.c", "replay.c")
+SOURCES = ("crypto.c", "crypto_ipsec_mb.c", "crypto_openssl.c", "crypto_test.c", "esp.c", "log.c", "replay.c")
 
 OUTBOUND, INBOUND = 1, 2
 ALGORITHMS = {"AES-128-GCM": 1, "AES-256-GCM": 2, "ChaCha20-Poly1305": 3}

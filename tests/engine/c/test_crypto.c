@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Compiled with: crypto*.c */
+/* Compiled with: crypto*.c log.c */
 #include "crypto.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Compiled with threads: esp.c replay.c crypto*.c */
+/* Compiled with threads: esp.c replay.c log.c crypto*.c */
 #include "esp.h"
 
 #include <pthread.h>

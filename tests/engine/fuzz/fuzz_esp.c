@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Compiled with: esp.c replay.c crypto*.c; runs 100000 */
+/* Compiled with: esp.c replay.c log.c crypto*.c; runs 100000 */
 /*
  * Packets for one inbound SA: of any bytes, or sealed under its key with any text and trailer, or sealed and then
  * damaged. What comes of each is compared with a model, which keeps all numbers that were accepted in a list.
