@@ -7,10 +7,13 @@ fd00:9:1::1        fd00:9:1::254    fd00:9:3::1        fd00:9:3::2    fd00:9:2::
 
 from __future__ import annotations
 
+import os
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 
 import pytest
 from device_wire import PROFILE
@@ -22,10 +25,15 @@ import wsasec
 from wsasec import profiles
 from wsasec.engine import EngineStartError, missing
 from wsasec.kernel.links import LinkSocket
-from wsasec.lab import EngineLab, Namespace, parse
+from wsasec.lab import EngineLab, Lab, Namespace, parse
+from wsasec.lab.keys import Key
+from wsasec.lab.xfrm import AssociationSpec
 
 PATIENCE = TIMEOUT * 6
 ETHERNET = 14
+NETLINK_NETFILTER = 12
+CONNTRACK_DELETE = 1 << 8 | 2
+NLM_F_REQUEST, NLM_F_ACK = 1, 4
 
 
 def join(near: Namespace, device: str, far: Namespace, other: str, mtu: int) -> None:
@@ -55,8 +63,8 @@ def route(namespace: Namespace, where: str, v4: str, v6: str) -> None:
         namespace.run(["ip", version, "route", "add", to, "via", via])
 
 
-class RoutedLab(EngineLab):
-    """An EngineLab whose hosts are in networks of their own.
+class Routed(Lab):
+    """A lab whose hosts are in networks of their own.
 
     Attributes:
         r: the router at a.
@@ -64,12 +72,12 @@ class RoutedLab(EngineLab):
         narrow: MTU of the wire between the routers.
     """
 
-    def __init__(self, *, narrow: int = 1500, **options: Any) -> None:
-        super().__init__(PROFILE, **options)
+    def __init__(self, *arguments: Any, narrow: int = 1500, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.narrow = narrow
         self._routers = ExitStack()
 
-    def __enter__(self) -> RoutedLab:
+    def __enter__(self) -> Self:
         with ExitStack() as stack:
             self.r = stack.enter_context(Namespace("r", v4="10.9.3.1", v6="fd00:9:3::1", device="rs"))
             self.s = stack.enter_context(Namespace("s", v4="10.9.3.2", v6="fd00:9:3::2", device="sr"))
@@ -101,6 +109,64 @@ class RoutedLab(EngineLab):
         route(self.b, "default", "10.9.2.254", "fd00:9:2::254")
         route(self.r, "2", self.s.v4, self.s.v6)
         route(self.s, "1", self.r.v4, self.r.v6)
+
+    def translate(self, ports: str) -> None:
+        """Have what a sends come from r's address and one of these ports from now on (NAT)."""
+        self.r.run(["nft", "-f", "-"], input=_translating(self.r.device, ports))
+        forget_connections(self.r)
+
+
+def _translating(device: str, ports: str) -> str:
+    return "".join(
+        f"table {family} translate {{}}\nflush table {family} translate\n"
+        f"table {family} translate {{ chain out {{ type nat hook postrouting priority srcnat;"
+        f' oifname "{device}" meta l4proto udp masquerade to :{ports}; }}; }}\n'
+        for family in ("ip", "ip6")
+    )
+
+
+def cannot_translate(namespace: Namespace) -> str:
+    """Say what the kernel lacks for `translate`; "" if it can."""
+    done = namespace.run(["nft", "-f", "-"], input=_translating("nowhere", "6000-6999"), check=False)
+    return f"no NAT by nftables: {done.stderr.strip()}" if done.returncode else ""
+
+
+class RoutedLab(Routed, EngineLab):
+    """With the engine's ESP at both ends."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(PROFILE, **options)
+
+
+class TranslatedLab(RoutedLab):
+    """A RoutedLab whose router r has b see its own address instead of a's, and ports of its choice."""
+
+    def _prepare(self, stack: ExitStack) -> None:
+        super()._prepare(stack)
+        self.translate("6000-6999")
+
+    def _add(self, namespace: Namespace, spec: AssociationSpec, key: Key) -> None:
+        super()._add(namespace, self._as_seen(namespace, spec), key)
+
+    def _remove(self, namespace: Namespace, spec: AssociationSpec) -> None:
+        super()._remove(namespace, self._as_seen(namespace, spec))
+
+    def _as_seen(self, namespace: Namespace, spec: AssociationSpec) -> AssociationSpec:
+        """Return it with the addresses that this host knows."""
+        if namespace is self.a:
+            return spec
+        other = {self.a.v4: self.r.v4, self.a.v6: self.r.v6}
+        return replace(spec, src=other.get(spec.src, spec.src), dst=other.get(spec.dst, spec.dst))
+
+
+def forget_connections(namespace: Namespace) -> None:
+    """Have a router forget whose packets it translates how, as when it restarts."""
+    with namespace.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as sock:
+        sock.settimeout(TIMEOUT)
+        # struct nlmsghdr, struct nfgenmsg: of all families.
+        sock.send(struct.pack("=IHHII", 20, CONNTRACK_DELETE, NLM_F_REQUEST | NLM_F_ACK, 1, 0) + bytes(4))
+        (error,) = struct.unpack_from("=i", sock.recv(4096), 16)
+        assert error == 0, os.strerror(-error)
 
 
 class RoutedWire:
@@ -183,9 +249,9 @@ class RoutedWire:
                     continue
                 if parse(frame).state in ("ICMP", "ICMPV6"):
                     # A router's, about a packet that it did not take: it quotes ESP.
-                    quote = frame[header + 8 :]
+                    quote = frame[2 * header - ETHERNET + 8 :]
                     assert source_of(frame) in routers
-                    assert any(each[ETHERNET : ETHERNET + len(quote)] == quote for each in sent), frame.hex()
+                    assert any(each[header : header + len(quote)] == quote for each in sent), frame.hex()
                 else:
                     # A piece of a packet of which the router did not take all pieces.
                     assert is_fragment(frame), frame.hex()
@@ -193,14 +259,16 @@ class RoutedWire:
 
 
 @contextmanager
-def routed_wire(family: socket.AddressFamily, **options: Any) -> Iterator[RoutedWire]:
+def routed_wire(
+    family: socket.AddressFamily, kind: type[RoutedLab] = RoutedLab, **options: Any
+) -> Iterator[RoutedWire]:
     """Make the lab, with the profile as the default one, and look at all three wires."""
     if lack := missing(PROFILE):
         pytest.skip("; ".join(lack))
     profiles.use(profiles.Profiles({PROFILE.name: PROFILE}, PROFILE))
     with ExitStack() as stack:
         try:
-            lab = stack.enter_context(RoutedLab(**options))
+            lab = stack.enter_context(kind(**options))
         except EngineStartError as error:
             pytest.skip(f"{error}")
         middle = stack.enter_context(RingSniffer(lab.r))
@@ -211,4 +279,7 @@ def routed_wire(family: socket.AddressFamily, **options: Any) -> Iterator[Routed
         wire.check()
 
 
-__all__ = ["RoutedLab", "RoutedWire", "routed_wire"]
+__all__ = [
+    *("ETHERNET", "PATIENCE", "Routed", "RoutedLab", "RoutedWire", "TranslatedLab"),
+    *("cannot_translate", "routed_wire"),
+]
