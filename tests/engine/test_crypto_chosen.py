@@ -1,4 +1,4 @@
-"""Which cryptography the engine takes where a library does not give the known answers, and that it is told."""
+"""Which cryptography the engine takes where a library does not give the known answers; it says so."""
 
 from __future__ import annotations
 
