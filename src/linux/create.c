@@ -12,12 +12,10 @@
 
 #include "failure.h"
 #include "inspect.h"
+#include "options.h"
 
 #ifndef SYS_close_range
 #define SYS_close_range 436 /* Linux 5.9; the same on every architecture */
-#endif
-#ifndef IP_BIND_ADDRESS_NO_PORT
-#define IP_BIND_ADDRESS_NO_PORT 24
 #endif
 
 _Static_assert(sizeof(struct sockaddr_in) == 16 && sizeof(struct sockaddr_in6) == 28, "as the core has them");

@@ -10,6 +10,8 @@
 #include "../core/sockets.h"
 #include "carrier.h"
 #include "daemon_client.h"
+#include "failure.h"
+#include "options.h"
 #include "secured.h"
 
 #define PATIENCE UINT64_C(30000000000) /* nanoseconds: names of datagram sockets are held against the peer at once */
@@ -86,22 +88,43 @@ static int32_t find_required(wsasec_socket socket, unsigned step, struct wsasec_
     return code;
 }
 
+/* Binds a socket to the address that it has, and to some port. Returns 0 or an errno. */
+static int take_port(wsasec_socket socket)
+{
+    struct sockaddr_in6 own = {0};
+    socklen_t length = sizeof own;
+    const int off = 0;
+
+    if (getsockname((int)socket, (struct sockaddr *)(void *)&own, &length) ||
+        setsockopt((int)socket, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &off, sizeof off) ||
+        bind((int)socket, (const struct sockaddr *)(const void *)&own, length))
+        return errno;
+    return 0;
+}
+
 /*
  * The daemon shuts a socket by a policy, of which a socket has one, for one family. On a device a socket of IPv6 may have
- * peers of IPv4, which that would not keep it from: with a name it may not.
+ * peers of IPv4, which that would not keep it from: with a name it may not. The option could be taken back as long as the
+ * socket has no port, so it gets one.
  */
 static int32_t see_to_family(wsasec_socket socket, const struct wsasec_secured *secured, wsasec_status *status)
 {
+    int error = 0;
     int only = 0;
     const int on = 1;
     socklen_t length = sizeof only;
 
-    if (secured->facts.family != WSASEC_FAMILY_INET6 || wsasec_carrier_of(secured->profile) == WSASEC_CARRIER_POLICY ||
-        (getsockopt((int)socket, IPPROTO_IPV6, IPV6_V6ONLY, &only, &length) == 0 && only) ||
-        setsockopt((int)socket, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0)
+    if (secured->facts.family != WSASEC_FAMILY_INET6 || wsasec_carrier_of(secured->profile) == WSASEC_CARRIER_POLICY)
         return 0;
-    return wsasec_fail_detail(status, WSASEC_STEP_SET_NAME, WSASEC_REASON_BOUND, errno,
-                              "set the name before bind(), or IPV6_V6ONLY: names are for peers of one family");
+    /* Where it has one, this fails; and if another thread was faster, the next: what is so then is looked at. */
+    if (setsockopt((int)socket, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0)
+        error = take_port(socket);
+    if (error && error != EINVAL)
+        return wsasec_fail_errno(status, WSASEC_STEP_SET_NAME, error);
+    if (getsockopt((int)socket, IPPROTO_IPV6, IPV6_V6ONLY, &only, &length) == 0 && only)
+        return 0;
+    return wsasec_fail_detail(status, WSASEC_STEP_SET_NAME, WSASEC_REASON_BOUND, EINVAL,
+                              "turn IPV6_V6ONLY on before bind(): names are for peers of one family");
 }
 
 int32_t wsasec_backend_set_peer_name(wsasec_socket socket, const void *name, uint32_t name_len, void *overlapped,

@@ -349,20 +349,39 @@ def test_a_device_made_anew_is_found(device: SecureDevice) -> None:
     assert "not in this network namespace" in str(refusal())
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+@pytest.mark.parametrize("host", ["::", "fd09::1"])
 def test_a_name_restricts_a_socket_to_ipv6(
-    device: SecureDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    device: SecureDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: int, host: str
 ) -> None:
-    """As the daemon holds it against peers of one family only."""
+    """As the daemon holds it against peers of one family only; and it cannot be taken back."""
+    run("ip", "address", "add", "fd09::1/128", "dev", device.name, "nodad")
     monkeypatch.setenv("WSASEC_RUN", str(tmp_path))  # there is no daemon
-    with socket.socket(socket.AF_INET6) as free, socket.socket(socket.AF_INET6) as bound:
-        for sock in (free, bound):
-            wsasec.secure(sock, ON_DEVICE)
-        with pytest.raises(SecurityError, match="no key daemon"):
-            wsasec.set_peer_target_name(free, "server.example")
-        assert free.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-        bound.bind(("::", 0))
+    peer = ("::1", 9) if kind == socket.SOCK_DGRAM else None
+    with socket.socket(socket.AF_INET6, kind) as sock:
+        wsasec.secure(sock, ON_DEVICE)
+        if host != "::":  # an address without a port
+            sock.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
+            sock.bind((host, 0))
+        for _ in range(2):
+            with pytest.raises(SecurityError, match="no key daemon"):
+                wsasec.set_peer_target_name(sock, "server.example", peer=peer)
+            assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            assert sock.getsockname()[0] == host
+            with pytest.raises(OSError) as caught:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            assert caught.value.errno == errno.EINVAL
+            with pytest.raises(OSError) as caught:
+                sock.connect(("::ffff:127.0.0.1", 9))
+            assert caught.value.errno == errno.ENETUNREACH
+
+
+def test_a_bound_socket_for_both_families_gets_no_name(device: SecureDevice) -> None:
+    with socket.socket(socket.AF_INET6) as sock:
+        wsasec.secure(sock, ON_DEVICE)
+        sock.bind(("::", 0))
         with pytest.raises(SecurityError, match="IPV6_V6ONLY"):
-            wsasec.set_peer_target_name(bound, "server.example")
+            wsasec.set_peer_target_name(sock, "server.example")
 
 
 def test_guard_state(device: SecureDevice) -> None:
