@@ -13,6 +13,10 @@
 static const uint64_t FIRST_KEY = UINT64_C(1) << 40;
 /* The daemon is to answer before the deadline, so that it is told why. */
 static const uint64_t MARGIN = UINT64_C(100000000);
+/* How long a connection is in progress before it is asked what lacks: longer than a negotiation takes. */
+static const uint64_t PATIENCE = UINT64_C(1000000000);
+/* From one look at all sockets to the next. */
+static const uint64_t SHORTEST_LOOK = UINT64_C(50000000);
 /*
  * The longest that a socket which may go on in clear waits for keys: the most that first_seconds of the daemon's
  * configuration can be. After first_seconds the daemon itself says that there are none.
@@ -169,6 +173,7 @@ static void settle_host(struct wsasec_connector *connector, struct wsasec_destin
 {
     const uint64_t now = wsasec_backend_clock();
 
+    connector->look = now; /* those in progress may end now */
     for (uint32_t i = 0; i < connector->destinations.count; i++) {
         struct wsasec_destination *destination = &connector->destinations.all[i];
 
@@ -200,6 +205,57 @@ static void settle_socket(struct wsasec_connector *connector, struct wsasec_dest
     /* Also after a failure: connect() itself says what there is then. */
     if (!wsasec_attempt(connector, destination, index))
         wsasec_put_back(connector, destination, index);
+}
+
+/* Asks, for a socket that has long been in progress. Returns when it is to be looked at again, or UINT64_MAX. */
+static uint64_t ask_what_lacks(struct wsasec_connector *connector, uint32_t index, uint64_t now)
+{
+    struct wsasec_destination *destination = wsasec_destination_of(connector, index);
+    const uint64_t due = wsasec_after(connector->began[index], PATIENCE);
+
+    if (destination->failed) {
+        if (wsasec_question_is_held(connector->sockets[index]))
+            wsasec_attempt_settle(connector, index, wsasec_own_errors.no_association);
+        return UINT64_MAX;
+    }
+    if (destination->settled || destination->asked)
+        return UINT64_MAX;
+    if (due > now)
+        return due;
+    if (!wsasec_question_is_held(connector->sockets[index]))
+        return UINT64_MAX;
+    switch (wsasec_ask_for_host(connector, destination, index, 0)) {
+    case WSASEC_ASKED_LATER:
+        return now;
+    case WSASEC_ASKED_NOBODY:
+        destination->settled = 1;
+        break;
+    default:
+        break;
+    }
+    return UINT64_MAX;
+}
+
+void wsasec_ask_what_lacks(struct wsasec_connector *connector, uint64_t now)
+{
+    uint32_t left = connector->in_progress;
+    uint64_t next = UINT64_MAX;
+
+    if (now < connector->look)
+        return;
+    for (size_t i = 0; left && i < connector->count; i++) {
+        uint64_t due;
+
+        if (connector->errnos[i] != WSASEC_IN_PROGRESS)
+            continue;
+        left--;
+        due = ask_what_lacks(connector, (uint32_t)i, now);
+        if (due < next)
+            next = due;
+    }
+    if (next > wsasec_after(now, PATIENCE))
+        next = wsasec_after(now, PATIENCE);
+    connector->look = next < now + SHORTEST_LOOK ? now + SHORTEST_LOOK : next;
 }
 
 int wsasec_is_of_question(uint64_t key)

@@ -7,7 +7,7 @@
 /* Second looks at once: so many are made in vain before they are left, and one of so many connects tries again. */
 enum { LUCK = 8, CONNECTS_A_TRY = 64 };
 
-static struct wsasec_destination *destination_of(struct wsasec_connector *connector, uint32_t index)
+struct wsasec_destination *wsasec_destination_of(struct wsasec_connector *connector, uint32_t index)
 {
     return &connector->destinations.all[index % connector->destinations.stride];
 }
@@ -27,7 +27,7 @@ static int ask(const struct wsasec_connector *connector, uint32_t index, uint32_
 
 void wsasec_attempt_settle(struct wsasec_connector *connector, uint32_t index, int error)
 {
-    struct wsasec_destination *destination = destination_of(connector, index);
+    struct wsasec_destination *destination = wsasec_destination_of(connector, index);
 
     if (connector->errnos[index] == WSASEC_IN_PROGRESS) {
         connector->in_progress--;
@@ -125,7 +125,8 @@ int wsasec_attempt(struct wsasec_connector *connector, struct wsasec_destination
         return 0;
     connector->began[index] = connector->latest = wsasec_backend_clock();
     error = wsasec_dial(socket, wsasec_address_of(connector, index), connector->spec.address_size);
-    if (error && wsasec_dial_is_refused(socket, &error)) {
+    if (error && (wsasec_dial_is_refused(socket, &error) ||
+                  (destination->failed && wsasec_dial_is_open(error) && wsasec_question_is_held(socket)))) {
         if (!destination->failed)
             return 0;
         record_wait(connector, destination, connector->began[index]);

@@ -218,6 +218,8 @@ static uint64_t patience(const struct wsasec_connector *connector, uint64_t now,
         return 0;
     if (connector->destinations.waiting.length && connector->round < until)
         until = connector->round;
+    if (connector->in_progress && connector->look < until)
+        until = connector->look;
     if (connector->give_up < until)
         until = connector->give_up;
     if (until > now + LONGEST_WAIT)
@@ -255,12 +257,10 @@ static void take_all_back(struct wsasec_connector *connector)
 
 static void give_up(struct wsasec_connector *connector)
 {
-    const struct wsasec_destinations *destinations = &connector->destinations;
-
     wsasec_end_questions(connector);
     take_all_back(connector);
     for (size_t i = 0; i < connector->count; i++) {
-        const struct wsasec_destination *destination = &destinations->all[i % destinations->stride];
+        const struct wsasec_destination *destination = wsasec_destination_of(connector, (uint32_t)i);
         const int is_waiting = destination->standing == WSASEC_WAITING;
 
         if (connector->errnos[i] >= 0)
@@ -293,6 +293,7 @@ int wsasec_connect_run(wsasec_connector *connector, uint64_t nanoseconds)
         connector->give_up = connector->questions ? wsasec_give_up_questions(connector, now) : UINT64_MAX;
         start_some(connector, now);
         probe_some(connector, now);
+        wsasec_ask_what_lacks(connector, now);
         if (connector->done < connector->count &&
             collect(connector, patience(connector, wsasec_backend_clock(), slice_end)))
             return 0;

@@ -54,6 +54,7 @@ struct wsasec_connector {
     uint64_t deadline;
     uint64_t end;   /* 0 while it runs */
     uint64_t round; /* when the destinations without an association are looked at next */
+    uint64_t look;  /* when those in progress are, for whose packets there may be none */
 };
 
 /*
@@ -77,6 +78,12 @@ enum wsasec_asked wsasec_ask_for_host(struct wsasec_connector *connector, struct
 enum wsasec_asked wsasec_ask_for_socket(struct wsasec_connector *connector, struct wsasec_destination *destination,
                                         uint32_t index);
 
+/*
+ * Where connect() does not fail without an association (wsasec_question_is_held()): asks what lacks for sockets that have
+ * been in progress for a second, and ends those of which that is known.
+ */
+void wsasec_ask_what_lacks(struct wsasec_connector *connector, uint64_t now);
+
 /* Something was told of a question, by its key in the poll. */
 int wsasec_is_of_question(uint64_t key);
 void wsasec_hear(struct wsasec_connector *connector, uint64_t key);
@@ -91,6 +98,7 @@ void wsasec_take_back(struct wsasec_connector *connector, uint32_t index);
 /* A socket that is in no queue, and was refused: it waits. */
 void wsasec_put_back(struct wsasec_connector *connector, struct wsasec_destination *destination, uint32_t index);
 
+struct wsasec_destination *wsasec_destination_of(struct wsasec_connector *connector, uint32_t index);
 const void *wsasec_address_of(const struct wsasec_connector *connector, uint32_t index);
 
 /* Looks at an index in progress of which something was told. */

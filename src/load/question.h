@@ -40,6 +40,9 @@ int wsasec_question_is_for(int32_t socket, int error);
 /* Whether the socket may go on in clear where there is no association. */
 int wsasec_question_is_optional(int32_t socket);
 
+/* Whether connect() on the socket does not fail where there is no association: what it sends is held until there is. */
+int wsasec_question_is_held(int32_t socket);
+
 /*
  * After a connection that failed: the names of the socket are to be held against its next peer, too. Where that cannot
  * be had it can send nothing any more. Waits, but not longer than a second. Returns 0, or 1 where there was no answer.

@@ -11,6 +11,7 @@
 #include "../../core/profiles.h"
 #include "../../core/sockets.h"
 #include "../../load/question.h"
+#include "../carrier.h"
 #include "../daemon_client.h"
 #include "../daemon_connections.h"
 
@@ -139,6 +140,24 @@ int wsasec_question_is_optional(int32_t socket)
     return wsasec_socket_last_outcome(socket) == WSASEC_OUTCOME_OPTIONAL &&
            !wsasec_backend_inspect(socket, &facts, &status) &&
            wsasec_socket_outcome(socket, facts.identity, &number) == WSASEC_OUTCOME_OPTIONAL;
+}
+
+static int is_on_device(int32_t socket, uint64_t identity)
+{
+    uint16_t number;
+
+    return wsasec_socket_outcome(socket, identity, &number) == WSASEC_OUTCOME_REQUIRED &&
+           wsasec_carrier_of(wsasec_profile_at(number)) == WSASEC_CARRIER_DEVICE;
+}
+
+int wsasec_question_is_held(int32_t socket)
+{
+    struct wsasec_facts facts;
+    wsasec_status status;
+
+    /* Asked of memory first: it may be of a socket that is gone, but of most it says that they are not. */
+    return is_on_device(socket, wsasec_socket_identity(socket)) &&
+           !wsasec_backend_inspect(socket, &facts, &status) && is_on_device(socket, facts.identity);
 }
 
 int wsasec_question_hold(int32_t socket, const void *address, size_t size)

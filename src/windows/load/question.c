@@ -59,6 +59,12 @@ int wsasec_question_is_optional(int32_t socket)
     return 0;
 }
 
+int wsasec_question_is_held(int32_t socket)
+{
+    (void)socket;
+    return 0;
+}
+
 int wsasec_question_hold(int32_t socket, const void *address, size_t size)
 {
     (void)socket;
