@@ -38,6 +38,7 @@ enum wse_type {
     WSE_METRICS,       /* empty; answered by messages of text, Prometheus' exposition format 0.0.4 */
     WSE_SUBSCRIBE,     /* uint32_t: 1 << (type - WSE_EVENT_ACQUIRE) of what is to be told of */
     WSE_SET_MAPPING,   /* struct wse_mapping: where a peer's packets go from now on */
+    WSE_LIST_BETWEEN,  /* struct wse_sa_name (addresses, family; an address of zeros: any); answered as WSE_LIST_SAS */
 
     /* Answers. */
     WSE_ANSWER = 64, /* what the request says, or nothing */

@@ -541,7 +541,17 @@ static int get_sa(struct request *request)
     return answer(request, &state, sizeof state);
 }
 
-static int list_sas(struct request *request)
+static int is_between(const struct wse_association *association, const struct wse_sa_name *ends)
+{
+    const struct wse_sa_name *name = &association->name;
+
+    return name->family == ends->family &&
+           (is_zero(ends->source, 16) || !memcmp(name->source, ends->source, 16)) &&
+           (is_zero(ends->destination, 16) || !memcmp(name->destination, ends->destination, 16));
+}
+
+/* ends: between which; NULL: all. */
+static int list(struct request *request, const struct wse_sa_name *ends)
 {
     enum { MANY = (WSE_MESSAGE_MAX - sizeof(struct wse_header)) / sizeof(struct wse_sa_state) };
     static struct wse_sa_state states[MANY];
@@ -553,10 +563,26 @@ static int list_sas(struct request *request)
         size_t count = 0;
 
         for (; each && count < MANY; each = each->next)
-            wse_association_state(each, now, &states[count++]);
+            if (!ends || is_between(each, ends))
+                wse_association_state(each, now, &states[count++]);
         error = answer_more(request, states, count * sizeof *states, each != NULL);
     } while (each && !error);
     return error;
+}
+
+static int list_sas(struct request *request)
+{
+    return list(request, NULL);
+}
+
+static int list_between(struct request *request)
+{
+    const struct wse_sa_name *ends = request->body;
+
+    if ((ends->family != AF_INET && ends->family != AF_INET6) || ends->spi || ends->direction || ends->reserved ||
+        (ends->family == AF_INET && (!is_zero(ends->source + 4, 12) || !is_zero(ends->destination + 4, 12))))
+        return refused(request, EINVAL, "two addresses of a family are wanted, and nothing else");
+    return list(request, ends);
 }
 
 static int flush_sas(struct request *request)
@@ -694,6 +720,7 @@ static const struct {
     [WSE_METRICS] = {metrics, 0, 0, 0},
     [WSE_SUBSCRIBE] = {subscribe, sizeof(uint32_t), 0, 0},
     [WSE_SET_MAPPING] = {set_mapping, sizeof(struct wse_mapping), 0, 0},
+    [WSE_LIST_BETWEEN] = {list_between, sizeof(struct wse_sa_name), 0, 0},
 };
 
 static int handle(struct request *request, uint16_t type)

@@ -374,6 +374,15 @@ def test_many_associations(rig: Any) -> None:
     listed = rig.a.control.sas()
     assert {each.name for each in listed} == set(names)
     assert rig.a.control.sa(names[777]).name == names[777]
+    here = ipaddress.ip_address(rig.a.v4)
+    peer = names[777].source
+    between = [name for name in names if name.source == peer]
+    assert len(between) > 0
+    assert [each.name for each in rig.a.control.sas_between(peer, here)] == between[::-1]
+    assert [each.name for each in rig.a.control.sas_between(peer, None)] == between[::-1]
+    assert rig.a.control.sas_between(here, None) == []
+    assert [each.name for each in rig.a.control.sas_between(None, here)] == names[::-1]
+    assert rig.a.control.sas_between(None, ipaddress.ip_address(rig.a.v6)) == []
     assert rig.a.control.reserve_spi(0x10000, 0x10000 + 40_000) >= 0x10000 + 32_768
     rig.a.control.flush_sas()
     assert rig.a.control.totals().sas == 0

@@ -22,6 +22,7 @@ from .messages import (
     MESSAGE_MAX,
     MORE,
     VERSION,
+    Address,
     Association,
     AssociationName,
     AssociationState,
@@ -34,6 +35,7 @@ from .messages import (
     Type,
     pack_association,
     pack_device,
+    pack_ends,
     pack_spi,
     pack_transport,
     parse_error,
@@ -142,8 +144,13 @@ class Control:
         return found[0]
 
     def sas(self) -> list[AssociationState]:
-        """Return all associations."""
+        """Return all associations, the newest first."""
         return [each for data in self._answers(Type.LIST_SAS) for each in parse_states(data)]
+
+    def sas_between(self, source: Address | None, destination: Address | None) -> list[AssociationState]:
+        """Return the associations from an address to another, the newest first; one may be None: any."""
+        answers = self._answers(Type.LIST_BETWEEN, pack_ends(source, destination))
+        return [each for data in answers for each in parse_states(data)]
 
     def flush_sas(self, reqid: int = 0) -> None:
         """Delete the associations of a profile, or with 0 all."""

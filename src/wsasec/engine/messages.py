@@ -100,6 +100,7 @@ class Type(enum.IntEnum):
     METRICS = 15
     SUBSCRIBE = 16
     SET_MAPPING = 17
+    LIST_BETWEEN = 18
     ANSWER = 64
     ERROR = 65
     EVENT_ACQUIRE = 128
@@ -504,6 +505,15 @@ def _parse_name(data: bytes) -> AssociationName:
     except ValueError:
         raise MessageError(f"an association of direction {direction}") from None
     return AssociationName(_address(source, family), _address(destination, family), spi, way)
+
+
+def pack_ends(source: Address | None, destination: Address | None) -> bytes:
+    """Return struct wse_sa_name with addresses; one may be None: any. Raises ValueError: of two families."""
+    known = [each for each in (source, destination) if each is not None]
+    if len({each.version for each in known}) != 1:
+        raise ValueError(f"{source} and {destination} are not of one family")
+    ends = (bytes(16) if each is None else packed_address(each) for each in (source, destination))
+    return _NAME.pack(*ends, 0, _family(known[0]), 0, 0)
 
 
 def parse_states(data: bytes) -> list[AssociationState]:

@@ -42,6 +42,7 @@ LENGTHS = {
     Type.METRICS: 0,
     Type.SUBSCRIBE: 4,
     Type.SET_MAPPING: 64,
+    Type.LIST_BETWEEN: 40,
 }
 
 

@@ -252,3 +252,14 @@ def test_a_key_is_not_shown_nor_stored() -> None:
         pickle.dumps(secret)
     secret.wipe()
     assert not any(secret.reveal())
+
+
+def test_ends() -> None:
+    """Addresses only, of one family; one of them may be any."""
+    four, six = ipaddress.ip_address("10.9.0.1"), ipaddress.ip_address("fd00:9::1")
+    body = messages.pack_ends(four, None)
+    assert body == four.packed.ljust(32, b"\0") + struct.pack("=IHBB", 0, socket.AF_INET, 0, 0)
+    assert messages.pack_ends(None, six)[16:32] == six.packed
+    for ends in ((four, six), (None, None)):
+        with pytest.raises(ValueError, match="not of one family"):
+            messages.pack_ends(*ends)
