@@ -256,8 +256,9 @@ class FakeEngine:
                 if body not in self.sas:
                     raise FileNotFoundError(errno.ENOENT, "no such SA")
                 return [self._state(self.sas[body])]
-            case Type.LIST_SAS:
-                states = [self._state(each) for each in self.sas.values()]
+            case Type.LIST_SAS | Type.LIST_BETWEEN:
+                found = [each for each in self.sas.values() if not body or _is_between(each.name, body)]
+                states = [self._state(each) for each in reversed(found)]
                 parts = range(0, max(1, len(states)), _STATES_AT_ONCE)
                 return [b"".join(states[at : at + _STATES_AT_ONCE]) for at in parts]
             case Type.FLUSH_SAS:
@@ -295,6 +296,13 @@ class FakeEngine:
         state += struct.pack("=7Q8Q", *added.limits, packets, size, packets, 0, 0, 0, 100, idle)
         assert len(state) == 184
         return state
+
+
+def _is_between(name: bytes, ends: bytes) -> bool:
+    source, destination, spi, family, direction, _ = _NAME.unpack(ends)
+    assert (spi, direction) == (0, 0)
+    sent, came, _, of, _, _ = _NAME.unpack(name)
+    return family == of and source in (bytes(16), sent) and destination in (bytes(16), came)
 
 
 def _error(code: int, text: str) -> tuple[Type, bytes]:

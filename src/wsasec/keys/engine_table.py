@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import threading
 import time
 from collections.abc import Callable
@@ -75,6 +76,11 @@ def _described(state: AssociationState, now: float) -> EngineSA:
     )
 
 
+def _all_described(states: list[AssociationState]) -> list[SA]:
+    now = time.time()
+    return [_described(each, now) for each in states]
+
+
 class EngineTable:
     """The associations of the engine that listens at a path. For any thread; all methods raise OSError.
 
@@ -123,14 +129,15 @@ class EngineTable:
 
     def associations(self) -> list[SA]:
         """Return all, the newest first."""
-        found = self._ask(Control.sas)
-        now = time.time()
-        found.sort(key=lambda state: state.age_seconds)
-        return [_described(state, now) for state in found]
+        return _all_described(self._ask(Control.sas))
 
     def between(self, src: str | None, dst: str | None) -> list[SA]:
         """Return those from an address to another, the newest first; one may be None: any."""
-        return [sa for sa in self.associations() if src in (None, sa.src) and dst in (None, sa.dst)]
+        if src is None and dst is None:
+            return self.associations()
+        ends = [None if each is None else ipaddress.ip_address(each) for each in (src, dst)]
+        # Asked each time, and of the engine: what it had a moment ago may be gone.
+        return _all_described(self._ask(lambda control: control.sas_between(*ends)))
 
     def delete(self, sa: SA) -> None:
         """Delete one; ProcessLookupError if there is none."""

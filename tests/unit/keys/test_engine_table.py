@@ -74,6 +74,35 @@ def test_pair_is_found(engine: FakeEngine) -> None:
     carrier.close()
 
 
+def test_only_what_is_asked_for_is_listed(engine: FakeEngine) -> None:
+    """Thousands of associations with others cost a question about one peer nothing."""
+    add(engine, *pair(), *pair(*SIX), *pair(peer=OTHER), *pair(spi=0x2000))
+    table = EngineTable(engine.path)
+    sent, came = table.between("10.9.0.1", "10.9.0.2"), table.between("10.9.0.2", "10.9.0.1")
+    assert [sa.spi for sa in sent] == [0x2000, 0x1000]  # the newest first
+    assert [sa.spi for sa in came] == [0x2001, 0x1001]
+    assert {sa.dst for sa in table.between("10.9.0.1", None)} == {"10.9.0.2", "10.9.0.3"}
+    assert [sa.src for sa in table.between(None, "fd00:9::2")] == ["fd00:9::1"]
+    assert engine.count(Type.LIST_BETWEEN) == 4
+    assert engine.count(Type.LIST_SAS) == 0
+    assert len(table.between(None, None)) == 8
+    table.close()
+
+
+def test_what_has_gone_is_not_said_to_be_there(engine: FakeEngine) -> None:
+    """Whoever took it away, and though the engine tells nobody."""
+    add(engine, *pair())
+    carrier = EngineCarrier(engine.path)
+    sas, installed = carrier.sas(), carrier.installed()
+    assert sas.find(201, OWN, PEER) is not None
+    assert installed.any(201, OWN, PEER)
+    with Control(engine.path) as another:
+        another.delete_sa(pair()[0])
+    assert sas.find(201, OWN, PEER) is None
+    assert not installed.any(201, OWN, PEER)
+    carrier.close()
+
+
 def test_removed_ones_are_gone(engine: FakeEngine) -> None:
     add(engine, *pair(), *pair(peer=OTHER))
     carrier = EngineCarrier(engine.path)
