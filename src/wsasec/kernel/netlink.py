@@ -128,10 +128,18 @@ class NetlinkSocket:
         HEADER.pack_into(message, 0, len(message), kind, flags | _NLM_F_REQUEST, self._sequence, 0)
         self._socket.send(message)
 
+    def _receive(self, buffer: bytearray) -> memoryview:
+        """Take an answer to what was sent last; those to what was given up are thrown away."""
+        while True:
+            data = memoryview(buffer)[: self._socket.recv_into(buffer)]
+            if len(data) < HEADER.size or HEADER.unpack_from(data)[3] == self._sequence:
+                return data
+            data[:] = bytes(len(data))
+
     def request(self, message: Message, kind: int, flags: int, what: str) -> None:
         """Send a request and take its acknowledgement; OSError names `what`, never the request."""
         self._send(message, kind, flags | _NLM_F_ACK)
-        for answer, answer_flags, payload in messages(memoryview(self._socket.recv(65536))):
+        for answer, answer_flags, payload in messages(self._receive(bytearray(_LISTING_BYTES))):
             if answer != _NLMSG_ERROR or len(payload) < 4:
                 continue
             code = -struct.unpack_from("=i", payload)[0]
@@ -145,7 +153,7 @@ class NetlinkSocket:
         """Send a question; return (type, payload) of what the kernel answers. Raises OSError."""
         self._send(message, kind, 0)
         found = []
-        for answer, _, payload in messages(memoryview(self._socket.recv(65536))):
+        for answer, _, payload in messages(self._receive(bytearray(_LISTING_BYTES))):
             if answer == _NLMSG_ERROR:
                 self._refused(payload, what)
             found.append((answer, bytes(payload)))
@@ -186,9 +194,9 @@ class NetlinkSocket:
         found: list[T] = []
         whole = True
         while True:
-            length = self._socket.recv_into(buffer)
+            data = self._receive(buffer)
             try:
-                for answer, flags, payload in messages(memoryview(buffer)[:length]):
+                for answer, flags, payload in messages(data):
                     whole = whole and not flags & _NLM_F_DUMP_INTR
                     if answer == _NLMSG_DONE:
                         return found, whole
@@ -197,7 +205,7 @@ class NetlinkSocket:
                     if (entry := take(answer, payload)) is not None:
                         found.append(entry)
             finally:
-                buffer[:length] = bytes(length)
+                data[:] = bytes(len(data))
 
     @staticmethod
     def _refused(payload: memoryview, what: str) -> None:

@@ -11,11 +11,13 @@ import pytest
 
 from wsasec.engine import missing, rules
 from wsasec.engine.rules import NftError, Rules
+from wsasec.kernel.netlink import Message
 from wsasec.kernel.nftables import NftSocket
 from wsasec.lab import Namespace
 from wsasec.profiles import DEFAULT, Profile
 
 TABLE = f"wsasec_{DEFAULT.reqid}"
+GETGEN = 0xA10  # of nfnetlink
 OTHER = Profile("other", uuid.UUID(int=5), 7, 0x58000000, 0xFF000000)
 
 
@@ -105,6 +107,15 @@ def test_other_tables_do_not_matter(realm: Namespace, nft: NftSocket) -> None:
     assert other.faults(nft) == []
     other.remove()
     assert own.faults(nft) == []
+
+
+def test_an_answer_that_was_not_waited_for_is_none_to_the_next_question(
+    realm: Namespace, nft: NftSocket
+) -> None:
+    nft._netlink._send(Message(bytes(4)), GETGEN, 0)
+    realm.run(["nft", "-f", "-"], input="table ip mine { chain c { }; }")
+    with NftSocket() as other:
+        assert nft.generation() == other.generation()
 
 
 def test_somebody_else_changes_rules_at_the_same_time(realm: Namespace, nft: NftSocket) -> None:
