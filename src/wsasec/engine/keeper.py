@@ -110,11 +110,13 @@ class Keeper:
             routes = stack.enter_context(Notifications(NETLINK_ROUTE, ROUTE_GROUPS))
             nft = stack.enter_context(NftSocket())
             nft.generation()
+            # Held all the time: also a process that has run out of descriptors takes its voucher back.
+            links = stack.enter_context(LinkSocket())
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             held = stack.pop_all()
             self._thread = threading.Thread(
                 target=self._work,
-                args=(held, rules, routes, nft),
+                args=(held, rules, routes, nft, links),
                 name=f"wsasec-keeper-{self.device.name}",
                 daemon=True,
             )
@@ -149,7 +151,14 @@ class Keeper:
         self.stop()
         _take_down(self.device.name, self._routes, self._rules)
 
-    def _work(self, held: ExitStack, rules: Notifications, routes: Notifications, nft: NftSocket) -> None:
+    def _work(
+        self,
+        held: ExitStack,
+        rules: Notifications,
+        routes: Notifications,
+        nft: NftSocket,
+        links: LinkSocket,
+    ) -> None:
         with held:
             poll = select.poll()
             for what in (rules, routes, self._wake):
@@ -157,7 +166,7 @@ class Keeper:
             try:
                 told = True
                 while not self._stopping:
-                    faults = self._round(nft)
+                    faults = self._round(nft, links)
                     # What is told of meanwhile may be what was just done, or more: look once again, then.
                     wait = _AGAIN_MS if faults else _SETTLE_MS if told else _LOOK_MS
                     poll.poll(wait)
@@ -166,39 +175,38 @@ class Keeper:
             except BaseException as error:  # noqa: BLE001 - a keeper that ends must not vouch, whatever it was
                 _log.exception("the keeper of %s ended", self.device.name)
                 reason = f"the keeper ended: {error}"
-            self._empty()
+            self._empty(links)
             self._say([reason])
 
-    def _round(self, nft: NftSocket) -> list[str]:
+    def _round(self, nft: NftSocket, links: LinkSocket) -> list[str]:
         """Look at everything, repair it, vouch for it; return what stays wrong."""
         faults: list[str] = []
         try:
             for _ in range(_ROUNDS):
                 generation = nft.generation()
-                faults = self._look(nft)
+                faults = self._look(nft, links)
                 if not faults:
                     if nft.generation() != generation:
                         continue
-                    self._vouch(generation)
+                    self._vouch(links, generation)
                     self._say([])
                     return []
                 self._repair(nft, faults)
         except (OSError, subprocess.SubprocessError) as error:
             faults = [*faults, str(error)]
         faults = faults or ["the rules of nftables change all the time"]
-        self._empty()
+        self._empty(links)
         self._say(faults)
         return faults
 
-    def _look(self, nft: NftSocket) -> list[str]:
+    def _look(self, nft: NftSocket, links: LinkSocket) -> list[str]:
         device = self.device
         if not device.is_there():
             return [f"the device {device.name} is gone"]
         faults = self._rules.faults(nft)
         faults += self._routes.faults(device.ifindex)
         faults += self._sysctls.faults()
-        with LinkSocket() as links:
-            found = links.link(device.name)
+        found = links.link(device.name)
         if found is None or not found.up:
             faults.append(f"the device {device.name} is down")
         return faults
@@ -221,21 +229,19 @@ class Keeper:
             except Exception:  # noqa: BLE001 - whatever it does; the device is kept all the same
                 _log.exception("the new queues of %s were not taken", self.device.name)
 
-    def _vouch(self, generation: int) -> None:
+    def _vouch(self, links: LinkSocket, generation: int) -> None:
         text = str(alias.voucher(self.device.profile, generation))
-        with LinkSocket() as links:
-            found = links.link(self.device.name)
-            if found is None or not self.device.is_there():
-                raise OSError(errno.ENODEV, f"the device {self.device.name} is gone")
-            if found.alias != text:
-                links.set_alias(self.device.name, text)
+        found = links.link(self.device.name)
+        if found is None or not self.device.is_there():
+            raise OSError(errno.ENODEV, f"the device {self.device.name} is gone")
+        if found.alias != text:
+            links.set_alias(self.device.name, text)
 
-    def _empty(self) -> None:
+    def _empty(self, links: LinkSocket) -> None:
         try:
-            with LinkSocket() as links:
-                found = links.link(self.device.name)
-                if found is not None and found.alias:
-                    links.set_alias(self.device.name, "")
+            found = links.link(self.device.name)
+            if found is not None and found.alias:
+                links.set_alias(self.device.name, "")
         except OSError as error:
             _log.warning("the alias of %s was not emptied: %s", self.device.name, error)
 

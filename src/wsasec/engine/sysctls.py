@@ -25,6 +25,8 @@ _IPV4: Final = {
     "forwarding": "0",
 }
 _IPV6: Final = {
+    # Where new devices have none by default, others may have it.
+    "disable_ipv6": "0",
     # Nobody behind it is a router.
     "accept_ra": "0",
     "accept_redirects": "0",

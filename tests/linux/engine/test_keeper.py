@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import resource
 import socket
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from engine_host import Host
@@ -148,6 +151,32 @@ def test_what_cannot_be_repaired_has_no_voucher(unrepairable: Host, monkeypatch:
     assert vouches()
 
 
+def test_without_descriptors_it_does_not_vouch(host: Host) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with LinkSocket() as links:
+        highest = max(map(int, os.listdir("/proc/self/fd")))  # noqa: PTH208
+        held: list[int] = []
+        try:
+            with suppress(OSError):
+                while len(held) <= highest:
+                    held.append(os.dup(links._netlink._socket.fileno()))
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (highest, before[1]))
+            links.set_up(host.lab.a.device, up=False)  # it is told, and cannot look
+            becomes(lambda: bool(host.keeper.faults), "it does not say that it cannot look")
+            becomes(lambda: not found_alias(links), "the voucher is still there")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            for fd in held:
+                os.close(fd)
+    host.keeper.wait(PATIENCE)
+    assert vouches()
+
+
+def found_alias(links: LinkSocket) -> str:
+    found = links.link(NAME)
+    return found.alias if found else ""
+
+
 def test_it_does_not_start_half(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     before = state(lab.a)
     device = Device.create(DEFAULT)
@@ -271,6 +300,16 @@ def test_without_ipv6_addresses(lab: Lab) -> None:
             assert vouches()
             assert finds("10.9.0.2") == "10.9.0.1"
             assert finds("fd00:9::2") is None
+    finally:
+        device.remove()
+
+
+def test_where_new_devices_have_no_ipv6(lab: Lab) -> None:
+    lab.a.sysctl("net.ipv6.conf.default.disable_ipv6", 1)
+    device = Device.create(DEFAULT)
+    try:
+        with Keeper(device):
+            assert finds("fd00:9::2") == "fd00:9::1"
     finally:
         device.remove()
 
