@@ -64,7 +64,7 @@ class Control:
 
     Every method raises:
         EngineError: the engine refused; `errno` as in control_protocol.h.
-        ConnectionError: the engine has ended, or closed the connection.
+        ConnectionError: the engine has ended, or closed the connection; a request closes it here, too.
         TimeoutError: it did not answer in time; the connection is closed then.
         MessageError: its answer cannot be read; the connection is closed then.
     """
@@ -235,8 +235,9 @@ class Control:
         with self._lock:
             try:
                 return self._exchange(kind, body, descriptors)
-            except (MessageError, TimeoutError, KeyboardInterrupt):
-                self._socket.close()  # what comes next would be taken for the answer to another question
+            except (MessageError, ConnectionError, TimeoutError, KeyboardInterrupt):
+                # What comes next would be taken for the answer to another question; or there is no more.
+                self._socket.close()
                 raise
 
     def _exchange(self, kind: Type, body: bytes | bytearray, descriptors: Sequence[int]) -> list[bytes]:

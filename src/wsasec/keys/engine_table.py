@@ -112,17 +112,25 @@ class EngineTable:
                 self._control = Control(self._path)
             return self._control
 
+    def _forget(self, control: Control | None) -> None:
+        """Use a connection no more that has ended; another thread may have made a new one, and asks by it."""
+        with self._lock:
+            if self._control is control:
+                self._control = None
+
     def _ask(self, ask: Callable[[Control], _Answer]) -> _Answer:
         until = time.monotonic() + _PATIENCE
         while True:
+            control = None
             try:
-                return ask(self._connected())
+                control = self._connected()
+                return ask(control)
             except EngineError:
                 raise
             except MessageError as error:
                 raise OSError(errno.EPROTO, f"the engine: {error}") from error
             except (ConnectionError, FileNotFoundError, TimeoutError) as error:
-                self.close()
+                self._forget(control)
                 if time.monotonic() >= until:
                     raise OSError(errno.ENETDOWN, "the engine does not answer") from error
             time.sleep(_AGAIN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
@@ -129,6 +130,26 @@ def test_next_engine_is_waited_for(engine: FakeEngine, path: Path) -> None:
         starter.join()
         made[0].close()
         table.close()
+
+
+def test_connection_of_another_thread_is_left(engine: FakeEngine) -> None:
+    """Who finds late that the old one has ended does not take the new one from who asks by it."""
+    table = EngineTable(engine.path)
+    asked: list[Control] = []
+    new: list[Control | None] = []
+
+    def ask(control: Control) -> int:
+        asked.append(control)
+        if not new:
+            control.close()
+            assert table.associations() == []  # another thread's, by a new one
+            new.append(table._control)
+            raise ConnectionResetError
+        return control.hello().pid
+
+    assert table._ask(ask) == os.getpid()
+    assert asked[1] is new[0]
+    table.close()
 
 
 def test_no_engine_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
