@@ -47,8 +47,9 @@ def find_plugin(configured: Path | None = None) -> Path:
     places = [configured] if configured else [Path(said)] if said else [each / NAME for each in _PLACES]
     for path in places:
         if path.exists():
-            _require_own(path)
-            return path.resolve()
+            found = path.resolve()
+            _require_own(found)
+            return found
     # What is to be done comes first, as a long text is cut.
     raise CharonError(
         Reason.NO_CHARON,
@@ -91,3 +92,13 @@ def _require_own(path: Path) -> None:
         raise CharonError(Reason.NO_CHARON, f"{path} is no file")
     if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise CharonError(Reason.NO_CHARON, f"{path} can be written by others than root")
+    # Who may rename a folder can put another file there after this look. In a user namespace the system's
+    # root is none of its users.
+    trusted = {0, os.geteuid(), Path("/").stat().st_uid}
+    for folder in path.parents:
+        status = folder.stat()
+        anybody = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
+        if status.st_uid not in trusted or anybody:
+            raise CharonError(
+                Reason.NO_CHARON, f"others than root can replace {path.name}: {folder} is theirs"
+            )

@@ -104,6 +104,22 @@ def test_plugin_that_is_not_there(file: Path, monkeypatch: pytest.MonkeyPatch) -
         plugin.find_plugin()
 
 
+def test_plugin_that_others_may_replace(file: Path, tmp_path: Path) -> None:
+    """By a link, or by another name for a folder; also where the plugin itself is root's."""
+    folder = tmp_path / "open"
+    within = folder / "within"
+    within.mkdir(parents=True)
+    path = file.rename(within / plugin.NAME)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    folder.chmod(0o777)
+    for each in (path, link):
+        with pytest.raises(CharonError, match=f"can replace {plugin.NAME}: {folder} is theirs"):
+            plugin.find_plugin(each)
+    folder.chmod(0o1777)  # as /tmp: who owns a file there keeps it
+    assert plugin.find_plugin(link) == path
+
+
 def a_charon(folder: Path, says: str, code: int = 0) -> Path:
     path = folder / "charon"
     path.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "{says}"\nexit {code}\n')
