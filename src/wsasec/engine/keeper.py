@@ -209,6 +209,9 @@ class Keeper:
         found = links.link(device.name)
         if found is None or not found.up:
             faults.append(f"the device {device.name} is down")
+        elif found.queues != len(device.queues):
+            # The kernel gives each queue its share of the packets: that process has them unencrypted.
+            faults.append(f"another process has a queue of the device {device.name}: end it")
         return faults
 
     def _repair(self, nft: NftSocket, faults: list[str]) -> None:

@@ -7,6 +7,7 @@ import ipaddress
 import os
 import socket
 import struct
+import sys
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,6 +36,8 @@ _LINK_GSO_MAX_SIZE: Final = 41
 _INFO_KIND: Final = 1
 _INFO_DATA: Final = 2
 _VETH_PEER: Final = 1
+_TUN_QUEUES: Final = 8
+_TUN_DISABLED_QUEUES: Final = 9
 _INET6_ADDR_GEN_MODE: Final = 8
 _ADDR_GEN_NONE: Final = 1
 _IFF_UP: Final = 1
@@ -67,6 +70,7 @@ class Link:
         mtu: bytes.
         kind: "veth", "tun" ...; "" of one that the kernel gives no kind.
         alias: what somebody wrote there (ifalias); at most 255 bytes.
+        queues: of a TUN device with several: how many of them processes hold.
     """
 
     index: int
@@ -75,6 +79,7 @@ class Link:
     mtu: int
     kind: str
     alias: str
+    queues: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ def _take_link(kind: int, payload: memoryview) -> Link | None:
     if family != socket.AF_UNSPEC:
         return None
     name = device_kind = alias = ""
-    mtu = 0
+    mtu = queues = 0
     for which, value in attributes(payload[_LINK.size :]):
         if which == _LINK_NAME:
             name = _text(value)
@@ -111,10 +116,16 @@ def _take_link(kind: int, payload: memoryview) -> Link | None:
         elif which == _LINK_ALIAS:
             alias = _text(value)
         elif which == _LINK_INFO:
-            for inner, data in attributes(value):
-                if inner == _INFO_KIND:
-                    device_kind = _text(data)
-    return Link(index, name, bool(flags & _IFF_UP), mtu, device_kind, alias)
+            info = dict(attributes(value))
+            device_kind = _text(info.get(_INFO_KIND, memoryview(b"")))
+            if device_kind == "tun":
+                queues = _held_queues(info.get(_INFO_DATA, memoryview(b"")))
+    return Link(index, name, bool(flags & _IFF_UP), mtu, device_kind, alias, queues)
+
+
+def _held_queues(data: memoryview) -> int:
+    counts = (_TUN_QUEUES, _TUN_DISABLED_QUEUES)
+    return sum(int.from_bytes(value, sys.byteorder) for which, value in attributes(data) if which in counts)
 
 
 def _take_address(kind: int, payload: memoryview) -> InterfaceAddress | None:

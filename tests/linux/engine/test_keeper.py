@@ -236,12 +236,35 @@ def test_for_another_tun_device_in_its_place_it_does_not_vouch(host: Host) -> No
         assert other.is_there()
         assert not host.device.is_there()
         host.keeper.start()
-        host.keeper.wait(PATIENCE)
-        assert host.device.is_there()
-        assert vouches()
+        becomes(host.device.is_there, "it was not taken")
+        with pytest.raises(NotSecureError, match="another process has a queue"):
+            host.keeper.wait(1.0)
     finally:
         other.close()
+    host.keeper.wait(PATIENCE)
+    assert vouches()
     assert len(host.device.queues) == len(queues)
+
+
+def test_while_another_process_has_a_queue_it_does_not_vouch(host: Host) -> None:
+    thief = (
+        "import sys, time\n"
+        "from wsasec.engine import tun\n"
+        f"held = tun.attach({NAME!r})\n"
+        "print('has it', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", thief], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "has it\n"
+        becomes(lambda: said() == "", "the voucher is still there")
+        with pytest.raises(NotSecureError, match="another process has a queue"):
+            host.keeper.wait(0.1)
+        process.communicate()
+    host.keeper.wait(PATIENCE)
+    assert vouches()
 
 
 def test_stopped_it_vouches_no_more_and_all_stays(lab: Lab) -> None:
