@@ -66,16 +66,20 @@ def open_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def two_hosts(folder: Path) -> Iterator[tuple[Lab, Host, Host]]:
+def two_hosts(folder: Path, lab: Lab | None = None) -> Iterator[tuple[Lab, Host, Host]]:
     """Make a.example and b.example, which trust each other; what is up in the end is taken down.
 
     They trust m.example, too, of whom there is only a certificate. The environment's WSASEC_RUN names a
     folder that is theirs alone. Other users, of whom charon is one, go through the folder.
+
+    Args:
+        folder: for their files.
+        lab: one without keys that nobody has entered; None for one of its own.
     """
     authority = Authority(folder, "ca")
     for name in ("a.example", "b.example", "m.example"):
         authority.issue(name)
-    with Lab(keys=False) as lab:
+    with lab or Lab(keys=False) as lab:
         a, b = Host(lab.a, folder, "a.example"), Host(lab.b, folder, "b.example")
         try:
             yield lab, a, b
