@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from ..engine import Device, Ended, Engine, EngineError, EngineStartError, Keeper
+from ..engine import Device, Ended, Engine, EngineError, Keeper
+from ..engine.routes import table_of
 from ..kernel.sockdiag import is_bound_to
 from ..profile import Profile
 
@@ -72,10 +73,16 @@ class Devices:
             raise
 
     def _keep(self, profile: Profile) -> Keeper:
+        """Make a device that is kept from now on; what fails leaves no keeper."""
+        table_of(profile)  # before there is a device
         device = Device.create(profile, _threads())
         keeper = Keeper(device, on_replaced=self._replaced)
+        try:
+            keeper.start()
+        except BaseException:
+            device.close()
+            raise
         self._keepers[profile.name] = keeper
-        keeper.start()
         return keeper
 
     def use(self, profiles: Iterable[Profile]) -> None:
@@ -87,16 +94,24 @@ class Devices:
             self._keepers = kept
         for keeper in gone:
             self._let_go(keeper)
-        added = []
-        with self._lock:
-            for name, profile in wanted.items():
-                if name not in self._keepers:
-                    keeper = self._keep(profile)
-                    added.append(keeper)
-                    if self._engine is not None:
-                        self._engine.add_device(keeper.device)
-        for keeper in added:
-            keeper.wait(_KEEPER_SECONDS)
+        added: dict[str, Keeper] = {}
+        try:
+            with self._lock:
+                for name, profile in wanted.items():
+                    if name not in self._keepers:
+                        added[name] = self._keep(profile)
+                        if self._engine is not None:
+                            self._engine.add_device(added[name].device)
+            for keeper in added.values():
+                keeper.wait(_KEEPER_SECONDS)
+        except BaseException:
+            # What was not brought about is tried anew by the next call.
+            with self._lock:
+                for name in added:
+                    self._keepers.pop(name, None)
+            for keeper in added.values():
+                self._let_go(keeper)
+            raise
 
     def _let_go(self, keeper: Keeper) -> None:
         """Leave a device: it is removed with all that belongs to it, or stays as it is if sockets are on it.
@@ -156,13 +171,12 @@ class Devices:
             self._ended.clear()
             if time.monotonic() - started > _STEADY_SECONDS:
                 pause = _FIRST_PAUSE
-            while not self._stopping.is_set():
+            # Longer each time, also after a start that was none for long.
+            while not self._stopping.wait(pause):
+                pause = min(2 * pause, _LONGEST_PAUSE)
                 if self._start_again():
                     started = time.monotonic()
                     break
-                if self._stopping.wait(pause):
-                    return
-                pause = min(2 * pause, _LONGEST_PAUSE)
             if self._stopping.is_set():
                 return
 
@@ -173,7 +187,7 @@ class Devices:
                 return True
             try:
                 engine.restart()
-            except (EngineStartError, EngineError, OSError, ValueError) as error:
+            except (RuntimeError, OSError, ValueError) as error:  # RuntimeError: also of threads
                 self._trouble = str(error)
                 _log.error("the engine cannot be started: %s", error)
                 return False
