@@ -58,6 +58,7 @@ struct wse_engine {
     const struct wse_crypto *crypto;
     uint64_t instance;
     unsigned threads; /* of each direction */
+    unsigned spin;    /* microseconds that a worker stays awake */
     int uso;          /* the system takes UDP super packets from a device (Linux 6.2) */
     struct wse_worker *workers[2 * WSE_THREADS_MAX]; /* outbound first */
     int events; /* eventfd: a worker has something to tell the control thread */

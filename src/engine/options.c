@@ -8,9 +8,10 @@
 #include <stdlib.h>
 
 #include "engine.h"
+#include "wait.h"
 
 static const char usage[] =
-    "usage: wsasec-engine --control-fd N [--threads N] [--crypto NAME]\n"
+    "usage: wsasec-engine --control-fd N [--threads N] [--spin N] [--crypto NAME]\n"
     "       wsasec-engine --version\n"
     "\n"
     "Moves packets between TUN devices and ESP. It is started by wsasec, which hands it all that it works with over\n"
@@ -18,6 +19,8 @@ static const char usage[] =
     "\n"
     "  --control-fd N  the socket\n"
     "  --threads N     of each direction, 1 to 16; default 1\n"
+    "  --spin N        microseconds that a thread looks for the next packet before it sleeps, where they come in quick\n"
+    "                  steps; 0 to 1000; default 200\n"
     "  --crypto NAME   ipsec-mb or OpenSSL; default: the fastest that is there\n";
 
 static int number(const char *text, long least, long most, long *value)
@@ -33,13 +36,14 @@ int wse_options_read(struct wse_options *options, int count, char **arguments)
 {
     static const struct option known[] = {
         {"control-fd", required_argument, NULL, 'f'}, {"threads", required_argument, NULL, 't'},
-        {"crypto", required_argument, NULL, 'c'},     {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},          {NULL, 0, NULL, 0},
+        {"spin", required_argument, NULL, 's'},       {"crypto", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},             {"version", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0},
     };
     long value;
     int option;
 
-    *options = (struct wse_options){.control = -1, .threads = 1};
+    *options = (struct wse_options){.control = -1, .threads = 1, .spin = WSE_SPIN};
     while ((option = getopt_long(count, arguments, "", known, NULL)) != -1) {
         switch (option) {
         case 'f':
@@ -51,6 +55,11 @@ int wse_options_read(struct wse_options *options, int count, char **arguments)
             if (number(optarg, 1, WSE_THREADS_MAX, &value))
                 goto wrong;
             options->threads = (unsigned)value;
+            break;
+        case 's':
+            if (number(optarg, 0, WSE_SPIN_MAX, &value))
+                goto wrong;
+            options->spin = (unsigned)value;
             break;
         case 'c':
             options->crypto = optarg;

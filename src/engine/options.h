@@ -6,6 +6,7 @@
 struct wse_options {
     int control;       /* descriptor */
     unsigned threads;  /* of each direction */
+    unsigned spin;     /* microseconds */
     const char *crypto; /* NULL: the fastest */
 };
 

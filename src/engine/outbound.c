@@ -64,6 +64,7 @@ struct wse_outbound {
     struct wse_reassembly *reassembly;
     uint64_t said; /* milliseconds: that something cannot be sent */
     int no_segments; /* the system does not cut for us */
+    int lone; /* there was one frame the last time */
     unsigned messages;
     uint32_t used; /* of the arena */
     struct message message[MESSAGES];
@@ -466,10 +467,11 @@ void wse_outbound_serve(struct wse_outbound *outbound, uint32_t number)
 {
     struct wse_engine *engine = outbound->worker->engine;
     const struct wse_link *link = atomic_load_explicit(&engine->links[number], memory_order_acquire);
+    int i;
 
     if (!link || outbound->worker->index >= link->count)
         return;
-    for (int i = 0; i < READS; i++) {
+    for (i = 0; i < READS; i++) {
         const ssize_t length = read(link->queues[outbound->worker->index], outbound->frame, FRAME);
 
         if (length < 0 && errno != EAGAIN && errno != EINTR)
@@ -477,10 +479,12 @@ void wse_outbound_serve(struct wse_outbound *outbound, uint32_t number)
         if (length <= 0)
             break;
         take(outbound, link, outbound->frame, (size_t)length);
-        if (outbound->used >= ENOUGH)
+        /* Where frames come one by one, this one need not wait for the look whether there is another. */
+        if (outbound->used >= ENOUGH || (!i && outbound->lone))
             flush(outbound);
     }
     flush(outbound);
+    outbound->lone = i == 1;
 }
 
 void wse_outbound_tend(struct wse_outbound *outbound)

@@ -66,8 +66,8 @@ static void *run(void *argument)
     sem_post(&worker->running);
     while (!atomic_load_explicit(&worker->stop, memory_order_relaxed)) {
         /* What waits for an association ages. */
-        ready = epoll_wait(worker->epoll, events, EVENTS,
-                           worker->direction == WSE_OUTBOUND && wse_outbound_waits(worker->outbound) ? EACH_SECOND : -1);
+        ready = wse_wait(&worker->wait, events, EVENTS,
+                         worker->direction == WSE_OUTBOUND && wse_outbound_waits(worker->outbound) ? EACH_SECOND : -1);
         if (ready < 0 && errno != EINTR) {
             wse_log("epoll_wait: error %d", errno);
             break;
@@ -106,6 +106,7 @@ static int prepare(struct wse_worker *worker)
     worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (worker->epoll < 0 || worker->wake < 0 || epoll_ctl(worker->epoll, EPOLL_CTL_ADD, worker->wake, &event))
         return -errno;
+    wse_wait_start(&worker->wait, worker->epoll, worker->engine->spin);
     return worker->direction == WSE_OUTBOUND ? wse_outbound_make(&worker->outbound, worker)
                                              : wse_inbound_make(&worker->inbound, worker);
 }

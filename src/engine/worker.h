@@ -12,6 +12,7 @@
 #include "control_protocol.h"
 #include "engine.h"
 #include "totals.h"
+#include "wait.h"
 
 /* What a worker tells the control thread. */
 struct wse_note {
@@ -42,6 +43,7 @@ struct wse_worker {
     unsigned index; /* among those of its direction */
     int epoll;
     int wake; /* eventfd: a change of what is published that it should look at now, or the end */
+    struct wse_wait wait;
     pthread_t thread;
     sem_t running; /* posted by the thread when it is */
     _Atomic(int) stop;

@@ -33,6 +33,7 @@ from wsasec.engine import (
     TransportKind,
     Type,
 )
+from wsasec.engine.process import PROGRAM
 
 pytestmark = pytest.mark.linux
 
@@ -105,6 +106,30 @@ def test_traffic(make_rig: Any, sanitized: Callable[[str], Path], build: str, fa
     assert here.reassembled >= 3
     for totals in (here, there):
         assert (totals.forged, totals.replayed, totals.malformed, totals.unknown_spi) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("spin", [0, 1000])
+def test_awake_or_asleep(make_rig: Any, spin: int) -> None:
+    """Single requests, whose answers the threads wait for by spinning or asleep, and bulk."""
+    rig = make_rig(arguments=("--spin", str(spin)))
+    rig.both()
+    transfer(rig.a, rig.b, socket.AF_INET, 2_000_000)
+    # And behind the last of the stream, so that nothing is under way when they are counted.
+    datagrams(rig.a, rig.b, socket.AF_INET, [100] * 500)
+    assert rig.b.control.totals().received_packets == rig.a.control.totals().sent_packets
+
+
+@pytest.mark.parametrize("spin", ["-1", "1001", "x", ""])
+def test_spins_that_are_none(spin: str) -> None:
+    done = subprocess.run(
+        [PROGRAM, "--control-fd", "3", "--spin", spin],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert done.stderr.startswith("usage: wsasec-engine")
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=["v4", "v6"])

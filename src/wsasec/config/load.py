@@ -221,5 +221,6 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
         accounts=loader.accounts(),
         vici=daemon.get("vici"),
         first_seconds=float(daemon.get("first_seconds", 10.0)),
+        spin_microseconds=daemon.get("spin_microseconds"),
         lines=document.lines,
     )

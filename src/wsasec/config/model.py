@@ -176,6 +176,8 @@ class Config:
         accounts: rules, of which the first that fits counts, exact ones before domains.
         vici: of a daemon of others to share: "unix:///run/charon.vici"; None to start one's own.
         first_seconds: how long the negotiation for a first connection may take, at the most.
+        spin_microseconds: that a thread of the engine looks for the next packet before it sleeps; None for
+            its own default.
         lines: where in the file its keys are, for errors.
     """
 
@@ -186,4 +188,5 @@ class Config:
     accounts: tuple[Account, ...] = ()
     vici: str | None = None
     first_seconds: float = 10.0
+    spin_microseconds: int | None = None
     lines: dict[Place, int] = field(default_factory=dict, compare=False, repr=False)

@@ -33,13 +33,15 @@ class Devices:
     An engine that ends is started again: devices stay, so that sockets go on once there are keys again.
     """
 
-    def __init__(self, control: Path) -> None:
+    def __init__(self, control: Path, spin: int | None = None) -> None:
         """Describe it; all is in the network namespace of the thread that calls start().
 
         Args:
             control: path for the engine's control socket.
+            spin: of the engine, in microseconds, as Engine.start() takes it.
         """
         self._control = control
+        self._spin = spin
         self._lock = threading.RLock()  # held while devices or the engine change
         self._keepers: dict[str, Keeper] = {}
         self._engine: Engine | None = None
@@ -63,6 +65,7 @@ class Devices:
                 self._engine = Engine.start(
                     *([keeper.device for keeper in self._keepers.values()], []),
                     control=self._control,
+                    spin=self._spin,
                     on_end=self._engine_ended,
                 )
                 self._watcher.start()

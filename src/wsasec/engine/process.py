@@ -112,6 +112,7 @@ class Engine:
         control: Path | None = None,
         threads: int | None = None,
         crypto: str | None = None,
+        spin: int | None = None,
         user: str = USER,
         memlock: int = MEMLOCK,
         program: Path = PROGRAM,
@@ -123,6 +124,7 @@ class Engine:
         self.path = control
         self._threads = threads or max([1, *(len(device.queues) for device in devices)])
         self._crypto = crypto
+        self._spin = spin
         self._user = user
         self._memlock = memlock
         self._program = program
@@ -141,6 +143,7 @@ class Engine:
         control: Path | None = None,
         threads: int | None = None,
         crypto: str | None = None,
+        spin: int | None = None,
         user: str = USER,
         memlock: int = MEMLOCK,
         program: Path = PROGRAM,
@@ -155,6 +158,8 @@ class Engine:
                 replaced if it is a socket. None: there is only `control`.
             threads: of each direction; None for as many as the devices have queues.
             crypto: "ipsec-mb" or "OpenSSL"; None for the fastest that it has.
+            spin: microseconds, 0 to 1000, that a thread looks for the next packet before it sleeps, where
+                packets come in quick steps; None for the engine's own default, 200.
             user: whom it runs as where this process is root's; nobody else's processes should be that user's.
             memlock: bytes that it may keep from being swapped out.
             program: what is run.
@@ -171,6 +176,7 @@ class Engine:
             control=control,
             threads=threads,
             crypto=crypto,
+            spin=spin,
             user=user,
             memlock=memlock,
             program=program,
@@ -363,6 +369,7 @@ class Engine:
                     *(sys.executable, "-I", "-S", str(_LAUNCH), *map(str, numbers)),
                     *("wsasec-engine", "--control-fd", "3", "--threads", str(self._threads)),
                     *(() if self._crypto is None else ("--crypto", self._crypto)),
+                    *(() if self._spin is None else ("--spin", str(self._spin))),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

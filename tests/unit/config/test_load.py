@@ -84,6 +84,7 @@ account = "lab"
 [daemon]
 vici = "unix:///run/charon.vici"
 first_seconds = 3
+spin_microseconds = 50
 """
 CERTIFICATE = '[identity]\nid = "a"\ncertificate = "a.crt"\nkey = "a.key"\n[trust]\nca = ["ca.crt"]\n'
 
@@ -111,6 +112,7 @@ def test_all_of_it(file: Path, tmp_path: Path) -> None:
     assert config.accounts == (Account("bob", identity="b.example"), Account("lab", domain="lab.example"))
     assert config.vici == "unix:///run/charon.vici"
     assert config.first_seconds == 3.0
+    assert config.spin_microseconds == 50
 
     default = config.profiles["default"]
     assert default.profile == DEFAULT

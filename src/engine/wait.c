@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wait.h"
+
+#include <sched.h>
+#include <time.h>
+
+/* Nanoseconds: what comes in shorter steps may come within the spin, once its way is shorter. */
+enum { BRISK = 1000000 };
+
+static uint64_t nanoseconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void wse_wait_start(struct wse_wait *wait, int epoll, unsigned microseconds)
+{
+    *wait = (struct wse_wait){.epoll = epoll, .spin = microseconds * UINT64_C(1000)};
+}
+
+/*
+ * To wake a thread on another processor takes tens of microseconds where that sleeps or is virtual, several times as
+ * long as a packet's whole way through a thread. So where packets come in quick steps it is cheaper to look for the
+ * next. Whoever else has work gets the processor first, by sched_yield.
+ */
+static int spin(struct wse_wait *wait, struct epoll_event *events, int most, uint64_t began)
+{
+    do {
+        const int ready = epoll_wait(wait->epoll, events, most, 0);
+
+        if (ready)
+            return ready;
+        sched_yield();
+    } while (nanoseconds() - began < wait->spin);
+    return 0;
+}
+
+int wse_wait(struct wse_wait *wait, struct epoll_event *events, int most, int milliseconds)
+{
+    uint64_t began;
+    int ready;
+
+    if (!wait->spin)
+        return epoll_wait(wait->epoll, events, most, milliseconds);
+    began = nanoseconds();
+    if (wait->brisk) {
+        ready = spin(wait, events, most, began);
+        if (ready)
+            return ready;
+    }
+    ready = epoll_wait(wait->epoll, events, most, milliseconds);
+    wait->brisk = nanoseconds() - began < BRISK;
+    return ready;
+}
