@@ -343,7 +343,8 @@ def set_peer_target_name(sock: HasFileno | int, name: str, *, peer: Sequence[Any
 
     Call it before the socket is connected. Authentication as anybody else fails then. On Linux the socket
     must be secured, and the key daemon holds the name against the peer: for datagram sockets at once, for
-    others at `connect`; until then the socket cannot send.
+    others at `connect`; until then the socket cannot send. One of IPv6 on a secure device becomes
+    IPV6_V6ONLY, and gets a port if it has none.
 
     Args:
         sock: a socket, as for `secure`.
