@@ -7,14 +7,18 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-from device_wire import device_wire
+from device_wire import PROFILE, DeviceWire, device_wire
 from wire import Stream, is_readable, net_stat, receive, run_streams, tcp_states, wait_for
 
 import wsasec
 
 PATIENCE = 60.0
+SO_MARK = 36
+SO_BINDTOIFINDEX = 62
 FAMILIES = [socket.AF_INET, socket.AF_INET6]
 
 
@@ -136,6 +140,57 @@ def test_syn_cookies(realm, family):
         # The accepted side first: nothing of the client's can have protected it.
         run_streams(Stream(server, client, 1 << 18), timeout=PATIENCE)
         run_streams(Stream(server, client, 1 << 18), Stream(client, server, 1 << 18), timeout=PATIENCE)
+
+
+@contextmanager
+def without_last_acks(wire: DeviceWire, port: int) -> Iterator[None]:
+    """Have the server's host not take what completes a handshake, for a while; a SYN it takes."""
+    name = wire.engines.end(wire.b).device.name
+    wire.b.run(
+        ["nft", "-f", "-"],
+        input="table inet held { chain in { type filter hook prerouting priority raw;"
+        f' iifname "{name}" tcp dport {port} tcp flags & (syn | ack) == ack drop; }}; }}',
+    )
+    try:
+        yield
+    finally:
+        wire.b.run(["nft", "delete", "table", "inet", "held"])
+
+
+@pytest.mark.parametrize("setting", [1, 2], ids=["overflow", "always"])
+def test_syn_cookies_and_a_full_queue(realm, family, setting):
+    """Connections that were begun by cookies, and for which the listener had no room at first.
+
+    While nothing is accepted no SYN is taken beyond that room, with cookies or without: all are there before
+    the first handshake is complete.
+    """
+    with device_wire(family) as wire:
+        wire.b.sysctl("net.ipv4.tcp_syncookies", setting)
+        listener = wire.listener(wire.b, backlog=1)  # room for two
+        clients = [wire.secured(wire.a) for _ in range(5)]
+        # With 1 a cookie is for who comes when as many are half open as there is room for.
+        cookies = len(clients) - (2 if setting == 1 else 0)
+        with without_last_acks(wire, listener.getsockname()[1]):
+            for client in clients:
+                wire.connect(client, listener.getsockname())
+            assert net_stat(wire.b, "TcpExt.SyncookiesSent") >= cookies
+            assert not is_readable(listener)
+        for client in clients:
+            client.sendall(b"hello")
+        wait_for(lambda: net_stat(wire.b, "TcpExt.ListenOverflows"), "there is no room for some", PATIENCE)
+        servers = [wire.accept(listener) for _ in clients]
+        assert net_stat(wire.b, "TcpExt.SyncookiesRecv") >= cookies
+        by_name = {client.getsockname(): client for client in clients}
+        device = wire.engines.end(wire.b).device
+        for server in servers:
+            assert receive(server, 5) == b"hello"
+            assert server.getsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX) == device.ifindex
+            assert server.getsockopt(socket.SOL_SOCKET, SO_MARK) == PROFILE.mark
+        run_streams(
+            *(Stream(server, by_name[server.getpeername()], 50_000) for server in servers),
+            *(Stream(by_name[server.getpeername()], server, 50_000) for server in servers),
+            timeout=PATIENCE,
+        )
 
 
 def test_retransmissions(realm, family):
