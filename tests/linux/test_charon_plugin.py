@@ -8,6 +8,7 @@ import re
 import secrets
 import socket
 import struct
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from charon_plugin import plugin
+from charon_plugin import ROOT, plugin
 from daemon_hosts import open_folder
 from fake_engine import INBOUND, OUTBOUND, Added, FakeEngine
 
@@ -23,8 +24,10 @@ from wsasec.engine.messages import Type
 from wsasec.keys.associations import IkeSa
 from wsasec.keys.charon import Charon
 from wsasec.keys.listing import list_ike_sas
+from wsasec.keys.plugin import NAME, built_for
 from wsasec.keys.reason import CharonError
 from wsasec.keys.session import Session, connect
+from wsasec.keys.strongswan import find_charon, version_of
 from wsasec.lab import Lab, Namespace
 
 REQID = 201
@@ -517,3 +520,23 @@ def test_charon_has_no_privilege_beyond_its_port(pair: Pair) -> None:
         assert int(status[f"Cap{which}"], 16) & ~bind_service == 0, which
     assert status["NoNewPrivs"] == "1"
     assert status["Uid"].split()[0] != "0"
+
+
+def test_plugin_is_built_anew_for_other_sources(tmp_path: Path) -> None:
+    """Also for older ones: strongSwan may have been put back to a version before."""
+    plugin()
+    version = version_of(find_charon())
+    sources = ROOT / f"build/strongswan/strongswan-{version}"
+    if not sources.is_dir():
+        pytest.skip("the sources of strongSwan are not here")
+    others = tmp_path / "others"
+    others.mkdir()
+    (others / "src").symlink_to(sources / "src")
+    config = others / "config.h"
+    config.write_text((sources / "config.h").read_text() + '\n#undef VERSION\n#define VERSION "1.2.3"\n')
+    os.utime(config, (1, 1))
+    build = tmp_path / "build"
+    for each, expected in ((sources, version), (others, "1.2.3"), (sources, version)):
+        words = ["make", "-s", "-C", str(ROOT / "src/charon"), f"STRONGSWAN={each}", f"BUILD={build}"]
+        subprocess.run([*words, "CFLAGS=-O0"], check=True, timeout=300)
+        assert built_for(build / NAME) == expected
