@@ -24,6 +24,7 @@
 enum {
     MESSAGES = 16,  /* received by one call; their flows are put together */
     MESSAGE = 65536, /* bytes of one: many datagrams, where the system joined them */
+    ERRORS = 64,    /* of routers that are taken at a time */
     RECEIVES = 4,   /* calls of one socket before the others have their turn */
     CONTROL = 256
 };
@@ -337,6 +338,23 @@ void wse_inbound_serve(struct wse_inbound *inbound, uint32_t number)
         count_run(inbound);
         wse_merge_flush(&inbound->merge);
         if (count < MESSAGES)
+            break;
+    }
+}
+
+void wse_inbound_errors(struct wse_inbound *inbound, uint32_t number)
+{
+    const struct wse_port *port = atomic_load_explicit(&inbound->worker->engine->ports[number], memory_order_acquire);
+    uint8_t quoted;
+
+    if (!port || inbound->worker->index >= port->count)
+        return;
+    /* The kernel has done what they are for: it knows the way's MTU. */
+    for (int times = 0; times < ERRORS; times++) {
+        struct iovec vector = {&quoted, sizeof quoted};
+        struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+
+        if (recvmsg(port->sockets[inbound->worker->index], &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
             break;
     }
 }

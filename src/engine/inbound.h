@@ -14,4 +14,7 @@ int wse_inbound_make(struct wse_inbound **inbound, struct wse_worker *worker);
 /* Receives what the transport with this number has now, up to a bound, and writes it to the devices. In an epoch. */
 void wse_inbound_serve(struct wse_inbound *inbound, uint32_t port);
 
+/* Takes what routers said of earlier packets out of the socket, so that it is not ready for ever. In an epoch. */
+void wse_inbound_errors(struct wse_inbound *inbound, uint32_t port);
+
 #endif

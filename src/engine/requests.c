@@ -290,7 +290,10 @@ static int prepare_socket(int fd, const struct wse_transport *transport)
 
     if (error)
         return error;
-    /* Larger datagrams than the way carries are cut by IP: behind ESP, as it has to be (RFC 4303 section 3.3.4). */
+    /*
+     * Larger datagrams than the way carries are cut by IP: behind ESP, as it has to be (RFC 4303 section 3.3.4), whatever
+     * who opened the socket had in mind. By IPv4 the routers do it: without DF no packet is lost where their ICMP is.
+     */
     if (transport->family == AF_INET) {
         error = set(fd, IPPROTO_IP, IP_PKTINFO, 1);
         if (!error)
@@ -299,6 +302,9 @@ static int prepare_socket(int fd, const struct wse_transport *transport)
         error = set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
         if (!error)
             error = set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
+        /* Only so does the kernel hear "packet too big" for a raw socket that is not connected, and cuts as it says. */
+        if (!error && transport->kind == WSE_RAW)
+            error = set(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
     }
     /* Without it (before Linux 5.0) each datagram comes alone. */
     if (!error && transport->kind == WSE_UDP)

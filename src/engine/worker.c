@@ -87,6 +87,8 @@ static void *run(void *argument)
                 wse_outbound_serve(worker->outbound, number);
                 break;
             case WSE_SOURCE_PORT:
+                if (events[i].events & EPOLLERR)
+                    wse_inbound_errors(worker->inbound, number);
                 wse_inbound_serve(worker->inbound, number);
                 break;
             }

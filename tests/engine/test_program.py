@@ -591,3 +591,16 @@ def test_a_transport_is_replaced_without_a_moment_with_none(rig: Any) -> None:
         thread.join()
     totals = rig.a.control.totals()
     assert (totals.no_buffer, totals.held_lost, totals.transports) == (0, 0, 4)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=["v4", "v6"])
+@pytest.mark.parametrize("discover", range(4), ids=["dont", "want", "do", "probe"])
+def test_sockets_are_made_to_cut(rig: Any, family: int, discover: int) -> None:
+    """Whatever who opened them had in mind about path MTU discovery."""
+    rig.both(family)
+    level, option = (socket.IPPROTO_IP, 10) if family == socket.AF_INET else (socket.IPPROTO_IPV6, 23)
+    with rig.a.namespace.entered(), rig.a._socket(family) as sock:
+        sock.setsockopt(level, option, discover)
+        rig.a.control.add_transport(TransportKind.UDP, family, 4500, [sock.fileno()])
+        assert sock.getsockopt(level, option) == 0
+        datagrams(rig.a, rig.b, family, [1000, 40_000])

@@ -29,12 +29,9 @@ _SO_ATTACH_REUSEPORT_CBPF: Final = 51
 _SOL_UDP: Final = 17
 _UDP_GRO: Final = 104
 _IP_PKTINFO: Final = 8
-_IP_MTU_DISCOVER: Final = 10
 _IP_RECVTOS: Final = 13
-_IPV6_MTU_DISCOVER: Final = 23
 _IPV6_RECVPKTINFO: Final = 49
 _IPV6_RECVTCLASS: Final = 66
-_DISCOVER_DO: Final = 2
 
 # Classic BPF (linux/filter.h): load a word at a place, or at X and a place; the header length of IPv4 to X.
 _LOAD: Final = 0x20
@@ -144,17 +141,15 @@ def raw(family: int, count: int = 1, *, address: str = "", buffer: int = BUFFER)
 
 
 def _prepare(sock: socket.socket, buffer: int) -> None:
-    """Set what both kinds have: who sent to which address, with which ECN; no fragments; long queues."""
+    """Set what both kinds have: who sent to which address, with which ECN; long queues."""
     if sock.family == socket.AF_INET6:
         if sock.type == socket.SOCK_DGRAM:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVTCLASS, 1)
-        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _DISCOVER_DO)
     else:
         sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         sock.setsockopt(socket.IPPROTO_IP, _IP_RECVTOS, 1)
-        sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _DISCOVER_DO)
     for force, polite in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
         try:
             sock.setsockopt(socket.SOL_SOCKET, force, buffer)

@@ -6,18 +6,16 @@ import os
 import socket
 
 import pytest
-from esp_packets import is_fragment
 from frames import source_of
 from routed_wire import ETHERNET, PATIENCE, RoutedWire, routed_wire
 from wire import Stream, run_streams
 
 ATTEMPTS = 20
 MTUS = pytest.mark.parametrize("narrow", [1400, 1280])
-# Not raw by IPv6: there the hosts have to be told, see the last test.
 WAYS = pytest.mark.parametrize(
     ("family", "encapsulation"),
-    [(socket.AF_INET, "udp"), (socket.AF_INET, "raw"), (socket.AF_INET6, "udp")],
-    ids=["v4-udp", "v4-raw", "v6-udp"],
+    [(socket.AF_INET, "udp"), (socket.AF_INET, "raw"), (socket.AF_INET6, "udp"), (socket.AF_INET6, "raw")],
+    ids=["v4-udp", "v4-raw", "v6-udp", "v6-raw"],
 )
 
 
@@ -61,18 +59,3 @@ def test_datagrams(realm, family, narrow, encapsulation):
     with routed_wire(family, narrow=narrow, encapsulation=encapsulation) as wire:
         exchange_datagrams(wire)
         was_too_wide(wire, narrow)
-
-
-@MTUS
-def test_raw_by_ipv6_with_the_mtu_of_a_route(realm, narrow):
-    """The kernel does not tell a raw socket what routers say; what the route says, it goes by."""
-    with routed_wire(socket.AF_INET6, narrow=narrow, encapsulation="raw") as wire:
-        for host, router in ((wire.a, "fd00:9:1::254"), (wire.b, "fd00:9:2::254")):
-            host.run(["ip", "-6", "route", "change", "default", "via", router, "mtu", str(narrow)])
-        client, server = wire.connection()
-        run_streams(Stream(client, server, 1 << 20), Stream(server, client, 1 << 20), timeout=PATIENCE)
-        exchange_datagrams(wire)
-        for host in (wire.a, wire.b):
-            sent = [each for each in wire.edges[host.name].frames() if source_of(each) == wire.host(host)]
-            assert any(is_fragment(frame) for frame in sent)
-            assert max(len(frame) for frame in sent) <= ETHERNET + narrow
