@@ -242,6 +242,10 @@ def test_wrong_peer_gets_nothing(folder: Path) -> None:
                 sock.setblocking(False)
                 with two.lab.a.entered(), pytest.raises(wsasec.SecurityError, match="authentication"):
                     asyncio.run(wsasec.aio.connect(sock, door.getsockname(), LONG))
+            with two.lab.a.entered(), wsasec.SocketBatch(20) as batch:
+                with pytest.raises(wsasec.ConnectError, match="authentication") as refused:
+                    batch.connect(door.getsockname(), timeout=LONG)
+                assert set(refused.value.codes) == {wsasec.Winsock.WSAEACCES}
             with two.secured("a", socket.AF_INET) as sock:
                 sock.setblocking(False)
                 assert sock.connect_ex(door.getsockname()) == errno.EINPROGRESS
