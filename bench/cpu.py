@@ -8,13 +8,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["Meter", "machine_ticks", "process_ticks"]
+__all__ = ["Meter", "machine_ticks", "process_ticks", "stolen_part"]
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 # Of /proc/PID/stat, counted from what follows the name: utime and stime (proc(5)).
 _USER, _SYSTEM = 11, 12
 # Of the first line of /proc/stat: user, nice, system, irq, softirq. Not idle, iowait and steal.
 _BUSY: Final = (0, 1, 2, 5, 6)
+# What the host of a virtual machine gave to others while its processors had work.
+_STOLEN: Final = 7
 
 
 def process_ticks(text: str) -> int:
@@ -27,6 +29,15 @@ def machine_ticks(text: str) -> int:
     """Return the ticks in which processors were busy, by the text of /proc/stat."""
     fields = text.splitlines()[0].split()[1:]
     return sum(int(fields[place]) for place in _BUSY)
+
+
+def stolen_part(before: str, after: str) -> float | None:
+    """Return what part of the time in which there was work was the host's, by two texts of /proc/stat."""
+    stolen, busy = (
+        int(after.splitlines()[0].split()[1:][_STOLEN]) - int(before.splitlines()[0].split()[1:][_STOLEN]),
+        machine_ticks(after) - machine_ticks(before),
+    )
+    return stolen / (stolen + busy) if stolen + busy else None
 
 
 class Meter:

@@ -25,6 +25,7 @@ GUEST_CPU: Final = "User Mode Linux"
 """How a User Mode Linux guest names its vendor of processors."""
 
 _GOVERNOR: Final = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_CONGESTION: Final = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 
 
 def _field(file: str, name: str) -> str | None:
@@ -33,9 +34,9 @@ def _field(file: str, name: str) -> str | None:
     return match[1].strip() if match else None
 
 
-def _governor() -> str | None:
+def _word(file: Path) -> str | None:
     try:
-        return _GOVERNOR.read_text().strip()
+        return file.read_text().strip()
     except OSError:
         return None
 
@@ -57,7 +58,9 @@ def describe_machine() -> dict[str, Any]:
         "system": _system(),
         "kernel": platform.release(),
         "kernel_version": platform.version(),
-        "governor": _governor(),
+        "governor": _word(_GOVERNOR),
+        # Network namespaces that are made begin with the same.
+        "congestion_control": _word(_CONGESTION),
         "load_average": list(os.getloadavg()),
     }
 

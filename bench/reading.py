@@ -92,7 +92,9 @@ class Machine:
     cores: int | None
     memory_kib: float | None
     governor: str
+    congestion_control: str
     load: float | None
+    stolen: float | None
     system: str
     kernel: str
     guest: bool
@@ -423,7 +425,9 @@ def _machine(value: object) -> Machine | None:
         cores=_count(row.get("cores")),
         memory_kib=_number(row.get("memory_kib")),
         governor=_text(row.get("governor")),
+        congestion_control=_text(row.get("congestion_control")),
         load=_number(load),
+        stolen=_number(row.get("stolen")),
         system=_text(row.get("system")),
         kernel=_text(row.get("kernel")),
         guest=row.get("guest") is True,

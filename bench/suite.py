@@ -17,6 +17,7 @@ from wsasec.lab import kernel_has_esp
 from wsasec.lab.signals import ending_signals
 
 from . import compare
+from .cpu import stolen_part
 from .files import writable, write
 from .html import write as write_html
 from .machine import describe_machine, describe_versions
@@ -35,6 +36,7 @@ WIRE_PARTS: Final = ("connect", "traffic")
 """What needs two hosts and ESP."""
 PARTS: Final = ("setup", *WIRE_PARTS, "keys", "device")
 _WIDTH: Final = 132
+_PROCESSORS: Final = Path("/proc/stat")
 _GUEST_MEMORY: Final = "1G"
 _BOOT: Final = 120.0
 
@@ -201,8 +203,10 @@ def run(parts: Sequence[str], effort: Effort, files: Files) -> int:
         "machine": describe_machine(),
         "versions": describe_versions(),
     }
+    before = _PROCESSORS.read_text()
     with ending_signals(), Monitor(Console(stderr=True)) as monitor:
         results |= _measure(parts, effort, monitor)
+    results["machine"]["stolen"] = stolen_part(before, _PROCESSORS.read_text())
     results["finished"] = datetime.now().astimezone().isoformat(timespec="seconds")
     results["notes"] = monitor.notes
     # Before anything is made of them: minutes of samples are not lost to a mistake there.

@@ -225,7 +225,12 @@ def machine_lines(machine: Machine) -> list[tuple[str, str]]:
             ),
         ),
         ("governor", machine.governor),
+        ("TCP's congestion control", machine.congestion_control),
         ("load at the start", "" if machine.load is None else f"{machine.load:.2f}"),
+        (
+            "stolen by the host",
+            "" if machine.stolen is None else f"{machine.stolen:.0%} of the processors' time",
+        ),
     ]
     return [(name, value) for name, value in parts if value]
 

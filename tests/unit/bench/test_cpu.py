@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from wsasec.bench.cpu import Meter, machine_ticks, process_ticks
+from wsasec.bench.cpu import Meter, machine_ticks, process_ticks, stolen_part
 
 STAT = "12 (a) b) S 1 1 1 0 -1 4194560 1 2 3 4 70 30 5 5 20 0 1 0 100 1 1"
 
@@ -11,6 +11,12 @@ STAT = "12 (a) b) S 1 1 1 0 -1 4194560 1 2 3 4 70 30 5 5 20 0 1 0 100 1 1"
 def test_the_kernel_texts() -> None:
     assert process_ticks(STAT) == 100
     assert machine_ticks("cpu  1 2 4 1000 500 8 16 300 0 0\ncpu0 9 9 9 9\n") == 1 + 2 + 4 + 8 + 16
+
+
+def test_what_the_host_gave_to_others() -> None:
+    before = "cpu  10 0 10 1000 0 0 0 100 0 0\ncpu0 9 9 9 9\n"
+    assert stolen_part(before, "cpu  30 0 20 1700 0 0 0 110 0 0\n") == pytest.approx(0.25)
+    assert stolen_part(before, before) is None
 
 
 def test_this_process() -> None:

@@ -315,6 +315,7 @@ TEXTS = [
 ]
 TEXTS += [("setup", "summary", 1, "title"), ("setup", "memory", 0, "what"), ("setup", "memory", 0, "note")]
 TEXTS += [("traffic", "aes_driver"), ("traffic", "sa_algorithm"), ("effort",), ("machine", "governor")]
+TEXTS += [("machine", "congestion_control")]
 
 
 def replaced(path: tuple[Any, ...], value: object) -> Results:
