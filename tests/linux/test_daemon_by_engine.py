@@ -19,13 +19,15 @@ import pytest
 from certificates import Authority
 from charon_plugin import plugin
 from daemon_hosts import Host, open_folder, two_hosts
+from device_wire import try_to_send
+from esp_packets import outer_packets
 from wire import Stream, receive, run_streams, wait_for
 
 import wsasec
 from wsasec import engine, profiles
 from wsasec.keys.plugin import ENVIRONMENT, built_for
 from wsasec.keys.strongswan import find_charon, version_of
-from wsasec.lab import Capture, Lab
+from wsasec.lab import Capture, Lab, parse
 
 DEVICE = """
 [profile.default]
@@ -184,10 +186,20 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+def is_there(pid: int) -> bool:
+    """Whether a process runs; one that has ended and is not waited for yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@FAMILIES
 @pytest.mark.parametrize("which", ["engine", "charon"])
-def test_connections_outlive(hosts: Hosts, which: str) -> None:
+def test_connections_outlive(hosts: Hosts, which: str, family: socket.AddressFamily) -> None:
     """Killed at one end: the daemon starts it again, keys are made anew, nothing is sent in clear."""
-    with hosts.capture() as wire, hosts.connection() as (client, server):
+    other = socket.AF_INET6 if family == socket.AF_INET else socket.AF_INET
+    with hosts.capture() as wire, hosts.connection(family) as (client, server):
         exchange(client, server)
         before = hosts.spis(hosts.a)
         said = hosts.a.status()[which]
@@ -199,9 +211,40 @@ def test_connections_outlive(hosts: Hosts, which: str) -> None:
         assert now["pid"] != said["pid"]
         exchange(client, server)
         assert not before & hosts.spis(hosts.a)
-        with hosts.connection(socket.AF_INET6) as others:
+        with hosts.connection(other) as others:
             exchange(*others)
     nothing_clear(wire.counts)
+
+
+@FAMILIES
+def test_connections_outlive_the_daemon(hosts: Hosts, family: socket.AddressFamily) -> None:
+    """Killed with all that it started: nothing leaves the host until another one is up, then they go on."""
+    with (
+        hosts.capture() as wire,
+        hosts.connection(family) as (client, server),
+        hosts.secured("a", family, socket.SOCK_DGRAM) as sender,
+    ):
+        exchange(client, server)
+        sender.connect((hosts.address(family), 9))
+        status = hosts.a.status()
+        kill(status["pid"])
+        for part in ("engine", "charon"):
+            wait_for(lambda part=part: not is_there(status[part]["pid"]), f"the {part} ends, too", LONG)
+        client.sendall(b"later")
+        for _ in range(20):
+            try_to_send(sender)
+        hosts.a.up()
+        assert receive(server, 5) == b"later"
+        exchange(client, server)
+    # While nobody has the port the kernel says so to the peer: it quotes the ESP that came.
+    counts = wire.counts
+    assert counts.dropped == 0
+    assert counts.clear == len(counts.first_clear), dict(counts.clear_by_state)
+    header = 14 + (20 if family == socket.AF_INET else 40)
+    for frame in counts.first_clear:
+        assert parse(frame).state == ("ICMP" if family == socket.AF_INET else "ICMPV6"), frame.hex()
+        quoted, _ = outer_packets([frame[:14] + frame[header + 8 :]])
+        assert [int.from_bytes(each.esp[:4], "big") in SPIS for each in quoted] == [True], frame.hex()
 
 
 def test_renewed_under_traffic(folder: Path) -> None:
@@ -353,14 +396,15 @@ def test_down_removes_what_nobody_uses(hosts: Hosts) -> None:
     assert "table" not in hosts.lab.a.run(["nft", "list", "tables"]).stdout
 
 
-def test_down_leaves_what_is_used_shut(hosts: Hosts) -> None:
+@FAMILIES
+def test_down_leaves_what_is_used_shut(hosts: Hosts, family: socket.AddressFamily) -> None:
     """A connection that is there sends nothing, until the daemon is up again; then it goes on."""
-    with hosts.capture() as wire, hosts.connection() as (client, server):
+    with hosts.capture() as wire, hosts.connection(family) as (client, server):
         exchange(client, server)
         hosts.a.wsasec("down")
         assert device_there(hosts.a)
         client.sendall(b"later")
-        with hosts.lab.a.entered(), socket.socket() as sock, pytest.raises(wsasec.SecurityError):
+        with hosts.lab.a.entered(), socket.socket(family) as sock, pytest.raises(wsasec.SecurityError):
             wsasec.secure(sock)
         hosts.a.up()
         assert receive(server, 5) == b"later"

@@ -249,7 +249,7 @@ class Capture:
 
     def _count_frame(self, counts: Counts, frame: bytes, length: int) -> None:
         kind = parse(frame)
-        if kind.group == "clear" and encapsulated_spi(frame) in self._spis:
+        if kind.group == "clear" and (spi := encapsulated_spi(frame)) is not None and spi in self._spis:
             kind = ESP
         if kind.group == "esp":
             counts.esp += 1
