@@ -74,21 +74,23 @@ class _Choice:
 def pruned(choices: Iterable[_Choice]) -> list[_Choice]:
     """Leave out networks that lie in a larger one with the same source; the first of equal ones counts."""
     kept: list[_Choice] = []
-    by_network: dict[Network, Address | None] = {}
+    # By the length of their prefixes, and these as numbers: networks of ipaddress are slow.
+    by_length: dict[int, dict[int, Address | None]] = {}
     # Larger ones first: what remains of them is known when a smaller one is looked at.
     for choice in sorted(choices, key=lambda each: each.network.prefixlen):
-        network = choice.network
-        if network in by_network:
+        length, bits = choice.network.prefixlen, choice.network.max_prefixlen
+        prefix = int(choice.network.network_address) >> (bits - length)
+        around = [
+            others[prefix >> (length - other)]
+            for other, others in by_length.items()
+            if other < length and prefix >> (length - other) in others
+        ]
+        same = by_length.setdefault(length, {})
+        if prefix in same:
             continue
-        by_network[network] = choice.source
-        for length in range(network.prefixlen - 1, -1, -1):
-            around = network.supernet(new_prefix=length)
-            if around in by_network:
-                if by_network[around] == choice.source:
-                    break
-                kept.append(choice)
-                break
-        else:
+        same[prefix] = choice.source
+        # The last is the smallest, as lengths came in that order.
+        if not around or around[-1] != choice.source:
             kept.append(choice)
     return kept
 
@@ -176,10 +178,10 @@ class Routes:
                 for choice in pruned(self._choices(routing, family, device))
             ]
         there = routing.routes(family, self.table)
-        known = set(there)
+        known, right = set(there), set(wanted)
         return (
             [route for route in wanted if route not in known],
-            [route for route in there if route not in wanted],
+            [route for route in there if route not in right],
         )
 
     def _choices(self, routing: RoutingSocket, family: socket.AddressFamily, device: int) -> list[_Choice]:
