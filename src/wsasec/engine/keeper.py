@@ -8,9 +8,10 @@ import os
 import select
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Final
+from typing import Final, TypeAlias
 
 from ..kernel.links import LinkSocket
 from ..kernel.nftables import NftSocket
@@ -19,8 +20,10 @@ from ..kernel.notifications import (
     NETLINK_NETFILTER,
     NETLINK_ROUTE,
     ROUTE_GROUPS,
+    Change,
     Notifications,
 )
+from ..kernel.routing import table_of_change
 from ..profile import Profile
 from . import alias
 from .device import Device, device_name
@@ -32,11 +35,15 @@ __all__ = ["Keeper", "NotSecureError", "remove"]
 
 _log = logging.getLogger(__name__)
 
+_Sources: TypeAlias = tuple[Notifications, Notifications]
+
 _ROUNDS: Final = 5
 # Nothing tells of sysctls, and the kernel removes some routes a moment after it told why.
-_SETTLE_MS: Final = 100
-_LOOK_MS: Final = 2000
-_AGAIN_MS: Final = 500
+_SETTLE: Final = 0.1
+_LOOK: Final = 2.0
+_AGAIN: Final = 0.5
+# Routes of other tables may change all the time (BGP): what follows from them is looked at this often.
+_CALM: Final = 0.25
 
 
 class NotSecureError(RuntimeError):
@@ -107,7 +114,7 @@ class Keeper:
         with ExitStack() as stack:
             # Told of everything from now on, so that nothing is missed while it is put in place.
             rules = stack.enter_context(Notifications(NETLINK_NETFILTER, NETFILTER_GROUPS))
-            routes = stack.enter_context(Notifications(NETLINK_ROUTE, ROUTE_GROUPS))
+            routes = stack.enter_context(Notifications(NETLINK_ROUTE, ROUTE_GROUPS, self._can_wait))
             nft = stack.enter_context(NftSocket())
             nft.generation()
             # Held all the time: also a process that has run out of descriptors takes its voucher back.
@@ -164,13 +171,15 @@ class Keeper:
             for what in (rules, routes, self._wake):
                 poll.register(what, select.POLLIN)
             try:
-                told = True
+                sources, told = (rules, routes), Change.MAJOR
                 while not self._stopping:
-                    faults = self._round(nft, links)
-                    # What is told of meanwhile may be what was just done, or more: look once again, then.
-                    wait = _AGAIN_MS if faults else _SETTLE_MS if told else _LOOK_MS
-                    poll.poll(wait)
-                    told = rules.drain() | routes.drain()
+                    began = time.monotonic()
+                    faults = self._round(nft, links, sources)
+                    # Where there is much to look at, no more than half of the time goes into it.
+                    calm = max(_CALM, time.monotonic() - began)
+                    # What was told of meanwhile may have been the beginning: look once again, then.
+                    soon = {Change.NONE: _LOOK, Change.MINOR: calm, Change.MAJOR: _SETTLE}[told]
+                    told = self._wait_for_change(poll, sources, _AGAIN if faults else soon, calm)
                 reason = "its keeper was stopped"
             except BaseException as error:  # noqa: BLE001 - a keeper that ends must not vouch, whatever it was
                 _log.exception("the keeper of %s ended", self.device.name)
@@ -178,11 +187,36 @@ class Keeper:
             self._empty(links)
             self._say([reason])
 
-    def _round(self, nft: NftSocket, links: LinkSocket) -> list[str]:
+    def _can_wait(self, kind: int, payload: memoryview) -> bool:
+        table = table_of_change(kind, payload)
+        return table is not None and table != self._routes.table
+
+    def _wait_for_change(self, poll: select.poll, sources: _Sources, longest: float, calm: float) -> Change:
+        """Wait for a change, seconds at the longest; what can wait is taken some time after the last look.
+
+        Returns:
+            What there was.
+        """
+        looked = time.monotonic()
+        until, told = looked + longest, Change.NONE
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            if not poll.poll(left * 1000):
+                break
+            change = _drain(sources)
+            if change is Change.MAJOR:
+                return change
+            if change is Change.MINOR:
+                told = change
+                until = min(until, looked + calm)
+        return told
+
+    def _round(self, nft: NftSocket, links: LinkSocket, sources: _Sources) -> list[str]:
         """Look at everything, repair it, vouch for it; return what stays wrong."""
         faults: list[str] = []
         try:
             for _ in range(_ROUNDS):
+                # What was told up to here is seen by this look, and so is what was repaired before it.
+                _drain(sources)
                 generation = nft.generation()
                 faults = self._look(nft, links)
                 if not faults:
@@ -254,6 +288,10 @@ class Keeper:
                 _log.warning("%s is not secure: %s", self.device.name, "; ".join(faults))
             self._faults = faults
             self._changed.notify_all()
+
+
+def _drain(sources: _Sources) -> Change:
+    return max(each.drain() for each in sources)
 
 
 def _take_down(device: str, routes: Routes, rules: Rules) -> None:

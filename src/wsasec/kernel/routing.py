@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from .netlink import CREATE, Message, NetlinkSocket, attributes
 from .notifications import NETLINK_ROUTE
 
-__all__ = ["MAIN", "UNICAST", "UNREACHABLE", "Network", "Route", "RoutingSocket", "Rule"]
+__all__ = ["MAIN", "UNICAST", "UNREACHABLE", "Network", "Route", "RoutingSocket", "Rule", "table_of_change"]
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -168,6 +168,13 @@ def _take_rule(kind: int, payload: memoryview) -> Rule | None:
         plain=action == _RULE_TO_TABLE
         and not (inverted or to or origin or tos or _RULE_NARROW & values.keys()),
     )
+
+
+def table_of_change(kind: int, payload: memoryview) -> int | None:
+    """Return the table of the route that a notification is about; None if it is about something else."""
+    if kind not in (_MSG_NEWROUTE, _MSG_DELROUTE) or len(payload) < _HEADER.size:
+        return None
+    return _number(dict(attributes(payload[_HEADER.size :])), _TABLE, payload[4])
 
 
 class RoutingSocket:

@@ -20,8 +20,9 @@ from wsasec.engine import Device, Keeper, NotSecureError, alias, keeper, remove,
 from wsasec.engine.routes import table_of
 from wsasec.kernel.links import LinkSocket
 from wsasec.kernel.nftables import NftSocket
+from wsasec.kernel.notifications import NETLINK_ROUTE, ROUTE_GROUPS, Change, Notifications
 from wsasec.kernel.route import source_of
-from wsasec.kernel.routing import MAIN, Route, RoutingSocket
+from wsasec.kernel.routing import MAIN, Route, RoutingSocket, table_of_change
 from wsasec.lab import Lab, Namespace
 from wsasec.profiles import DEFAULT, Profile
 
@@ -460,6 +461,72 @@ def test_many_routes_of_one_source_are_few(host: Host) -> None:
     becomes(lambda: finds("192.0.2.1") == "10.9.0.1", "the default route is missing")
     becomes(vouches, "there is no voucher")
     assert len(host.lab.a.run(["ip", "route", "show", "table", TABLE]).stdout.splitlines()) <= 4
+
+
+def test_routes_of_others_that_change_all_the_time_are_looked_at_now_and_then(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    look = keeper.Keeper._look
+
+    def count(*args: object) -> list[str]:
+        nonlocal looks
+        looks += 1
+        return look(*args)  # type: ignore[arg-type]
+
+    becomes(vouches, "it does not vouch")
+    monkeypatch.setattr(keeper.Keeper, "_look", count)
+    route = Route(ipaddress.ip_network("10.77.0.0/16"), MAIN, device=socket.if_nametoindex(host.lab.a.device))
+    began = time.monotonic()
+    with RoutingSocket() as routing:
+        while time.monotonic() < began + 4 * keeper._CALM:
+            routing.add_route(route)
+            routing.remove_route(route)
+    took = time.monotonic() - began
+    # Where it finds something to repair it looks again, some times.
+    assert looks <= keeper._ROUNDS * (took / keeper._CALM + 2)
+    # What else is changed is looked at at once.
+    host.lab.a.run(["ip", "rule", "del", "priority", "57", "oif", NAME])
+    becomes(lambda: f"oif {NAME}" in host.lab.a.run(["ip", "rule"]).stdout, "it was not put back")
+    assert vouches()
+
+
+def test_what_can_wait(lab: Lab) -> None:
+    own = table_of(DEFAULT)
+
+    def minor(kind: int, payload: memoryview) -> bool:
+        table = table_of_change(kind, payload)
+        return table is not None and table != own
+
+    device = socket.if_nametoindex(lab.a.device)
+    with (
+        Notifications(NETLINK_ROUTE, ROUTE_GROUPS, minor) as told,
+        RoutingSocket() as routing,
+        LinkSocket() as links,
+    ):
+        for family in ("10.77.0.0/16", "fd77::/64"):
+            network = ipaddress.ip_network(family)
+            assert told.drain() is Change.NONE
+            for table, change in ((MAIN, Change.MINOR), (77777, Change.MINOR), (own, Change.MAJOR)):
+                route = Route(network, table, device=device, metric=5)
+                routing.add_route(route)
+                assert told.drain() is change
+                routing.remove_route(route)
+                assert told.drain() is change
+            routing.add_route(Route(network, MAIN, device=device, metric=5))
+            links.set_up("lo", up=False)
+            assert told.drain() is Change.MAJOR
+            links.set_up("lo")
+            told.drain()
+            routing.remove_route(Route(network, MAIN, device=device, metric=5))
+            assert told.drain() is Change.MINOR
+        # What was too much for the queue may have been anything.
+        told._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        for _ in range(100):
+            route = Route(ipaddress.ip_network("10.77.0.0/16"), MAIN, device=device)
+            routing.add_route(route)
+            routing.remove_route(route)
+        assert told.drain() is Change.MAJOR
 
 
 def test_the_kernel_is_asked_for_sources(host: Host) -> None:
