@@ -45,6 +45,32 @@ def test_engine_killed_and_started_again(realm, family):
         talk(client, server)
 
 
+@pytest.mark.parametrize("what", ["rules", "routes", "both"])
+def test_engine_killed_and_more_taken_away(realm, family, what):
+    """One guard less, and another one: what holds a socket back is not one thing alone."""
+    with device_wire(family, settle=False) as wire:
+        client, server, _ = wire.connection()
+        first, _ = wire.datagram_pair()
+        talk(client, server)
+        near = wire.engines.end(wire.a)
+        assert near.engine.pid is not None
+        os.kill(near.engine.pid, signal.SIGKILL)
+        near.engine.wait(PATIENCE)
+        if what in ("rules", "both"):
+            wire.a.run(["nft", "flush", "ruleset"])
+        if what in ("routes", "both"):
+            version = "-4" if family == socket.AF_INET else "-6"
+            wire.a.run(["ip", version, "route", "flush", "table", "all", "dev", near.device.name])
+        client.sendall(b"while it is away")
+        for _ in range(50):
+            assert try_to_send(first) in {0} | REFUSALS
+        near.engine.restart()
+        wire.engines.add_sas()
+        secured_again(wire, wire.a)
+        assert receive(server, 16) == b"while it is away"
+        talk(client, server)
+
+
 def test_associations_removed_and_back(realm, family):
     with device_wire(family) as wire:
         client, server, _ = wire.connection()
