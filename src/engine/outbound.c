@@ -190,8 +190,7 @@ static unsigned send_some(struct wse_outbound *outbound, struct message *first, 
         wse_count(&outbound->worker->counters.sends, (uint64_t)sent);
         return (unsigned)sent;
     }
-    /* What a router said of an earlier packet is told in the place of this one, once: it is sent all the same. */
-    if ((errno != EAGAIN && errno != ENOBUFS) || waited(fd))
+    if ((errno == EAGAIN || errno == ENOBUFS) && waited(fd))
         sent = sendmmsg(fd, headers, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent > 0) {
         wse_count(&outbound->worker->counters.sends, 1);

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from esp_packets import ip_packet
 from reachable import open_to_all
 
 from wsasec.engine import (
@@ -591,6 +593,46 @@ def test_a_transport_is_replaced_without_a_moment_with_none(rig: Any) -> None:
         thread.join()
     totals = rig.a.control.totals()
     assert (totals.no_buffer, totals.held_lost, totals.transports) == (0, 0, 4)
+
+
+def rests(host: Any, thread: str) -> None:
+    """Wait until a thread was found asleep a hundred times in a row: it has nothing to do."""
+    (task,) = [
+        each
+        for each in Path(f"/proc/{host.process.pid}/task").iterdir()
+        if (each / "comm").read_text().strip() == thread
+    ]
+    end = time.monotonic() + DEADLINE
+    asleep = 0
+    while asleep < 100:
+        state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+        asleep = asleep + 1 if state == "S" else 0
+        assert time.monotonic() < end
+
+
+def test_errors_about_raw_packets_lose_none(make_rig: Any, sanitized: Callable[[str], Path]) -> None:
+    """By IPv6 the socket is told of them, and ready until they are taken."""
+    rig = make_rig(sanitized("address"), alone=True)
+    association = rig.association(
+        rig.a.v6, rig.b.v6, Direction.OUTBOUND, secrets.token_bytes(36), 0x1000, ports=None
+    )
+    rig.a.control.add_sa(association)
+    esp = struct.pack(">II", 0x1000, 1)
+    quote = ip_packet(rig.a.v6, rig.b.v6, socket.IPPROTO_ESP, esp)
+    problem = struct.pack(">BBHI", 4, 1, 0, 6) + quote  # "parameter problem" (RFC 4443 3.4): the next header
+    with (
+        rig.a.socket(socket.SOCK_DGRAM, socket.AF_INET6) as here,
+        rig.b.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as router,
+        rig.b.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ESP) as there,
+    ):
+        there.settimeout(DEADLINE)
+        for number in range(1, 1001):
+            router.sendto(problem, (rig.a.v6, 0))
+            here.sendto(b"x", (rig.b.v6, 9))
+            assert there.recv(2000)[4:8] == struct.pack(">I", number)
+    totals = rig.a.control.totals()
+    assert (totals.sent_packets, totals.no_buffer) == (1000, 0)
+    rests(rig.a, "wse-in-0")
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=["v4", "v6"])
