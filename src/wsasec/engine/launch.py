@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import os
 import resource
+import signal
 import sys
 
 _PR_CAPBSET_READ = 23
@@ -70,6 +71,10 @@ def main(words: list[str]) -> None:
     empty = (ctypes.c_uint32 * 6)()
     _check(libc.capset((ctypes.c_uint32 * 2)(_VERSION_3, 0), empty), "dropping capabilities")
     _check(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS")
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        with contextlib.suppress(OSError, ValueError):  # those of the C library itself
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.chdir("/")
     os.umask(0o077)
     os.execve(program, words[5:], {"LC_ALL": "C"})  # noqa: S606

@@ -295,26 +295,30 @@ class Engine:
         except subprocess.TimeoutExpired:
             process.kill()
         ended = self.wait()
+        if self._reader is None and process.stderr is not None:
+            process.stderr.close()
         self._process = self._reader = None
         return ended
 
     def _start(self) -> None:
         self._said.clear()
         with ExitStack() as stack:
+            stack.callback(self.stop)
             self._listen()
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            stack.callback(ours.close)
             self.control = Control(ours)
             with theirs:
                 self._process = self._spawn(theirs)
-            stack.callback(self.stop)
             assert self._process.stderr is not None  # noqa: S101
-            self._reader = threading.Thread(
+            reader = threading.Thread(
                 target=self._read,
                 args=(self._process,),
                 name=f"wsasec-engine-{self._process.pid}",
                 daemon=True,
             )
-            self._reader.start()
+            reader.start()
+            self._reader = reader
             try:
                 self._introduce()
             except (ConnectionError, TimeoutError) as error:

@@ -108,6 +108,21 @@ def test_it_has_nothing_but_what_it_was_handed(engine: Engine) -> None:
     assert words == [b"wsasec-engine", b"--control-fd", b"3", b"--threads", b"1"]
 
 
+def test_it_takes_over_no_signals(realm: Namespace) -> None:
+    blocked = {signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    handler = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with Engine.start([], []) as engine:
+            assert engine.pid
+            found = status(engine.pid)
+            assert int(found["SigBlk"], 16) == 0
+            assert int(found["SigIgn"], 16) == 1 << (signal.SIGPIPE - 1)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def test_it_answers_and_ends(engine: Engine) -> None:
     pid = engine.pid
     assert engine.hello().pid == pid
@@ -208,6 +223,26 @@ def test_devices_and_transports_come_and_go(engine: Engine, device: Device) -> N
     engine.add_device(device)
     engine.replace_device(device)
     assert engine.control.totals().devices == 1
+
+
+def test_what_cannot_be_started_leaves_nothing(
+    realm: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "engine"
+    with pytest.raises(EngineStartError):
+        Engine.start([], [], control=path, program=tmp_path / "nothing")
+    assert not path.exists()
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            Engine.start([], [], control=path)
+    assert not path.exists()
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+    assert not children
 
 
 def test_without_the_program(device: Device, tmp_path: Path) -> None:
