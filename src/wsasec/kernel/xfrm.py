@@ -67,7 +67,7 @@ class SA:
         algorithm: the kernel's name of the AEAD or cipher; "" where there is none.
         esn: whether sequence numbers are extended.
         replay_window: packets; 0 for no replay protection.
-        replayed: packets refused as replays.
+        replayed: packets refused as replays: outside the window, or seen before.
         integrity_failed: packets refused for a wrong check value.
         encryption_bits: of the key, without its salt; 0: nothing is encrypted.
         integrity: the kernel's name of the algorithm; "" for an AEAD, which has its own.
@@ -167,10 +167,9 @@ def _association(data: memoryview) -> SA:
     daddr, spi, proto, saddr = fields[12:16]
     soft_bytes, hard_bytes, soft_packets, hard_packets, soft_seconds, hard_seconds = fields[16:22]
     count_bytes, count_packets, added = fields[24:27]
-    window, replayed, failed, _, reqid, family, mode, small_window, flags = fields[28:37]
+    late, replayed, failed, _, reqid, family, mode, replay_window, flags = fields[28:37]
     mark = set_mark = (0, 0)
     algorithms = _Algorithms()
-    replay_window = window or small_window
     for kind, value in attributes(data[_USERSA.size :]):
         if kind == _ATTR_MARK and len(value) >= 8:
             mark = _pair(value)
@@ -196,7 +195,7 @@ def _association(data: memoryview) -> SA:
         algorithm=algorithms.encryption,
         esn=bool(flags & _STATE_ESN),
         replay_window=replay_window,
-        replayed=replayed,
+        replayed=late + replayed,
         integrity_failed=failed,
         encryption_bits=algorithms.encryption_bits,
         integrity=algorithms.integrity,

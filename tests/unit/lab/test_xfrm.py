@@ -25,14 +25,16 @@ def message(kind: int, body: bytes) -> bytes:
     return struct.pack("=IHHII", 16 + len(body), kind, 2, 1, 0) + body + bytes(-len(body) % 4)
 
 
-def usersa(src: str, dst: str, family: int = socket.AF_INET, *, flags: int = 128, mode: int = 0) -> bytes:
+def usersa(
+    src: str, dst: str, family: int = socket.AF_INET, *, flags: int = 128, mode: int = 0, late: int = 0
+) -> bytes:
     def pack(text: str) -> bytes:
         return socket.inet_pton(family, text).ljust(16, b"\0")
 
     selector = bytes(40) + struct.pack("=H14x", family)
     identity = pack(dst) + (0x1234).to_bytes(4, "big") + bytes([50, 0, 0, 0])
     counters = struct.pack("=4Q", 1000, 10, 1, 2)
-    stats = struct.pack("=3I", 0, 3, 4)
+    stats = struct.pack("=3I", late, 3, 4)
     tail = struct.pack("=IIHBBB7x", 9, 77, family, mode, 32, flags)
     body = selector + identity + pack(src) + bytes(64) + counters + stats + tail
     assert len(body) == 224
@@ -107,6 +109,11 @@ def test_ipv6_tunnel_and_small_windows():
     )
     assert (found.src, found.dst, found.mode, found.esn) == ("fd00:9::1", "fd00:9::2", "tunnel", False)
     assert found.replay_window == 32
+
+
+def test_what_came_too_late_is_no_window():
+    (found,) = parse_associations(message(NEWSA, usersa("10.9.0.1", "10.9.0.2", flags=0, late=5)))
+    assert (found.replay_window, found.replayed) == (32, 8)
 
 
 def test_several_messages_and_others_between():
