@@ -154,6 +154,9 @@ class Device:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
+            if found.carrier:
+                text = f"there is a TUN device {self.name} that another program uses; end it, or rename it"
+                raise OSError(errno.EBUSY, text) from None
             links.remove(self.name)
 
     def is_there(self) -> bool:

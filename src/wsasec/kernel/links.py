@@ -31,6 +31,7 @@ _LINK_INFO: Final = 18
 _LINK_ALIAS: Final = 20
 _LINK_AF_SPEC: Final = 26
 _LINK_NETNS_FD: Final = 28
+_LINK_CARRIER: Final = 33
 _LINK_GSO_MAX_SEGS: Final = 40
 _LINK_GSO_MAX_SIZE: Final = 41
 _INFO_KIND: Final = 1
@@ -71,6 +72,7 @@ class Link:
         kind: "veth", "tun" ...; "" of one that the kernel gives no kind.
         alias: what somebody wrote there (ifalias); at most 255 bytes.
         queues: of a TUN device with several: how many of them processes hold.
+        carrier: whether there is somebody at the other end; of a TUN device a process.
     """
 
     index: int
@@ -80,6 +82,7 @@ class Link:
     kind: str
     alias: str
     queues: int = 0
+    carrier: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +109,20 @@ def _take_link(kind: int, payload: memoryview) -> Link | None:
     family, _, index, flags, _ = _LINK.unpack_from(payload)
     if family != socket.AF_UNSPEC:
         return None
-    name = device_kind = alias = ""
-    mtu = queues = 0
-    for which, value in attributes(payload[_LINK.size :]):
-        if which == _LINK_NAME:
-            name = _text(value)
-        elif which == _LINK_MTU and len(value) == 4:
-            (mtu,) = struct.unpack("=I", value)
-        elif which == _LINK_ALIAS:
-            alias = _text(value)
-        elif which == _LINK_INFO:
-            info = dict(attributes(value))
-            device_kind = _text(info.get(_INFO_KIND, memoryview(b"")))
-            if device_kind == "tun":
-                queues = _held_queues(info.get(_INFO_DATA, memoryview(b"")))
-    return Link(index, name, bool(flags & _IFF_UP), mtu, device_kind, alias, queues)
+    nothing = memoryview(b"")
+    values = dict(attributes(payload[_LINK.size :]))
+    info = dict(attributes(values.get(_LINK_INFO, nothing)))
+    device_kind = _text(info.get(_INFO_KIND, nothing))
+    return Link(
+        index,
+        _text(values.get(_LINK_NAME, nothing)),
+        bool(flags & _IFF_UP),
+        int.from_bytes(values.get(_LINK_MTU, nothing), sys.byteorder),
+        device_kind,
+        _text(values.get(_LINK_ALIAS, nothing)),
+        _held_queues(info.get(_INFO_DATA, nothing)) if device_kind == "tun" else 0,
+        bytes(values.get(_LINK_CARRIER, nothing)) == b"\1",
+    )
 
 
 def _held_queues(data: memoryview) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import socket
+import struct
 import uuid
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from wsasec.profiles import DEFAULT, Profile
 
 SO_BINDTOIFINDEX = 62
 IFF_NO_PI, IFF_TUN = 0x1000, 0x0001
+TUNSETIFF = 0x400454CA
 NAME = f"ws{DEFAULT.reqid}"
 
 
@@ -136,6 +140,18 @@ def test_a_tun_device_that_cannot_be_used_is_replaced(realm: Namespace) -> None:
         assert "multi_queue" in details(realm)
     finally:
         device.remove()
+
+
+def test_a_tun_device_that_another_program_uses_is_left_alone(realm: Namespace) -> None:
+    fd = os.open(tun.CONTROL, os.O_RDWR)
+    try:
+        fcntl.ioctl(fd, TUNSETIFF, struct.pack("=16sH22x", NAME.encode(), IFF_TUN | IFF_NO_PI))
+        with pytest.raises(OSError, match="another program uses") as caught:
+            Device.create(DEFAULT)
+        assert caught.value.errno == errno.EBUSY
+        assert tun.is_of(fd, NAME)
+    finally:
+        os.close(fd)
 
 
 def test_two_profiles_have_a_device_each(realm: Namespace) -> None:
