@@ -121,13 +121,20 @@ class Keeper:
             links = stack.enter_context(LinkSocket())
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             held = stack.pop_all()
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=self._work,
                 args=(held, rules, routes, nft, links),
                 name=f"wsasec-keeper-{self.device.name}",
                 daemon=True,
             )
-            self._thread.start()
+            try:
+                thread.start()
+            except BaseException:
+                held.close()
+                os.close(self._wake)
+                self._wake = -1
+                raise
+            self._thread = thread
 
     def wait(self, timeout: float = 30.0) -> None:
         """Wait until it vouches.

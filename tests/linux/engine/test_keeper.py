@@ -8,6 +8,7 @@ import resource
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -195,6 +196,20 @@ def test_it_does_not_start_half(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> No
         kept.remove()
         device.remove()
     assert state(lab.a) == before
+
+
+def test_without_a_thread_nothing_is_left(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    before = state(lab.a), sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    device = Device.create(DEFAULT)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"), Keeper(device):
+            pass
+    device.remove()
+    assert (state(lab.a), sorted(os.listdir("/proc/self/fd"))) == before  # noqa: PTH208
 
 
 def host_is_down(host: Namespace) -> bool:
