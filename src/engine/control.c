@@ -405,15 +405,16 @@ int wse_control_run(struct wse_control *control, struct wse_engine *engine, int 
                 if (read(engine->events, &times, sizeof times) < 0)
                     break; /* the notes are looked at anyway */
                 break;
-            case SOURCE_LISTENER:
-                accept_it(control, number);
-                break;
             case SOURCE_CONNECTION:
                 if (connection->fd >= 0 && !connection->first)
                     read_request(control, connection);
                 break;
             }
         }
+        /* Behind those, as one that ended makes room for one that begins. */
+        for (int i = 0; i < ready && !control->stop; i++)
+            if (events[i].data.u64 >> 32 == SOURCE_LISTENER)
+                accept_it(control, (uint32_t)events[i].data.u64);
         take_notes(control);
         look_at_clocks(control);
         waits = wse_reclaim(&engine->epochs, take_notes, control);

@@ -117,7 +117,9 @@ def test_it_takes_over_no_signals(realm: Namespace) -> None:
             assert engine.pid
             found = status(engine.pid)
             assert int(found["SigBlk"], 16) == 0
-            assert int(found["SigIgn"], 16) == 1 << (signal.SIGPIPE - 1)
+            # 32 and 33 are the C library's own, and may be inherited: it lets nobody set them.
+            ignored = int(found["SigIgn"], 16) & ~(0b11 << 31)
+            assert ignored == 1 << (signal.SIGPIPE - 1)
     finally:
         signal.signal(signal.SIGTERM, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
