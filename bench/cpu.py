@@ -25,18 +25,20 @@ def process_ticks(text: str) -> int:
     return int(fields[_USER]) + int(fields[_SYSTEM])
 
 
+def _machine(text: str) -> list[int]:
+    return [int(ticks) for ticks in text.splitlines()[0].split()[1:]]
+
+
 def machine_ticks(text: str) -> int:
     """Return the ticks in which processors were busy, by the text of /proc/stat."""
-    fields = text.splitlines()[0].split()[1:]
-    return sum(int(fields[place]) for place in _BUSY)
+    fields = _machine(text)
+    return sum(fields[place] for place in _BUSY)
 
 
 def stolen_part(before: str, after: str) -> float | None:
     """Return what part of the time in which there was work was the host's, by two texts of /proc/stat."""
-    stolen, busy = (
-        int(after.splitlines()[0].split()[1:][_STOLEN]) - int(before.splitlines()[0].split()[1:][_STOLEN]),
-        machine_ticks(after) - machine_ticks(before),
-    )
+    stolen = _machine(after)[_STOLEN] - _machine(before)[_STOLEN]
+    busy = machine_ticks(after) - machine_ticks(before)
     return stolen / (stolen + busy) if stolen + busy else None
 
 

@@ -64,12 +64,18 @@ struct wse_engine {
     int events; /* eventfd: a worker has something to tell the control thread */
 };
 
-static inline uint64_t wse_milliseconds(void)
+/* The monotonic clock. */
+static inline uint64_t wse_nanoseconds(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static inline uint64_t wse_milliseconds(void)
+{
+    return wse_nanoseconds() / 1000000;
 }
 
 static inline uint64_t wse_seconds(void)

@@ -2,18 +2,11 @@
 #include "wait.h"
 
 #include <sched.h>
-#include <time.h>
+
+#include "engine.h"
 
 /* Nanoseconds: what comes in shorter steps may come within the spin, once its way is shorter. */
 enum { BRISK = 1000000 };
-
-static uint64_t nanoseconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 void wse_wait_start(struct wse_wait *wait, int epoll, unsigned microseconds)
 {
@@ -33,7 +26,7 @@ static int spin(struct wse_wait *wait, struct epoll_event *events, int most, uin
         if (ready)
             return ready;
         sched_yield();
-    } while (nanoseconds() - began < wait->spin);
+    } while (wse_nanoseconds() - began < wait->spin);
     return 0;
 }
 
@@ -44,13 +37,13 @@ int wse_wait(struct wse_wait *wait, struct epoll_event *events, int most, int mi
 
     if (!wait->spin)
         return epoll_wait(wait->epoll, events, most, milliseconds);
-    began = nanoseconds();
+    began = wse_nanoseconds();
     if (wait->brisk) {
         ready = spin(wait, events, most, began);
         if (ready)
             return ready;
     }
     ready = epoll_wait(wait->epoll, events, most, milliseconds);
-    wait->brisk = nanoseconds() - began < BRISK;
+    wait->brisk = wse_nanoseconds() - began < BRISK;
     return ready;
 }

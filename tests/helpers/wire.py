@@ -10,7 +10,7 @@ import select
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ TIMEOUT = 10.0
 
 _POLL_STEP = 0.002
 _CHUNK = 1 << 16
+_LESSONS = 20
 
 # As /proc/net/tcp counts them, from 1.
 _TCP_STATES = (
@@ -87,6 +88,24 @@ def receive(sock: socket.socket, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
+
+
+def exchange_datagrams(first: socket.socket, second: socket.socket, sizes: Iterable[int]) -> None:
+    """Send datagrams of each size both ways. The first may be lost for teaching its sender how much fits."""
+    for sender, receiver in ((first, second), (second, first)):
+        receiver.settimeout(1.0)
+        for size in sizes:
+            data = os.urandom(size)
+            for _ in range(_LESSONS):
+                sender.send(data)
+                try:
+                    got = receiver.recv(1 << 17)
+                except TimeoutError:
+                    continue
+                break
+            else:
+                raise AssertionError(f"no datagram of {size} bytes arrived")
+            assert got == data
 
 
 class Stream:

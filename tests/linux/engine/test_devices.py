@@ -62,6 +62,20 @@ def test_an_engine_that_ends_again_and_again_is_waited_for(
     assert pauses == [devices._FIRST_PAUSE * 2**count for count in range(5)]
 
 
+def test_each_engine_stays_awake_as_configured(possible: None, tmp_path: Path) -> None:
+    kept = Devices(tmp_path / "engine", 70)
+    kept.start([DEFAULT])
+    try:
+        for count in range(2):
+            pid = kept.status()["pid"]
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            assert words[words.index(b"--spin") + 1] == b"70"
+            os.kill(pid, signal.SIGKILL)
+            becomes(lambda done=count: kept.status()["restarts"] > done, "it was not started again")  # type: ignore[misc]
+    finally:
+        kept.stop()
+
+
 def test_what_the_engine_refused_is_tried_anew(kept: Devices, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(28, "no room")

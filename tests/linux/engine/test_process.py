@@ -108,6 +108,12 @@ def test_it_has_nothing_but_what_it_was_handed(engine: Engine) -> None:
     assert words == [b"wsasec-engine", b"--control-fd", b"3", b"--threads", b"1"]
 
 
+def test_it_is_told_how_long_to_stay_awake(realm: Namespace) -> None:
+    with Engine.start([], [], spin=0) as engine:
+        words = Path(f"/proc/{engine.pid}/cmdline").read_bytes().split(b"\0")[:-1]
+    assert words[-2:] == [b"--spin", b"0"]
+
+
 def test_it_takes_over_no_signals(realm: Namespace) -> None:
     blocked = {signal.SIGTERM, signal.SIGHUP}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import socket
 
 import pytest
 from frames import source_of
 from routed_wire import ETHERNET, PATIENCE, RoutedWire, routed_wire
-from wire import Stream, run_streams
+from wire import Stream, exchange_datagrams, run_streams
 
-ATTEMPTS = 20
+SIZES = (100, 1200, 1300, 1400, 1452, 4000, 20_000, 60_000)
 MTUS = pytest.mark.parametrize("narrow", [1400, 1280])
 WAYS = pytest.mark.parametrize(
     ("family", "encapsulation"),
@@ -36,26 +35,10 @@ def test_streams(realm, family, narrow, encapsulation):
         was_too_wide(wire, narrow)
 
 
-def exchange_datagrams(wire: RoutedWire) -> None:
-    first, second = wire.datagrams()
-    for size in (100, 1200, 1300, 1400, 1452, 4000, 20_000, 60_000):
-        for sender, receiver in ((first, second), (second, first)):
-            data = os.urandom(size)
-            receiver.settimeout(1.0)
-            for _ in range(ATTEMPTS):
-                sender.send(data)
-                try:
-                    got = receiver.recv(1 << 17)
-                except TimeoutError:
-                    continue
-                break
-            assert got == data
-
-
 @MTUS
 @WAYS
 def test_datagrams(realm, family, narrow, encapsulation):
     """The first ones may be lost for teaching their sender; then each size arrives."""
     with routed_wire(family, narrow=narrow, encapsulation=encapsulation) as wire:
-        exchange_datagrams(wire)
+        exchange_datagrams(*wire.datagrams(), SIZES)
         was_too_wide(wire, narrow)

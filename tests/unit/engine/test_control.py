@@ -112,19 +112,6 @@ def test_each_request_has_its_number() -> None:
     assert len({number for _, number in seen}) == 3
 
 
-def test_a_connection_that_has_ended_is_closed() -> None:
-    """Under its lock: no other thread is just about to read from its descriptor."""
-
-    def answer(peer: socket.socket, kind: int, number: int, data: bytes, fds: list[int]) -> None:
-        peer.shutdown(socket.SHUT_RDWR)
-
-    with engine(answer) as control:
-        for _ in range(2):
-            with pytest.raises(ConnectionError):
-                control.hello()
-            assert control.fileno() == -1
-
-
 def test_the_number_is_never_0() -> None:
     with engine(plain()) as control:
         control._number = 0xFFFFFFFF
@@ -248,6 +235,8 @@ def test_descriptors_that_nobody_asked_for_are_not_kept() -> None:
 
 
 def test_an_engine_that_ends() -> None:
+    """The connection is closed under its lock: no other thread is just about to read from its descriptor."""
+
     def answer(peer: socket.socket, kind: int, number: int, data: bytes, fds: list[int]) -> None:
         peer.shutdown(socket.SHUT_RDWR)
 
@@ -255,6 +244,7 @@ def test_an_engine_that_ends() -> None:
         for _ in range(2):
             with pytest.raises(ConnectionError):
                 control.hello()
+            assert control.fileno() == -1
         with pytest.raises(ConnectionError):
             control.event(PATIENCE)
 
