@@ -166,6 +166,8 @@ static void deliver(struct wse_inbound *inbound, struct wse_association *associa
         inbound->run.refused++;
         return;
     }
+    if (inner.protocol == IPPROTO_TCP && wse_tcp_begins(inner.bytes + inner.transport))
+        wse_turns_begin(&inbound->worker->turns, inbound->worker->now);
     inner.device = link->number;
     wse_merge_add(&inbound->merge, &inner);
 }

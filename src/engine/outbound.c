@@ -420,6 +420,8 @@ static void take(struct wse_outbound *outbound, const struct wse_link *link, con
                   1);
         return;
     }
+    if (packet.protocol == IPPROTO_TCP && !packet.fragment && wse_tcp_begins(packet.bytes + packet.transport))
+        wse_turns_begin(&outbound->worker->turns, outbound->worker->now);
     own = is_own(&packet);
     vectors[1] = (struct iovec){(void *)(uintptr_t)packet.bytes, packet.length};
     if (!own && is_too_big(outbound, link, &packet))

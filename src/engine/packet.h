@@ -87,6 +87,12 @@ enum wse_refusal wse_transport_parse(const uint8_t *bytes, uint32_t length, uint
 /* May it go out: wse_addresses_check of its addresses. */
 enum wse_refusal wse_packet_check_outbound(const struct wse_packet *packet);
 
+/* Whether a TCP header begins a connection, or answers such a one. */
+static inline int wse_tcp_begins(const uint8_t *header)
+{
+    return header[13] & 2;
+}
+
 /* The ports of TCP or UDP (machine's order), 0 for others. */
 void wse_packet_ports(const struct wse_packet *packet, uint16_t *source, uint16_t *destination);
 

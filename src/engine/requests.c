@@ -31,7 +31,9 @@ enum {
     SPI_LEAST = 256,         /* what is below is reserved (RFC 4303 section 2.1) */
     RESERVED_SECONDS = 60,   /* that an SPI is kept for who asked for it */
     SPI_DRAWS = 65536,
-    BUFFER = 8 * 1024 * 1024 /* bytes that are asked for a socket's buffers; the system may give less */
+    /* Bytes that are asked for a socket's buffers; the system may give less. */
+    RECEIVED = 32 * 1024 * 1024,
+    TO_SEND = 8 * 1024 * 1024
 };
 
 /* A request, and where its answer goes. */
@@ -310,10 +312,10 @@ static int prepare_socket(int fd, const struct wse_transport *transport)
     if (!error && transport->kind == WSE_UDP)
         set(fd, IPPROTO_UDP, UDP_GRO, 1);
     /* Who opened it may have given it more by privilege; that is not taken back. */
-    if (option_of(fd, SO_RCVBUF) < BUFFER)
-        set(fd, SOL_SOCKET, SO_RCVBUF, BUFFER);
-    if (option_of(fd, SO_SNDBUF) < BUFFER)
-        set(fd, SOL_SOCKET, SO_SNDBUF, BUFFER);
+    if (option_of(fd, SO_RCVBUF) < RECEIVED)
+        set(fd, SOL_SOCKET, SO_RCVBUF, RECEIVED);
+    if (option_of(fd, SO_SNDBUF) < TO_SEND)
+        set(fd, SOL_SOCKET, SO_SNDBUF, TO_SEND);
     return error;
 }
 

@@ -5,9 +5,6 @@
 
 #include "engine.h"
 
-/* Nanoseconds: what comes in shorter steps may come within the spin, once its way is shorter. */
-enum { BRISK = 1000000 };
-
 void wse_wait_start(struct wse_wait *wait, int epoll, unsigned microseconds)
 {
     *wait = (struct wse_wait){.epoll = epoll, .spin = microseconds * UINT64_C(1000)};
@@ -30,20 +27,17 @@ static int spin(struct wse_wait *wait, struct epoll_event *events, int most, uin
     return 0;
 }
 
-int wse_wait(struct wse_wait *wait, struct epoll_event *events, int most, int milliseconds)
+int wse_wait(struct wse_wait *wait, struct epoll_event *events, int most, int milliseconds, int awake)
 {
-    uint64_t began;
+    const uint64_t began = wse_nanoseconds();
     int ready;
 
-    if (!wait->spin)
-        return epoll_wait(wait->epoll, events, most, milliseconds);
-    began = wse_nanoseconds();
-    if (wait->brisk) {
+    if (awake && wait->brisk && wait->spin) {
         ready = spin(wait, events, most, began);
         if (ready)
             return ready;
     }
     ready = epoll_wait(wait->epoll, events, most, milliseconds);
-    wait->brisk = wse_nanoseconds() - began < BRISK;
+    wait->brisk = wse_nanoseconds() - began < WSE_BRISK * UINT64_C(1000000);
     return ready;
 }

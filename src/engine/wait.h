@@ -8,7 +8,8 @@
 
 enum {
     WSE_SPIN = 200, /* microseconds, by default */
-    WSE_SPIN_MAX = 1000
+    WSE_SPIN_MAX = 1000,
+    WSE_BRISK = 1 /* milliseconds: a shorter wait is brisk */
 };
 
 struct wse_wait {
@@ -19,7 +20,7 @@ struct wse_wait {
 
 void wse_wait_start(struct wse_wait *wait, int epoll, unsigned microseconds);
 
-/* As epoll_wait, milliseconds: -1 for without end. */
-int wse_wait(struct wse_wait *wait, struct epoll_event *events, int most, int milliseconds);
+/* As epoll_wait, milliseconds: -1 for without end. awake: it may stay so for a while. */
+int wse_wait(struct wse_wait *wait, struct epoll_event *events, int most, int milliseconds, int awake);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A thread that moves packets in one direction, and how it tells the control thread what happened. */
+/* What moves packets in one direction, by one thread at a time, and how it tells the control thread what happened. */
 #ifndef WSASEC_ENGINE_WORKER_H
 #define WSASEC_ENGINE_WORKER_H
 
@@ -12,6 +12,7 @@
 #include "control_protocol.h"
 #include "engine.h"
 #include "totals.h"
+#include "turns.h"
 #include "wait.h"
 
 /* What a worker tells the control thread. */
@@ -36,6 +37,17 @@ struct wse_notes {
     struct wse_note notes[WSE_NOTES];
 };
 
+struct wse_worker;
+
+/* One of a worker's threads. */
+struct wse_hand {
+    struct wse_worker *worker;
+    enum wse_turn which;
+    int started;
+    pthread_t thread;
+    sem_t turn; /* posted when it has its turn */
+};
+
 struct wse_worker {
     struct wse_engine *engine;
     struct wse_reader *reader;
@@ -44,8 +56,10 @@ struct wse_worker {
     int epoll;
     int wake; /* eventfd: a change of what is published that it should look at now, or the end */
     struct wse_wait wait;
-    pthread_t thread;
-    sem_t running; /* posted by the thread when it is */
+    struct wse_turns turns;
+    enum wse_turn turn; /* whose it is, and with it all that is not atomic here */
+    struct wse_hand hands[WSE_TURNS];
+    sem_t running; /* posted by each thread when it is */
     _Atomic(int) stop;
     uint64_t now; /* milliseconds of the monotonic clock, at the start of the batch */
     struct wse_counters counters;
@@ -68,6 +82,9 @@ int wse_workers_start(struct wse_engine *engine);
 
 /* Ends all threads, and waits for them. */
 void wse_workers_stop(struct wse_engine *engine);
+
+/* A thread's that has its turn: waits for packets, takes them, and says whose turn it is. */
+void wse_worker_serve(struct wse_worker *worker);
 
 /* Has the workers of a direction look at what changed. */
 void wse_workers_wake(struct wse_engine *engine, enum wse_direction direction);

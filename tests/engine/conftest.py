@@ -69,10 +69,19 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
     return make
 
 
+def need_real_time() -> None:
+    """Skip where no thread may be of real time."""
+    done = subprocess.run(["chrt", "--rr", "1", "true"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no thread of real time may be started (CAP_SYS_NICE): {done.stderr.strip()}")
+
+
 class Host:
     """A namespace with a device, sockets and an engine; the launcher's part is played here."""
 
-    def __init__(self, namespace: Any, program: Path, threads: int, arguments: list[str], log: Path) -> None:
+    def __init__(
+        self, namespace: Any, program: Path, threads: int, arguments: list[str], log: Path, *, real_time: bool
+    ) -> None:
         self.namespace = namespace
         self.v4 = namespace.v4
         self.v6 = namespace.v6
@@ -84,7 +93,10 @@ class Host:
             "UBSAN_OPTIONS": "print_stacktrace=1",
         }
         with its, log.open("wb") as stderr:
-            command = [str(program), "--control-fd", str(its.fileno()), "--threads", str(threads), *arguments]
+            command = [
+                *(("chrt", "--rr", "1") if real_time else ()),
+                *(str(program), "--control-fd", str(its.fileno()), "--threads", str(threads), *arguments),
+            ]
             self.process = subprocess.Popen(command, pass_fds=[its.fileno()], stderr=stderr, env=environment)
         self.control = Control(ours, timeout=60.0)
         self._open(threads)
@@ -209,8 +221,11 @@ def make_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
             arguments: tuple[str, ...] = (),
             *,
             alone: bool = False,
+            real_time: bool = False,
         ) -> Rig:
             """Alone: b is a namespace only, and what it sends is the test's."""
+            if real_time:
+                need_real_time()
             if not Path("/dev/net/tun").exists():
                 pytest.skip("no /dev/net/tun: modprobe tun")
             path = program or installed()
@@ -221,7 +236,7 @@ def make_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
             hosts = []
             for namespace in (lab.a,) if alone else (lab.a, lab.b):
                 log = tmp_path / f"{namespace.name}.log"
-                host = Host(namespace, path, threads, list(arguments), log)
+                host = Host(namespace, path, threads, list(arguments), log, real_time=real_time)
                 stack.callback(host.end)
                 host.set_up()
                 hosts.append(host)

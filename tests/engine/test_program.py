@@ -95,8 +95,12 @@ def datagrams(sender: Any, receiver: Any, family: int, sizes: list[int]) -> None
 
 @pytest.mark.parametrize("family", FAMILIES, ids=["v4", "v6"])
 @pytest.mark.parametrize("build", ["installed", "address", "thread"])
-def test_traffic(make_rig: Any, sanitized: Callable[[str], Path], build: str, family: int) -> None:
-    rig = make_rig(None if build == "installed" else sanitized(build), threads=2)
+@pytest.mark.parametrize("real_time", [False, True], ids=["ordinary", "both"])
+def test_traffic(
+    make_rig: Any, sanitized: Callable[[str], Path], build: str, family: int, real_time: bool
+) -> None:
+    program = None if build == "installed" else sanitized(build)
+    rig = make_rig(program, threads=2, real_time=real_time)
     rig.both(family)
     transfer(rig.a, rig.b, family, 4_000_000)
     transfer(rig.b, rig.a, family, 200_000, streams=16)
@@ -111,9 +115,10 @@ def test_traffic(make_rig: Any, sanitized: Callable[[str], Path], build: str, fa
 
 
 @pytest.mark.parametrize("spin", [0, 1000])
-def test_awake_or_asleep(make_rig: Any, spin: int) -> None:
+@pytest.mark.parametrize("real_time", [False, True], ids=["ordinary", "both"])
+def test_awake_or_asleep(make_rig: Any, spin: int, real_time: bool) -> None:
     """Single requests, whose answers the threads wait for by spinning or asleep, and bulk."""
-    rig = make_rig(arguments=("--spin", str(spin)))
+    rig = make_rig(arguments=("--spin", str(spin)), real_time=real_time)
     rig.both()
     transfer(rig.a, rig.b, socket.AF_INET, 2_000_000)
     # And behind the last of the stream, so that nothing is under way when they are counted.

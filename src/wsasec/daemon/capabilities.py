@@ -8,9 +8,9 @@ import struct
 from pathlib import Path
 from typing import Final
 
-__all__ = ["KEPT", "drop", "effective"]
+__all__ = ["KEPT", "NEEDED", "drop", "effective"]
 
-KEPT: Final = {
+NEEDED: Final = {
     "CAP_NET_ADMIN": 12,  # policies of sockets, the guard, SAs; charon's, too
     "CAP_NET_BIND_SERVICE": 10,  # charon's: UDP 500
     # All that follows is for starting charon, which may have to be done again at any time:
@@ -22,6 +22,10 @@ KEPT: Final = {
     "CAP_FOWNER": 3,
     "CAP_DAC_OVERRIDE": 1,  # and what root reads and writes there
     "CAP_KILL": 5,  # its end
+}
+
+KEPT: Final = NEEDED | {
+    "CAP_SYS_NICE": 23,  # for an engine's threads that sleep for packets, to be of real time
 }
 
 _VERSION_3: Final = 0x20080522

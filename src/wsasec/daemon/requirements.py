@@ -13,7 +13,7 @@ from ..keys.carrier import on_device
 from ..keys.plugin import fitting_plugin
 from ..keys.reason import CharonError
 from ..keys.strongswan import find_charon
-from .capabilities import KEPT, effective
+from .capabilities import NEEDED, effective
 
 __all__ = ["StartError", "require_here", "require_rights"]
 
@@ -27,7 +27,7 @@ class StartError(Exception):
 def require_rights() -> None:
     """Find out whether this process may do all that. Raises StartError."""
     have = effective()
-    lack = [name for name, number in KEPT.items() if not have >> number & 1]
+    lack = [name for name, number in NEEDED.items() if not have >> number & 1]
     if lack:
         raise StartError(f"run it as root, sudo wsasec up; it lacks {', '.join(lack)}")
 

@@ -36,6 +36,12 @@ def _limit(which: int, most: int) -> None:
         resource.setrlimit(which, (hard, hard))
 
 
+def _take_real_time() -> None:
+    """Run by real time from now on, if that may be: the engine needs it for some of its threads."""
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(os.sched_get_priority_min(os.SCHED_RR)))
+
+
 def _drop_capabilities(libc: ctypes.CDLL) -> None:
     for number in range(64):
         held = libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0)
@@ -63,6 +69,7 @@ def main(words: list[str]) -> None:
             _close(fd)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit(resource.RLIMIT_MEMLOCK, memlock)
+    _take_real_time()
     _drop_capabilities(libc)
     if uid >= 0:
         os.setgroups([])

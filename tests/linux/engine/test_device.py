@@ -34,7 +34,7 @@ def test_it_is_made_as_the_engine_needs_it(realm: Namespace) -> None:
         shown = details(realm)
         for words in (
             *("tun type tun", "vnet_hdr on", "multi_queue", "numqueues 3", "persist on", "addrgenmode none"),
-            *("mtu 1458", "qlen 1000", f"gso_max_size {gso_size(1458)}"),
+            *("mtu 1458", "qlen 2000", f"gso_max_size {gso_size(1458)}"),
         ):
             assert words in shown
         assert "UP" not in shown.split(">")[0]

@@ -114,6 +114,40 @@ def test_it_is_told_how_long_to_stay_awake(realm: Namespace) -> None:
     assert words[-2:] == [b"--spin", b"0"]
 
 
+def policies(pid: int) -> dict[str, int]:
+    """The scheduling policy of each thread, by its name."""
+    return {
+        (task / "comm").read_text().strip(): os.sched_getscheduler(int(task.name))
+        for task in Path(f"/proc/{pid}/task").iterdir()
+    }
+
+
+def test_only_threads_that_sleep_for_packets_are_of_real_time(realm: Namespace) -> None:
+    """As it takes CAP_SYS_NICE of whoever starts it, which the engine itself has not."""
+    may = subprocess.run(["chrt", "--rr", "1", "true"], capture_output=True, text=True, check=False)
+    if may.returncode:
+        pytest.skip(f"no thread of real time may be started (CAP_SYS_NICE): {may.stderr.strip()}")
+    ordinary = {"wsasec-engine", "wse-out-0", "wse-in-0", "wse-out-1", "wse-in-1"}
+    real_time = {"wse-rt-out-0", "wse-rt-in-0", "wse-rt-out-1", "wse-rt-in-1"}
+    with Engine.start([], [], threads=2) as engine:
+        assert engine.pid
+        found = policies(engine.pid)
+    assert {name for name, policy in found.items() if policy == os.SCHED_RR} == real_time
+    assert {name for name, policy in found.items() if policy == os.SCHED_OTHER} == ordinary
+
+
+def test_without_the_privilege_for_real_time_it_does_without(realm: Namespace) -> None:
+    code = (
+        "import os\n"
+        "from wsasec.engine import Engine\n"
+        "with Engine.start([], []) as engine:\n"
+        "    for task in os.listdir(f'/proc/{engine.pid}/task'):\n"
+        "        print(os.sched_getscheduler(int(task)))"
+    )
+    words = ["setpriv", "--inh-caps=-sys_nice", "--bounding-set=-sys_nice", sys.executable, "-c", code]
+    assert realm.run(words).stdout.split() == [str(os.SCHED_OTHER)] * 3
+
+
 def test_it_takes_over_no_signals(realm: Namespace) -> None:
     blocked = {signal.SIGTERM, signal.SIGHUP}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
