@@ -186,10 +186,12 @@ def test_those_who_wait_are_told_of_the_end(ike: FakeIke, sas: FakeSas) -> None:
     thread.start()
     while not ike.initiated:
         time.sleep(0.001)
-    threading.Timer(0.05, ike.gate.set).start()
+    gate = threading.Timer(0.05, ike.gate.set)
+    gate.start()
     negotiations.close()
     negotiations.close()
     thread.join()
+    gate.join()
     assert found == [Reason.NO_CHARON]
     ike.sas.table.clear()
     assert negotiations.run(PROFILE, OWN, PEER, soon()).reason is Reason.NO_CHARON

@@ -249,9 +249,11 @@ def test_event_that_is_not_known() -> None:
 
 def test_waiting_is_ended_from_another_thread() -> None:
     with fake(lambda d: d.answer()) as (session, _):
-        threading.Timer(0.05, session.shut).start()
+        other = threading.Timer(0.05, session.shut)
+        other.start()
         with pytest.raises(CharonError):
             session.next_event(None)
+        other.join()
 
 
 def test_connecting(tmp_path: Path) -> None:
