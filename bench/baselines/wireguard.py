@@ -24,6 +24,7 @@ __all__ = ["configuration", "wireguard"]
 
 _DEVICE: Final = "wg0"
 _PORT: Final = 51820
+_SOCKETS: Final = "run/wireguard"  # of any wireguard-go (wireguard-go, ipc/uapi_unix.go)
 _ADDRESSES: Final = ("10.10.0.1", "10.10.0.2")
 _PREFIX: Final = 24
 _TIMEOUT: Final = 10.0
@@ -74,7 +75,7 @@ def _tell(pid: int, text: str) -> None:
     """Configure the device of a process, whose socket is in its own /run."""
     with socket.socket(socket.AF_UNIX) as control:
         control.settimeout(_TIMEOUT)
-        control.connect(f"/proc/{pid}/root/run/wireguard/{_DEVICE}.sock")
+        control.connect(str(Path("/proc", str(pid), "root", _SOCKETS, f"{_DEVICE}.sock")))
         control.sendall(text.encode())
         answer = b""
         while not answer.endswith(b"\n\n"):

@@ -2,7 +2,6 @@
 /* wsasec-engine: the ESP data plane in user space. */
 #include <errno.h>
 #include <linux/capability.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,14 +40,6 @@ static void raise_locked(void)
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_MEMLOCK, &limit); /* what is not locked is said in the log */
     }
-}
-
-/* Real time is for the workers' threads alone, which have been started. */
-static void leave_real_time(void)
-{
-    const struct sched_param none = {0};
-
-    sched_setscheduler(0, SCHED_OTHER, &none);
 }
 
 /* Who starts it should have taken them away already. */
@@ -113,7 +104,6 @@ int main(int count, char **arguments)
         error = prepare(engine, &options);
     if (!error)
         error = wse_workers_start(engine);
-    leave_real_time();
     if (error) {
         wse_log("it cannot start: %s", error == -ENOTSUP ? "no cryptography that gives the known answers"
                                                          : strerror(-error));

@@ -77,14 +77,14 @@ static inline uint64_t wse_source_make(enum wse_source source, uint32_t number)
     return (uint64_t)source << 32 | number;
 }
 
-/* 0 or -errno. On error nothing is left running. */
+/* A thread's that has its turn: waits for packets, takes them, and says whose turn it is. */
+void wse_worker_serve(struct wse_worker *worker);
+
+/* 0 or -errno. On error nothing is left running. A caller of real time leaves it; some of the threads stay. */
 int wse_workers_start(struct wse_engine *engine);
 
 /* Ends all threads, and waits for them. */
 void wse_workers_stop(struct wse_engine *engine);
-
-/* A thread's that has its turn: waits for packets, takes them, and says whose turn it is. */
-void wse_worker_serve(struct wse_worker *worker);
 
 /* Has the workers of a direction look at what changed. */
 void wse_workers_wake(struct wse_engine *engine, enum wse_direction direction);

@@ -18,15 +18,21 @@ static int is_stopped(struct wse_worker *worker)
     return atomic_load_explicit(&worker->stop, memory_order_relaxed);
 }
 
+static void leave_real_time(void)
+{
+    const struct sched_param none = {0};
+
+    sched_setscheduler(0, SCHED_OTHER, &none);
+}
+
 /* What a thread calls to begin with the filter of system calls does not allow, which goes up later. */
 static void begin(const struct wse_hand *hand)
 {
     const struct wse_worker *worker = hand->worker;
-    const struct sched_param none = {0};
     char name[16];
 
     if (hand->which == WSE_ORDINARY)
-        sched_setscheduler(0, SCHED_OTHER, &none);
+        leave_real_time();
     snprintf(name, sizeof name, "wse-%s%s-%u", hand->which == WSE_REAL_TIME ? "rt-" : "",
              worker->direction == WSE_OUTBOUND ? "out" : "in", worker->index % 1000);
     pthread_setname_np(pthread_self(), name);
@@ -129,6 +135,7 @@ int wse_workers_start(struct wse_engine *engine)
         engine->workers[i] = worker;
         error = start(worker);
     }
+    leave_real_time();
     if (error)
         wse_workers_stop(engine);
     return error;

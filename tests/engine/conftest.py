@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from real_time import need_real_time
 
 from wsasec.engine import Algorithm, Association, AssociationName, Control, Direction, Secret, TransportKind
 from wsasec.engine import tun as queues
@@ -67,13 +68,6 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
         return made[sanitizer]
 
     return make
-
-
-def need_real_time() -> None:
-    """Skip where no thread may be of real time."""
-    done = subprocess.run(["chrt", "--rr", "1", "true"], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no thread of real time may be started (CAP_SYS_NICE): {done.stderr.strip()}")
 
 
 class Host:

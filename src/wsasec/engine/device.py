@@ -15,7 +15,7 @@ __all__ = ["Device", "Encapsulation", "device_name", "gso_size", "inner_mtu"]
 Encapsulation = Literal["udp", "raw"]
 
 QUEUE_LENGTH: Final = 2000
-"""Packets, each of up to 64 KiB: as many connections begin together without a loss."""
+"""Packets, each of up to 64 KiB."""
 
 _QUEUES_MOST: Final = 32
 _LEAST_MTU: Final = 1280  # of IPv6 (RFC 8200, section 5)

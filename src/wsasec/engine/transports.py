@@ -11,15 +11,17 @@ import errno
 import socket
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from .messages import TransportKind
 
-__all__ = ["BUFFER", "PORT", "Transport", "raw", "udp"]
+__all__ = ["PORT", "Transport", "raw", "udp"]
 
 PORT: Final = 4500
-BUFFER: Final = 32 << 20
-"""Bytes of a socket's queue of what came: what 2,000 connections that begin together send first fits."""
+
+# Bytes of a socket's queues: what many connections send that begin together is to fit.
+_RECEIVED: Final = 32 << 20
 _TO_SEND: Final = 8 << 20
 
 _ESP: Final = 50
@@ -80,9 +82,7 @@ class Transport:
             sock.close()
 
 
-def udp(
-    family: int, count: int = 1, *, port: int = PORT, address: str = "", buffer: int = BUFFER
-) -> Transport:
+def udp(family: int, count: int = 1, *, port: int = PORT, address: str = "") -> Transport:
     """Open UDP sockets in the network namespace of this thread.
 
     Each association's packets come to the same one of them, so they stay in order.
@@ -92,7 +92,6 @@ def udp(
         count: how many; the engine's threads of one direction.
         port: the local one; also where the peers send to.
         address: the local one; "" for all.
-        buffer: bytes of each queue of what came; without CAP_NET_ADMIN no more than the system's limit.
 
     Raises:
         OSError: the port is taken (EADDRINUSE), or the kernel refused.
@@ -104,7 +103,7 @@ def udp(
             sockets.append(sock)
             if count > 1:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            _prepare(sock, buffer)
+            _prepare(sock)
             sock.setsockopt(_SOL_UDP, _UDP_GRO, 1)
             _bind(sock, address, port)
             port = sock.getsockname()[1]
@@ -118,7 +117,7 @@ def udp(
     return Transport(TransportKind.UDP, family, port, sockets)
 
 
-def raw(family: int, count: int = 1, *, address: str = "", buffer: int = BUFFER) -> Transport:
+def raw(family: int, count: int = 1, *, address: str = "") -> Transport:
     """Open sockets of IP's protocol 50 in the network namespace of this thread; see `udp`.
 
     Raises:
@@ -132,7 +131,7 @@ def raw(family: int, count: int = 1, *, address: str = "", buffer: int = BUFFER)
             if count > 1:
                 # The kernel gives a copy to each: one takes it.
                 _attach(sock, _SO_ATTACH_FILTER, _takes(family, count, index))
-            _prepare(sock, buffer)
+            _prepare(sock)
             _bind(sock, address, 0)
     except BaseException:
         for sock in sockets:
@@ -141,7 +140,7 @@ def raw(family: int, count: int = 1, *, address: str = "", buffer: int = BUFFER)
     return Transport(TransportKind.RAW, family, 0, sockets)
 
 
-def _prepare(sock: socket.socket, buffer: int) -> None:
+def _prepare(sock: socket.socket) -> None:
     """Set what both kinds have: who sent to which address, with which ECN; long queues."""
     if sock.family == socket.AF_INET6:
         if sock.type == socket.SOCK_DGRAM:
@@ -151,14 +150,10 @@ def _prepare(sock: socket.socket, buffer: int) -> None:
     else:
         sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         sock.setsockopt(socket.IPPROTO_IP, _IP_RECVTOS, 1)
-    for force, polite, size in (
-        (_SO_RCVBUFFORCE, socket.SO_RCVBUF, buffer),
-        (_SO_SNDBUFFORCE, socket.SO_SNDBUF, min(buffer, _TO_SEND)),
-    ):
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, force, size)
-        except PermissionError:
-            sock.setsockopt(socket.SOL_SOCKET, polite, size)
+    # Without CAP_NET_ADMIN the engine gets what the system's limits allow.
+    with suppress(PermissionError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVED)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _TO_SEND)
 
 
 def _bind(sock: socket.socket, address: str, port: int) -> None:

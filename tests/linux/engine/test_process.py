@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from real_time import need_real_time
 
 from wsasec.engine import (
     Acquire,
@@ -124,9 +125,7 @@ def policies(pid: int) -> dict[str, int]:
 
 def test_only_threads_that_sleep_for_packets_are_of_real_time(realm: Namespace) -> None:
     """As it takes CAP_SYS_NICE of whoever starts it, which the engine itself has not."""
-    may = subprocess.run(["chrt", "--rr", "1", "true"], capture_output=True, text=True, check=False)
-    if may.returncode:
-        pytest.skip(f"no thread of real time may be started (CAP_SYS_NICE): {may.stderr.strip()}")
+    need_real_time()
     ordinary = {"wsasec-engine", "wse-out-0", "wse-in-0", "wse-out-1", "wse-in-1"}
     real_time = {"wse-rt-out-0", "wse-rt-in-0", "wse-rt-out-1", "wse-rt-in-1"}
     with Engine.start([], [], threads=2) as engine:

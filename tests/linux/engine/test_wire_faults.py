@@ -33,7 +33,7 @@ def test_engine_killed_and_started_again(realm, family):
             assert end.engine.pid is not None
             os.kill(end.engine.pid, signal.SIGKILL)
             end.engine.wait(PATIENCE)
-        # One of its own, which ends when all that passed is counted: the other may still be at what came before.
+        # One of its own, which ends when all that passed is counted: the other may be at what came before.
         with wire.engines.capture() as meanwhile:
             client.sendall(b"while it is away")
             for _ in range(50):
