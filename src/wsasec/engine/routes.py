@@ -144,9 +144,11 @@ class Routes:
                 # The last route first: from then on nothing goes another way.
                 more, less = self._route_changes(routing, family, device)
                 for route in more:
-                    routing.add_route(route)
+                    routing.put_route(route)
+                gone = {_place(route) for route in more}
                 for route in less if device else ():
-                    routing.remove_route(route)
+                    if _place(route) not in gone:
+                        routing.remove_route(route)
                 lack, _ = self._rule_changes(routing, family)
                 for rule in lack:
                     routing.add_rule(rule)
@@ -219,6 +221,11 @@ class Routes:
             and not destination.is_multicast
             and not destination.is_link_local
         )
+
+
+def _place(route: Route) -> tuple[Network, int]:
+    """Return what no two routes of a table have in common, as the kernel sees it."""
+    return route.destination, route.metric
 
 
 def _metric(family: int) -> int:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
-__all__ = ["CREATE", "HEADER", "Message", "NetlinkSocket", "attribute", "attributes", "messages"]
+__all__ = ["CREATE", "HEADER", "REPLACE", "Message", "NetlinkSocket", "attribute", "attributes", "messages"]
 
 HEADER: Final = struct.Struct("=IHHII")
 _ATTR: Final = struct.Struct("=HH")
@@ -28,6 +28,8 @@ _NLM_F_CAPPED: Final = 0x100
 _NLM_F_ACK_TLVS: Final = 0x200
 CREATE: Final = 0x400 | 0x200
 """Flags of a request for something that must not exist yet."""
+REPLACE: Final = 0x400 | 0x100
+"""Flags of a request for something that takes the place of what is like it, if there is any."""
 
 _NLMSG_ERROR: Final = 2
 _NLMSG_DONE: Final = 3

@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from .netlink import CREATE, Message, NetlinkSocket, attributes
+from .netlink import CREATE, REPLACE, Message, NetlinkSocket, attribute, attributes
 from .notifications import NETLINK_ROUTE
 
 __all__ = ["MAIN", "UNICAST", "UNREACHABLE", "Network", "Route", "RoutingSocket", "Rule", "table_of_change"]
@@ -34,8 +34,11 @@ _OIF: Final = 4
 _GATEWAY: Final = 5
 _PRIORITY: Final = 6
 _PREFSRC: Final = 7
+_METRICS: Final = 8
 _MULTIPATH: Final = 9
 _TABLE: Final = 15
+
+_METRIC_CONGESTION: Final = 16  # RTAX_CC_ALGO
 
 _RULE_DST: Final = 1
 _RULE_SRC: Final = 2
@@ -74,6 +77,7 @@ class Route:
         gateway: of the same family; None for none such.
         metric: the lower one wins. (IPv6: 0 stands for 1024.)
         dead: whether its next hop cannot be used.
+        congestion_control: of TCP connections that are made by it; "" for that of the namespace.
     """
 
     destination: Network
@@ -84,6 +88,7 @@ class Route:
     gateway: _Address | None = None
     metric: int = 0
     dead: bool = False
+    congestion_control: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,12 @@ def _take_route(kind: int, payload: memoryview) -> Route | None:
         _address(gateway, size),
         _number(values, _PRIORITY),
         bool(hop_flags & _NEXT_HOP_DEAD),
+        _text(dict(attributes(values.get(_METRICS, memoryview(b"")))), _METRIC_CONGESTION),
     )
+
+
+def _text(values: dict[int, memoryview], which: int) -> str:
+    return os.fsdecode(bytes(values.get(which, b"")).rstrip(b"\0"))
 
 
 def _address(value: memoryview | None, size: int) -> _Address | None:
@@ -164,7 +174,7 @@ def _take_rule(kind: int, payload: memoryview) -> Rule | None:
         _number(values, _RULE_TABLE, table),
         mark,
         _number(values, _RULE_MASK, 0xFFFFFFFF if mark else 0),
-        os.fsdecode(bytes(values.get(_RULE_OIF, b"")).rstrip(b"\0")),
+        _text(values, _RULE_OIF),
         plain=action == _RULE_TO_TABLE
         and not (inverted or to or origin or tos or _RULE_NARROW & values.keys()),
     )
@@ -213,8 +223,15 @@ class RoutingSocket:
 
     def add_route(self, route: Route) -> None:
         """Add a route. OSError: EEXIST, or what of it is not there."""
+        self._put(route, CREATE, "adding")
+
+    def put_route(self, route: Route) -> None:
+        """Add a route, in one step with the end of that with its destination and metric, if any. OSError."""
+        self._put(route, REPLACE, "putting in place")
+
+    def _put(self, route: Route, flags: int, what: str) -> None:
         message = self._route(route, protocol=_PROTOCOL, scope=self._scope(route))
-        self._netlink.request(message, _MSG_NEWROUTE, CREATE, f"adding {_described(route)}")
+        self._netlink.request(message, _MSG_NEWROUTE, flags, f"{what} {_described(route)}")
 
     def remove_route(self, route: Route) -> None:
         """Remove a route, whoever made it. OSError (ESRCH): there is none such."""
@@ -246,6 +263,9 @@ class RoutingSocket:
             message.attribute(_PREFSRC, route.source.packed)
         if route.metric:
             message.attribute(_PRIORITY, _u32(route.metric))
+        if route.congestion_control:
+            name = os.fsencode(route.congestion_control) + b"\0"
+            message.attribute(_METRICS, attribute(_METRIC_CONGESTION, name))
         return message
 
     def rules(self, family: int) -> list[Rule]:

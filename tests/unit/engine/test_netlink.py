@@ -37,7 +37,11 @@ def routes(draw: st.DrawFn) -> Route:
     if draw(st.booleans()):
         return Route(network, table, UNREACHABLE, metric=metric)
     source, gateway = draw(st.none() | address), draw(st.none() | address)
-    return Route(network, table, UNICAST, draw(st.integers(1, 2**31 - 1)), source, gateway, metric)
+    device = draw(st.integers(1, 2**31 - 1))
+    congestion = draw(st.sampled_from(["", "bbr", "cubic", "a" * 15]))
+    return Route(
+        *(network, table, UNICAST, device, source, gateway, metric), congestion_control=congestion
+    )
 
 
 @given(routes())
