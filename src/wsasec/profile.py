@@ -15,6 +15,7 @@ AH: Final = 51
 Carrier: TypeAlias = Literal["policy", "device", "auto"]
 # In the order of C's enum wsasec_carrier.
 CARRIERS: Final[tuple[Carrier, ...]] = ("policy", "device", "auto")
+_CONGESTION_CONTROL: Final = re.compile(r"[A-Za-z0-9_-]{1,15}")  # TCP_CA_NAME_MAX of include/net/tcp.h
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -34,6 +35,8 @@ class Profile:
         carrier: on Linux, what carries the packets of its sockets: "policy", the kernel's own IPsec;
             "device", the secure device ``ws<reqid>`` of wsasec's engine, which always encrypts; or "auto",
             the kernel's own where it has ESP, else the device.
+        congestion_control: of TCP connections on a device, by the kernel's name for it; "" for the one that
+            net.ipv4.tcp_congestion_control names.
 
     """
 
@@ -45,6 +48,7 @@ class Profile:
     encrypting: bool = True
     protocol: int = ESP
     carrier: Carrier = "policy"
+    congestion_control: str = ""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -65,6 +69,16 @@ class Profile:
             raise ValueError(f"carrier: {self.carrier!r} is none of {', '.join(map(repr, CARRIERS))}")
         if self.carrier != "policy" and not self.encrypting:
             raise ValueError("carrier: a device always encrypts, by ESP; this profile may be integrity-only")
+        self._check_congestion_control()
+
+    def _check_congestion_control(self) -> None:
+        name = self.congestion_control
+        if name and self.carrier == "policy":
+            raise ValueError("congestion_control: it is for carriers 'device' and 'auto'")
+        if name and not _CONGESTION_CONTROL.fullmatch(name):
+            raise ValueError(
+                f"congestion_control: {name!r} is not 1 to 15 letters, digits, dashes, underscores"
+            )
 
     @property
     def device(self) -> str:

@@ -67,6 +67,7 @@ def _profile(name: str, table: Mapping[str, Any]) -> Profile:
         encrypting=table.get("protection", "encrypting") == "encrypting",
         protocol=AH if "ah_proposals" in table else ESP,
         carrier=table.get("carrier", "policy"),
+        congestion_control=table.get("congestion_control", ""),
         **said,
     )
 

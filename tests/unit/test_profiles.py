@@ -75,6 +75,24 @@ def test_the_carrier_of_the_default_one(file: Path) -> None:
     assert profiles.carrier_of(found) == "device"
 
 
+@pytest.mark.parametrize("carrier", ["device", "auto"])
+def test_congestion_control(file: Path, carrier: str) -> None:
+    words = f'reqid = 300\ncarrier = "{carrier}"\ncongestion_control = "tcp_x-1"'
+    file.write_text(GOOD.replace("reqid = 300", words))
+    found = profiles.load([file])
+    assert found["site"].congestion_control == "tcp_x-1"
+    assert found["audit"].congestion_control == ""
+
+
+@pytest.mark.parametrize(
+    "words", ['congestion_control = "cubic"', 'carrier = "device"\ncongestion_control = "a b"']
+)
+def test_congestion_control_where_there_is_none(file: Path, words: str) -> None:
+    file.write_text(GOOD.replace("reqid = 300", f"reqid = 300\n{words}"))
+    with pytest.raises(ConfigError, match="congestion_control"):
+        profiles.load([file])
+
+
 @pytest.mark.parametrize("protection", ['"integrity-only"', '"integrity-only"\nah_proposals = ["sha256"]'])
 @pytest.mark.parametrize("carrier", ["device", "auto"])
 def test_a_device_only_encrypts(file: Path, protection: str, carrier: str) -> None:
@@ -222,6 +240,9 @@ def test_any_text_gives_profiles_or_a_config_error(
         {"carrier": "device", "encrypting": False},
         {"carrier": "auto", "encrypting": False},
         {"carrier": "device", "encrypting": False, "protocol": 51},
+        {"congestion_control": "cubic"},
+        {"carrier": "device", "congestion_control": "a" * 16},
+        {"carrier": "auto", "congestion_control": "two words"},
     ],
     ids=str,
 )

@@ -70,6 +70,7 @@ _PROFILE: Final[dict[str, Kind]] = {
     "mask": Number(1, _U32, hexadecimal=True),
     "protection": Choice(("encrypting", "integrity-only")),
     "carrier": Choice(("policy", "device", "auto")),
+    "congestion_control": Text("a name such as 'cubic'", r"[A-Za-z0-9_-]{1,15}"),
     "policy": Choice(named.NAMES),
     "proposals": Many(Proposal(proposals.esp, _ESP_WORDS), 1),
     "ah_proposals": Many(Proposal(proposals.ah, _AH_WORDS), 1),

@@ -4,17 +4,20 @@ A socket that is bound to the device, and a packet with the mark, look for their
 
 - for each route of the main table one to the device, with the address that the main one would send from: a
   first connect() to any peer has its route, and its right source address, before anything is known of that
-  peer. One that the next larger network gives already is left out: the table is small on a host with many;
+  peer. One that the next larger network gives already is left out: the table is small on a host with many.
+  It names the profile's congestion control, if it has one;
 - for each own address, and 127.0.0.0/8, one with that address itself;
 - the last one says "unreachable": without the device nothing is sent by another way.
 """
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from ..kernel.links import LinkSocket
@@ -38,6 +41,7 @@ _IPV6_METRIC: Final = 1024
 
 # Of IPv4 only: the kernel drops what comes in for ::1 by any device but its own.
 _LOOPBACK: Final = ((ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_address("127.0.0.1")),)
+_CONGESTION_CONTROLS: Final = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 _EVERYWHERE: Final = {
     socket.AF_INET: ipaddress.ip_network("0.0.0.0/0"),
     socket.AF_INET6: ipaddress.ip_network("::/0"),
@@ -144,7 +148,7 @@ class Routes:
                 # The last route first: from then on nothing goes another way.
                 more, less = self._route_changes(routing, family, device)
                 for route in more:
-                    routing.put_route(route)
+                    _put(routing, route)
                 gone = {_place(route) for route in more}
                 for route in less if device else ():
                     if _place(route) not in gone:
@@ -176,7 +180,11 @@ class Routes:
         wanted = [self.last(family)]
         if device:
             wanted += [
-                Route(choice.network, self.table, UNICAST, device, choice.source, metric=_metric(family))
+                Route(
+                    *(choice.network, self.table, UNICAST, device, choice.source),
+                    metric=_metric(family),
+                    congestion_control=self.profile.congestion_control,
+                )
                 for choice in pruned(self._choices(routing, family, device))
             ]
         there = routing.routes(family, self.table)
@@ -221,6 +229,21 @@ class Routes:
             and not destination.is_multicast
             and not destination.is_link_local
         )
+
+
+def _put(routing: RoutingSocket, route: Route) -> None:
+    try:
+        routing.put_route(route)
+    except OSError as error:
+        name = route.congestion_control
+        known = _CONGESTION_CONTROLS.read_text().split()
+        if error.errno != errno.EINVAL or not name or name in known:
+            raise
+        text = (
+            f"congestion_control: this kernel has no {name!r}, but {', '.join(known)} "
+            f"(net.ipv4.tcp_available_congestion_control); name one of these, or: modprobe tcp_{name}"
+        )
+        raise OSError(error.errno, text) from error
 
 
 def _place(route: Route) -> tuple[Network, int]:

@@ -39,9 +39,7 @@ def routes(draw: st.DrawFn) -> Route:
     source, gateway = draw(st.none() | address), draw(st.none() | address)
     device = draw(st.integers(1, 2**31 - 1))
     congestion = draw(st.sampled_from(["", "bbr", "cubic", "a" * 15]))
-    return Route(
-        *(network, table, UNICAST, device, source, gateway, metric), congestion_control=congestion
-    )
+    return Route(*(network, table, UNICAST, device, source, gateway, metric), congestion_control=congestion)
 
 
 @given(routes())
