@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from wsasec.engine import Control, Direction, EngineStartError, NotSecureError
@@ -24,6 +24,7 @@ from .baselines.tunnel import AbsentError, Tunnel
 from .baselines.wireguard import wireguard
 from .ends import Hosts
 from .events import emit
+from .kinds import CUBIC
 from .proof import Account
 
 __all__ = ["PROFILE", "Pair", "Way", "Ways", "account_of", "ways"]
@@ -37,9 +38,8 @@ PROFILE: Final = Profile(
     carrier="device",
 )
 _OTHER: Final = "OpenSSL"
-_BURSTS: Final = 13
-"""tcp_tso_rtt_log: a connection with a round trip below 2**13 us may send more than what a millisecond takes
-at a time; with the kernel's 9, one below half a millisecond, which those that begin all at once never are."""
+_CUBIC: Final = "cubic"
+_CONGESTION_CONTROL: Final = "net.ipv4.tcp_congestion_control"
 _TUNNELS: Final[dict[str, Callable[[Lab], AbstractContextManager[Tunnel]]]] = {
     "wireguard": wireguard,
     "libipsec": libipsec,
@@ -120,24 +120,36 @@ def _way(lab: EngineLab) -> Way:
     return Way(lab, pids, account_of(lab))
 
 
-def _entered(stack: ExitStack, crypto: str | None) -> EngineLab:
+def _entered(stack: ExitStack, crypto: str | None = None, profile: Profile = PROFILE) -> EngineLab:
     """Make a lab. LabError: there can be no engine or no device."""
     try:
-        return stack.enter_context(EngineLab(PROFILE, crypto=crypto))
+        return stack.enter_context(EngineLab(profile, crypto=crypto))
     except (EngineStartError, NotSecureError) as error:
         raise LabError(str(error)) from error
 
 
-def _add_bursts(stack: ExitStack, found: Ways) -> None:
-    other = _entered(stack, None)
-    try:
-        for host in (other.a, other.b):
-            host.sysctl("net.ipv4.tcp_tso_rtt_log", _BURSTS)
-    except FileNotFoundError:
-        found.leave_out(["device_bursts"], "this kernel has no sysctl net.ipv4.tcp_tso_rtt_log (Linux 5.18)")
+def _lack_of_cubic(lab: EngineLab) -> str | None:
+    if lab.a.sysctl(_CONGESTION_CONTROL) == _CUBIC:
+        return f"{_CONGESTION_CONTROL} is {_CUBIC} here anyway"
+    if _CUBIC not in lab.a.sysctl("net.ipv4.tcp_available_congestion_control").split():
+        return f"this kernel has no {_CUBIC}: modprobe tcp_{_CUBIC}"
+    return None
+
+
+def _add_cubic(stack: ExitStack, found: Ways, kinds: Sequence[str]) -> None:
+    """Add ways by CUBIC, in a lab of their own: the device has it from its profile, others from the host."""
+    if lack := _lack_of_cubic(found.lab):
+        found.leave_out(kinds, lack)
         return
-    found.found["device_bursts"] = _way(other)
-    found.crypto["device_bursts"] = other.ends["a"].engine.hello().crypto
+    other = _entered(stack, profile=replace(PROFILE, congestion_control=_CUBIC))
+    found.found["device" + CUBIC] = _way(other)
+    found.crypto["device" + CUBIC] = other.ends["a"].engine.hello().crypto
+    for host in (other.a, other.b):
+        host.sysctl(_CONGESTION_CONTROL, _CUBIC)
+    found.found["plain" + CUBIC] = Way(other)
+    if any(kind.startswith("tls") for kind in kinds):
+        pairs = stack.enter_context(tls_pairs(other))
+        found.found.update((kind + CUBIC, Way(other, tls=pair)) for kind, pair in pairs.items())
 
 
 def _add_tunnel(stack: ExitStack, found: Ways, kind: str) -> None:
@@ -163,7 +175,7 @@ def ways(kinds: Iterable[str]) -> Iterator[Ways]:
     """
     wanted = frozenset(kinds)
     with ExitStack() as stack:
-        lab = _entered(stack, None)
+        lab = _entered(stack)
         found = Ways(lab)
         found.found.update(device=_way(lab), plain=Way(lab))
         found.crypto["device"] = lab.ends["a"].engine.hello().crypto
@@ -176,8 +188,8 @@ def ways(kinds: Iterable[str]) -> Iterator[Ways]:
                 other = _entered(stack, _OTHER)
                 found.found["device_openssl"] = _way(other)
                 found.crypto["device_openssl"] = other.ends["a"].engine.hello().crypto
-        if "device_bursts" in wanted:
-            _add_bursts(stack, found)
+        if by_cubic := sorted(kind for kind in wanted if kind.endswith(CUBIC)):
+            _add_cubic(stack, found, by_cubic)
         if wanted & {"tls128", "tls256"}:
             pairs = stack.enter_context(tls_pairs(lab))
             found.found.update((kind, Way(lab, tls=pair)) for kind, pair in pairs.items())

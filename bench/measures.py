@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from .kinds import SECURED_KINDS
+from .kinds import SECURED_KINDS, with_alike
 from .reading import DatagramRow, Device, Figure, LatencyRow, Results, SetupRow, ThroughputRow
 from .stats import summarize
 from .wording import (
@@ -196,7 +196,7 @@ def _throughput(rows: Sequence[ThroughputRow], *part: str) -> Iterator[tuple[Key
         }
         bases = {
             kind: (ratio, figures.get((kind, row.streams, row.message_bytes)))
-            for kind, ratio in ratios.items()
+            for kind, ratio in ((with_alike(base, row.kind), ratio) for base, ratio in ratios.items())
         }
         yield from _rates(key, name, "Gbit/s", row.rate, bases, baseline=row.kind not in SECURED_KINDS)
 

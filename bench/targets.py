@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any, Final, Literal
 
 from .device_summary import set_up_ratios
+from .kinds import CUBIC, with_alike
 from .setup_summary import ratios_by_cell
 from .stats import paired_ratios, summarize
 from .wording import connections_title, kind_title, set_up_what, streams_title
@@ -18,6 +19,7 @@ _POLICY_STREAMS: Final = 1_000
 _BATCH: Final = 15_000
 _MANY_STREAMS: Final = 1_000
 _MESSAGE: Final = 128 << 10
+_OWN_CONGESTION: Final = ("device", "device" + CUBIC)
 
 Sense = Literal["<=", ">="]
 Cases = Mapping[str, Sequence[float]]
@@ -142,26 +144,35 @@ def _between(
     ]
 
 
+def _to_alike(samples: Sequence[Mapping[str, Any]], *bases: str) -> Cases:
+    """Return the ratios of devices to bases with the same congestion control, by the bases' titles."""
+    return {
+        kind_title(with_alike(base, kind)): ratios
+        for kind in _OWN_CONGESTION
+        for base in bases
+        for ratios in _paired(samples, "gbit_per_second", kind, with_alike(base, kind)).values()
+    }
+
+
+def _scaled(samples: Sequence[Mapping[str, Any]]) -> Cases:
+    """Return the ratios of many streams to one, by the congestion control that they have."""
+    found: dict[str, list[float]] = {}
+    for kind in _OWN_CONGESTION:
+        own = [s for s in samples if s["kind"] == kind]
+        many = _between(
+            own, "gbit_per_second", lambda s: s["streams"] == _MANY_STREAMS, lambda s: s["streams"] == 1
+        )
+        if many and (ratios := paired_ratios(*zip(*many, strict=True))):
+            found[kind_title(kind)] = ratios
+    return found
+
+
 def _device(device: Mapping[str, Any]) -> Iterator[Target]:
     streams = [s for s in device["throughput_samples"] if s["message_bytes"] == _MESSAGE]
-    one = [{**s, "case": "one stream"} for s in streams if s["streams"] == 1]
-    tls = {
-        kind_title(kind): ratios
-        for kind in ("tls128", "tls256")
-        for ratios in _paired(one, "gbit_per_second", "device", kind).values()
-    }
-    yield _target("device, one stream / TLS 1.3 by Python", tls, 1.5, ">=")
-    yield _target(
-        "device, one stream / plain", _paired(one, "gbit_per_second", "device", "plain"), 0.35, ">="
-    )
-    own = [s for s in streams if s["kind"] == "device"]
-    many = _between(
-        own, "gbit_per_second", lambda s: s["streams"] == _MANY_STREAMS, lambda s: s["streams"] == 1
-    )
-    scaled = {"": paired_ratios(*zip(*many, strict=True))} if many else {}
-    yield _target(
-        "device, 1,000 streams / one", {case: found for case, found in scaled.items() if found}, 0.9, ">="
-    )
+    one = [{**s, "case": ""} for s in streams if s["streams"] == 1]
+    yield _target("device, one stream / TLS 1.3 by Python", _to_alike(one, "tls128", "tls256"), 1.5, ">=")
+    yield _target("device, one stream / plain", _to_alike(one, "plain"), 0.35, ">=")
+    yield _target("device, 1,000 streams / one", _scaled(streams), 0.9, ">=")
     requests = [
         {"kind": s["kind"], "repeat": s["repeat"], "p50": s["latency_us"]["p50"]}
         for s in device["latency_samples"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import mean
 from typing import Any, Final
 
-from .kinds import SECURED_KINDS
+from .kinds import SECURED_KINDS, with_alike
 from .latencies import merged
 from .stats import figures, median_ratio
 
@@ -36,7 +36,8 @@ def _ratios(
     own: Sequence[Sample], alike: Sequence[Sample], figure: str, *names: str
 ) -> dict[str, float | None]:
     """Return the ratios to kinds of _BASES among samples that agree in all but the kind."""
-    return {f"ratio_to_{name}": median_ratio(own, _of_kind(alike, _BASES[name]), figure) for name in names}
+    bases = {name: _of_kind(alike, with_alike(_BASES[name], own[0]["kind"])) for name in names}
+    return {f"ratio_to_{name}": median_ratio(own, base, figure) for name, base in bases.items()}
 
 
 def _connect(samples: Sequence[Sample]) -> Iterator[Row]:

@@ -36,7 +36,7 @@ _STYLES: Final = {
     "iperf3": 5,
     # Never in one plot with those that look the same.
     "device": 0,
-    "device_bursts": 4,
+    "device_cubic": 4,
     "tls256_c": 2,
     "wireguard": 5,
     "libipsec": 6,
@@ -133,7 +133,7 @@ def device_plots(results: Results, *, width: float = 320.0) -> Iterator[Element]
 
     Of more no plot can tell the marks apart.
     """
-    left_out = {"device_openssl", "tls128", "tls128_c"}
+    left_out = {"device_openssl", "tls128", "tls128_c", "plain_cubic", "tls128_cubic", "tls256_cubic"}
     rows = [row for row in results.device.throughput if row.kind not in left_out]
     yield from _throughput_plots("device", "Throughput of secure devices", rows, width)
 

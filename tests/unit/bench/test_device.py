@@ -29,7 +29,7 @@ SMALL = DevicePlan(
     seconds=0.1,
     throughput=(
         Throughput(1, 4096, ("device", "device_openssl", "plain", "tls256", "tls256_c", "wireguard"), 1),
-        Throughput(20, 4096, ("device", "device_bursts"), 1),
+        Throughput(20, 4096, ("device", "device_cubic", "plain_cubic", "tls256_cubic"), 1),
     ),
     requests=(Requests(1, ("device", "plain"), 1),),
     request_bytes=64,
@@ -67,6 +67,29 @@ def test_targets() -> None:
     assert found["later"]["value"] == pytest.approx(50)
     assert found["set-up"]["value"] == pytest.approx(0.25)
     assert all(target["met"] for target in found.values())
+
+
+def test_each_congestion_control_is_a_case_of_its_own() -> None:
+    data = device_data()
+    found = {"device": 4.5, "plain": 18.0, "tls128": 3.5, "tls256": 2.5}
+    data["throughput_samples"] += [
+        {
+            **s,
+            "kind": s["kind"] + "_cubic",
+            "gbit_per_second": found[s["kind"]] / (2 if s["streams"] > 1 else 1),
+        }
+        for s in data["throughput_samples"]
+        if s["kind"] in found
+    ]
+    judged = targets(data)
+    assert (judged["tls"]["cases"], judged["tls"]["cases_met"]) == (4, 3)
+    assert judged["tls"]["worst_case"] == "TLS 1.3, AES-128, CUBIC"
+    assert (judged["plain"]["worst_case"], judged["plain"]["worst"]) == ("plain, CUBIC", 0.25)
+    assert (judged["many"]["worst_case"], judged["many"]["worst"]) == ("secure device, CUBIC", 0.5)
+    rows = {(row["kind"], row["streams"]): row for row in summarize_device(data)["throughput"]}
+    assert rows["device_cubic", 1]["ratio_to_plain"] == pytest.approx(0.25)
+    assert rows["device_cubic", 1]["ratio_to_tls"] == pytest.approx(4.5 / 3.5)
+    assert rows["device", 1]["ratio_to_plain"] == pytest.approx(3 / 8)
 
 
 def test_targets_that_are_missed_are_said_to_be() -> None:
@@ -162,6 +185,8 @@ def test_plans_have_what_the_targets_need() -> None:
         plan = effort.device
         one = next(case for case in plan.throughput if case.streams == 1)
         assert {"device", "plain", "tls128", "tls256", "tls256_c", "wireguard", "libipsec"} <= set(one.kinds)
+        many = next(case for case in plan.throughput if case.streams == 1_000)
+        assert {"device_cubic", "plain_cubic"} <= set(one.kinds) & set(many.kinds)
         assert {1, 16, 256, 1_000} <= {case.streams for case in plan.throughput}
         assert {"device", "plain"} <= set(next(case.kinds for case in plan.requests if case.connections == 1))
         assert plan.datagram_bytes == 64
