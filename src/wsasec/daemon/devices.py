@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..engine import Device, Ended, Engine, EngineError, Keeper
-from ..engine.routes import table_of
+from ..engine.routes import check
 from ..kernel.sockdiag import is_bound_to
 from ..profile import Profile
 
@@ -77,7 +77,7 @@ class Devices:
 
     def _keep(self, profile: Profile) -> Keeper:
         """Make a device that is kept from now on; what fails leaves no keeper."""
-        table_of(profile)  # before there is a device
+        check(profile)  # before there is a device
         device = Device.create(profile, _threads())
         keeper = Keeper(device, on_replaced=self._replaced)
         try:
@@ -91,20 +91,30 @@ class Devices:
     def use(self, profiles: Iterable[Profile]) -> None:
         """Have the devices of other profiles from now on. Raises as start()."""
         wanted = {profile.name: profile for profile in profiles}
+        for profile in wanted.values():
+            check(profile)  # before anything changes
         with self._lock:
-            kept = {n: k for n, k in self._keepers.items() if wanted.get(n) == k.device.profile}
+            kept = {n: k for n, k in self._keepers.items() if n in wanted and k.can_use(wanted[n])}
             gone = [keeper for name, keeper in self._keepers.items() if name not in kept]
             self._keepers = kept
         for keeper in gone:
             self._let_go(keeper)
+        others = [(keeper, wanted[n]) for n, keeper in kept.items() if keeper.device.profile != wanted[n]]
+        for keeper, profile in others:
+            keeper.use(profile)
+        self._add(profile for name, profile in wanted.items() if name not in kept)
+        for keeper, _ in others:
+            keeper.wait(_KEEPER_SECONDS)
+
+    def _add(self, profiles: Iterable[Profile]) -> None:
+        """Have more devices. Raises as start()."""
         added: dict[str, Keeper] = {}
         try:
             with self._lock:
-                for name, profile in wanted.items():
-                    if name not in self._keepers:
-                        added[name] = self._keep(profile)
-                        if self._engine is not None:
-                            self._engine.add_device(added[name].device)
+                for profile in profiles:
+                    added[profile.name] = self._keep(profile)
+                    if self._engine is not None:
+                        self._engine.add_device(added[profile.name].device)
             for keeper in added.values():
                 keeper.wait(_KEEPER_SECONDS)
         except BaseException:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from ..kernel.links import LinkSocket
@@ -27,7 +28,7 @@ from ..kernel.routing import table_of_change
 from ..profile import Profile
 from . import alias
 from .device import Device, device_name
-from .routes import Routes
+from .routes import Routes, check
 from .rules import Rules
 from .sysctls import Sysctls
 
@@ -68,8 +69,10 @@ class Keeper:
                 an engine has to get them. What it raises is said in the log.
 
         Raises:
-            ValueError: no routing table can be had for the profile's reqid.
+            ValueError: the kernel cannot have the profile's routes (`routes.check`).
+            OSError: it cannot be asked.
         """
+        check(device.profile)
         self.device = device
         self._on_replaced = on_replaced
         self._rules = Rules(device.profile)
@@ -146,6 +149,28 @@ class Keeper:
             if not self._changed.wait_for(lambda: not self._faults, timeout):
                 raise NotSecureError(f"{self.device.name} is not secure: {'; '.join(self._faults)}")
 
+    def can_use(self, profile: Profile) -> bool:
+        """Whether `use` takes a profile: it differs in nothing that a socket on the device has of it."""
+        own = self.device.profile
+        return replace(profile, congestion_control=own.congestion_control) == own
+
+    def use(self, profile: Profile) -> None:
+        """Keep the device by another profile from now on; `wait` tells when it is so.
+
+        Raises:
+            ValueError: it cannot be kept by that one (`can_use`), or the kernel cannot have its routes.
+            OSError: the kernel cannot be asked.
+        """
+        if not self.can_use(profile):
+            raise ValueError(f"{self.device.name} is of another profile")
+        check(profile)
+        with self._changed:
+            self.device.profile = profile
+            self._routes = Routes(profile)
+            self._faults = ["its profile is another one now"]
+        if self._thread is not None:
+            os.eventfd_write(self._wake, 1)
+
     def stop(self) -> None:
         """End the thread and empty the alias: nobody watches any more. The rest stays in place."""
         thread, self._thread = self._thread, None
@@ -209,7 +234,7 @@ class Keeper:
         while not self._stopping and (left := until - time.monotonic()) > 0:
             if not poll.poll(left * 1000):
                 break
-            change = _drain(sources)
+            change = Change.MAJOR if self._was_woken() else _drain(sources)
             if change is Change.MAJOR:
                 return change
             if change is Change.MINOR:
@@ -217,9 +242,17 @@ class Keeper:
                 until = min(until, looked + calm)
         return told
 
+    def _was_woken(self) -> bool:
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            return False
+        return True
+
     def _round(self, nft: NftSocket, links: LinkSocket, sources: _Sources) -> list[str]:
         """Look at everything, repair it, vouch for it; return what stays wrong."""
         faults: list[str] = []
+        routes = self._routes
         try:
             for _ in range(_ROUNDS):
                 # What was told up to here is seen by this look, and so is what was repaired before it.
@@ -230,7 +263,9 @@ class Keeper:
                     if nft.generation() != generation:
                         continue
                     self._vouch(links, generation)
-                    self._say([])
+                    with self._changed:
+                        if routes is self._routes:  # else it was looked at by the profile before
+                            self._say([])
                     return []
                 self._repair(nft, faults)
         except (OSError, subprocess.SubprocessError) as error:

@@ -12,7 +12,6 @@ A socket that is bound to the device, and a packet with the mark, look for their
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import socket
 from collections.abc import Iterable
@@ -28,7 +27,7 @@ from .device import device_name
 from .messages import Address
 from .sysctls import has_ipv6
 
-__all__ = ["PRIORITY", "Routes", "table_of"]
+__all__ = ["PRIORITY", "Routes", "check", "table_of"]
 
 PRIORITY: Final = 57
 """Of the rules: before those that others usually make, after that of the local table (0)."""
@@ -60,6 +59,29 @@ def table_of(profile: Profile) -> int:
             f"reqid: the routing table of {profile.reqid} would be {table}, one of the kernel's own"
         )
     return table
+
+
+def check(profile: Profile) -> None:
+    """See to it that the kernel can have a profile's routes.
+
+    Raises:
+        ValueError: there is no table for its reqid, or the kernel lacks its congestion control.
+        OSError: there can be no TCP socket.
+    """
+    table_of(profile)
+    name = profile.congestion_control
+    if not name:
+        return
+    with socket.socket() as sock:
+        try:
+            # The kernel loads its module for that, if it can.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
+        except FileNotFoundError:
+            known = ", ".join(_CONGESTION_CONTROLS.read_text().split())
+            raise ValueError(
+                f"congestion_control: this kernel has no {name!r}, but {known} "
+                f"(net.ipv4.tcp_available_congestion_control); name one of these, or: modprobe tcp_{name}"
+            ) from None
 
 
 def families() -> list[socket.AddressFamily]:
@@ -148,7 +170,7 @@ class Routes:
                 # The last route first: from then on nothing goes another way.
                 more, less = self._route_changes(routing, family, device)
                 for route in more:
-                    _put(routing, route)
+                    routing.put_route(route)
                 gone = {_place(route) for route in more}
                 for route in less if device else ():
                     if _place(route) not in gone:
@@ -229,21 +251,6 @@ class Routes:
             and not destination.is_multicast
             and not destination.is_link_local
         )
-
-
-def _put(routing: RoutingSocket, route: Route) -> None:
-    try:
-        routing.put_route(route)
-    except OSError as error:
-        name = route.congestion_control
-        known = _CONGESTION_CONTROLS.read_text().split()
-        if error.errno != errno.EINVAL or not name or name in known:
-            raise
-        text = (
-            f"congestion_control: this kernel has no {name!r}, but {', '.join(known)} "
-            f"(net.ipv4.tcp_available_congestion_control); name one of these, or: modprobe tcp_{name}"
-        )
-        raise OSError(error.errno, text) from error
 
 
 def _place(route: Route) -> tuple[Network, int]:

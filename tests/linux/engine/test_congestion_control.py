@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,17 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from engine_host import Host
 
 import wsasec
 from wsasec import IpsecSettings, profiles
 from wsasec.daemon.devices import Devices
-from wsasec.engine import Device, Keeper
 from wsasec.engine.routes import table_of
 from wsasec.kernel.routing import UNICAST, RoutingSocket
 from wsasec.lab import EngineLab, Lab, Namespace
 from wsasec.profiles import DEFAULT, Profile
 
 PATIENCE = 30.0
+SO_BINDTOIFINDEX = 62
 RENO = "reno"  # what every kernel has
 PROFILE = Profile(
     *("carried", uuid.UUID(int=0xC0E), 0x78, 0x61000000, 0xFF000000),
@@ -52,8 +52,8 @@ def of(sock: socket.socket) -> str:
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode()
 
 
-def has(*congestion: str) -> bool:
-    """Whether all routes of the device, of which there are some, have one of these."""
+def has(name: str) -> bool:
+    """Whether all routes of the device, of which there are some, have it."""
     with RoutingSocket() as routing:
         found = [
             route.congestion_control
@@ -61,7 +61,7 @@ def has(*congestion: str) -> bool:
             for route in routing.routes(family, table_of(DEFAULT))
             if route.kind == UNICAST
         ]
-    return bool(found) and set(found) <= set(congestion)
+    return set(found) == {name}
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=["v4", "v6"])
@@ -86,30 +86,47 @@ def test_connections_both_ways(
         assert of(client) == of(accepted) == (RENO if secured else others)
 
 
-def test_another_one_is_taken_over(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_use", [True, False], ids=["in use", "unused"])
+def test_another_one_is_taken_over(lab: Lab, tmp_path: Path, in_use: bool) -> None:
     carried = replace(DEFAULT, carrier="device")
     kept = Devices(tmp_path / "engine")
     kept.start([carried])
     try:
         assert has("")
-        for name in (RENO, ""):
-            kept.use([replace(carried, congestion_control=name)])
-            assert has(name)
-            assert not any(each["faults"] for each in kept.status()["devices"])
+        with socket.socket() as sock:
+            if in_use:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, carried.device.encode())
+            for name in (RENO, ""):
+                kept.use([replace(carried, congestion_control=name)])
+                assert has(name)
+                assert not any(each["faults"] for each in kept.status()["devices"])
+                if in_use:
+                    bound = sock.getsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX)
+                    assert bound == socket.if_nametoindex(carried.device)
     finally:
         kept.stop()
 
 
-def test_one_that_the_kernel_lacks(lab: Lab) -> None:
-    device = Device.create(replace(DEFAULT, carrier="device", congestion_control="no-such"))
-    keeper = Keeper(device)
+def test_one_that_the_kernel_lacks(lab: Lab, tmp_path: Path) -> None:
+    carried = replace(DEFAULT, carrier="device")
+    lacking = replace(carried, congestion_control="no-such")
+    said = "this kernel has no 'no-such', but .*reno.* modprobe tcp_no-such"
+    kept = Devices(tmp_path / "engine")
+    with pytest.raises(ValueError, match=said):
+        kept.start([lacking])
+    kept = Devices(tmp_path / "engine")
+    kept.start([carried])
     try:
-        keeper.start()
-        deadline = time.monotonic() + PATIENCE
-        while not any("this kernel has no 'no-such', but" in each for each in keeper.faults):
-            assert time.monotonic() < deadline, keeper.faults
-            time.sleep(0.01)
-        assert any("modprobe tcp_no-such" in each for each in keeper.faults)
+        with pytest.raises(ValueError, match=said):
+            kept.use([lacking])
+        assert has("")
+        assert not any(each["faults"] for each in kept.status()["devices"])
     finally:
-        keeper.remove()
-        device.remove()
+        kept.stop()
+
+
+def test_a_keeper_takes_no_other_profile(host: Host) -> None:
+    with pytest.raises(ValueError, match="of another profile"):
+        host.keeper.use(replace(DEFAULT, mark=0x58000000))
+    host.keeper.use(replace(DEFAULT, carrier=DEFAULT.carrier))
+    host.keeper.wait(PATIENCE)
