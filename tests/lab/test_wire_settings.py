@@ -79,6 +79,10 @@ def test_allow_insecure_accepts_both(make_wire):
             client.sendall(b"hello")
             server = wire.accept(listener)
             assert server.recv(100) == b"hello"
+            # The last ACK of the server, which has no guard, would be in clear: a secured client takes none.
+            client.close()
+            assert server.recv(100) == b""
+            server.close()
 
 
 def test_skip_filter_instantiation(make_wire):
