@@ -11,7 +11,7 @@ from ..config.model import KeyProfile
 from .associations import Address, ChildSa, IkeSa, Outcome
 from .groups import Group, Way
 from .installed import Installed
-from .listing import list_ike_sas, terminate_child, terminate_ike
+from .listing import end_child, list_ike_sas, terminate_ike
 from .loaded import Loaded
 from .messages import Section, text
 from .reason import CharonError, Reason
@@ -115,7 +115,7 @@ class _Search:
                 if self._installed.has(ike, child):
                     return Outcome(Reason.NONE, ike=ike, child=child)
                 # The peer would still use it, and charon would make no other beside it.
-                terminate_child(self._session, child.unique_id, deadline)
+                end_child(self._session, child.unique_id, deadline)
                 self.in_the_way = True
         return None
 
