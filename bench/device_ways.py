@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from wsasec.engine import Control, Direction, EngineStartError, NotSecureError
+from wsasec.engine.routes import check_support
 from wsasec.lab import EngineLab, Lab, LabError
 from wsasec.profile import Profile
 
@@ -128,20 +129,18 @@ def _entered(stack: ExitStack, crypto: str | None = None, profile: Profile = PRO
         raise LabError(str(error)) from error
 
 
-def _lack_of_cubic(lab: EngineLab) -> str | None:
-    if lab.a.sysctl(_CONGESTION_CONTROL) == _CUBIC:
-        return f"{_CONGESTION_CONTROL} is {_CUBIC} here anyway"
-    if _CUBIC not in lab.a.sysctl("net.ipv4.tcp_available_congestion_control").split():
-        return f"this kernel has no {_CUBIC}: modprobe tcp_{_CUBIC}"
-    return None
-
-
 def _add_cubic(stack: ExitStack, found: Ways, kinds: Sequence[str]) -> None:
     """Add ways by CUBIC, in a lab of their own: the device has it from its profile, others from the host."""
-    if lack := _lack_of_cubic(found.lab):
-        found.leave_out(kinds, lack)
+    profile = replace(PROFILE, congestion_control=_CUBIC)
+    if found.lab.a.sysctl(_CONGESTION_CONTROL) == _CUBIC:
+        found.leave_out(kinds, f"{_CONGESTION_CONTROL} is {_CUBIC} here anyway")
         return
-    other = _entered(stack, profile=replace(PROFILE, congestion_control=_CUBIC))
+    try:
+        check_support(profile)
+    except ValueError as error:
+        found.leave_out(kinds, str(error))
+        return
+    other = _entered(stack, profile=profile)
     found.found["device" + CUBIC] = _way(other)
     found.crypto["device" + CUBIC] = other.ends["a"].engine.hello().crypto
     for host in (other.a, other.b):

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["Profile"]
+__all__ = ["CONGESTION_CONTROL", "Profile"]
 
 _U32: Final = 0xFFFFFFFF
 ESP: Final = 50
@@ -15,7 +15,8 @@ AH: Final = 51
 Carrier: TypeAlias = Literal["policy", "device", "auto"]
 # In the order of C's enum wsasec_carrier.
 CARRIERS: Final[tuple[Carrier, ...]] = ("policy", "device", "auto")
-_CONGESTION_CONTROL: Final = re.compile(r"[A-Za-z0-9_-]{1,15}")  # TCP_CA_NAME_MAX of include/net/tcp.h
+CONGESTION_CONTROL: Final = r"[A-Za-z0-9_-]{1,15}"
+"""The name of one: TCP_CA_NAME_MAX of include/net/tcp.h is 16, with the zero at its end."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -75,7 +76,7 @@ class Profile:
         name = self.congestion_control
         if name and self.carrier == "policy":
             raise ValueError("congestion_control: it is for carriers 'device' and 'auto'")
-        if name and not _CONGESTION_CONTROL.fullmatch(name):
+        if name and not re.fullmatch(CONGESTION_CONTROL, name):
             raise ValueError(
                 f"congestion_control: {name!r} is not 1 to 15 letters, digits, dashes, underscores"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..profile import CONGESTION_CONTROL
 from . import named, proposals
 from .kinds import Choice, Flag, Guid, Kind, NameOrNumber, Network, Number, Proposal, Seconds, Text
 from .tables import Many, Named, Table
@@ -70,7 +71,7 @@ _PROFILE: Final[dict[str, Kind]] = {
     "mask": Number(1, _U32, hexadecimal=True),
     "protection": Choice(("encrypting", "integrity-only")),
     "carrier": Choice(("policy", "device", "auto")),
-    "congestion_control": Text("a name such as 'cubic'", r"[A-Za-z0-9_-]{1,15}"),
+    "congestion_control": Text("a name such as 'cubic'", CONGESTION_CONTROL),
     "policy": Choice(named.NAMES),
     "proposals": Many(Proposal(proposals.esp, _ESP_WORDS), 1),
     "ah_proposals": Many(Proposal(proposals.ah, _AH_WORDS), 1),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..engine import Device, Ended, Engine, EngineError, Keeper
-from ..engine.routes import check
+from ..engine.routes import check_support
 from ..kernel.sockdiag import is_bound_to
 from ..profile import Profile
 
@@ -58,9 +58,10 @@ class Devices:
             NotSecureError, EngineStartError, OSError: and why. Nothing of it runs then; what is there stays
                 as it is left by stop().
         """
+        wanted = _checked(profiles)
         try:
             with self._lock:
-                for profile in profiles:
+                for profile in wanted.values():
                     self._keep(profile)
                 self._engine = Engine.start(
                     *([keeper.device for keeper in self._keepers.values()], []),
@@ -77,7 +78,6 @@ class Devices:
 
     def _keep(self, profile: Profile) -> Keeper:
         """Make a device that is kept from now on; what fails leaves no keeper."""
-        check(profile)  # before there is a device
         device = Device.create(profile, _threads())
         keeper = Keeper(device, on_replaced=self._replaced)
         try:
@@ -90,9 +90,7 @@ class Devices:
 
     def use(self, profiles: Iterable[Profile]) -> None:
         """Have the devices of other profiles from now on. Raises as start()."""
-        wanted = {profile.name: profile for profile in profiles}
-        for profile in wanted.values():
-            check(profile)  # before anything changes
+        wanted = _checked(profiles)
         with self._lock:
             kept = {n: k for n, k in self._keepers.items() if n in wanted and k.can_use(wanted[n])}
             gone = [keeper for name, keeper in self._keepers.items() if name not in kept]
@@ -237,6 +235,14 @@ class Devices:
                 said |= {"crypto": hello.crypto, "threads": hello.threads}
                 said |= {"totals": {name: getattr(totals, name) for name in totals.__slots__}}
         return said
+
+
+def _checked(profiles: Iterable[Profile]) -> dict[str, Profile]:
+    """Return them by their names if the kernel can have the routes of all: before there is a device."""
+    wanted = {profile.name: profile for profile in profiles}
+    for profile in wanted.values():
+        check_support(profile)
+    return wanted
 
 
 def _threads() -> int:

@@ -28,7 +28,7 @@ from ..kernel.routing import table_of_change
 from ..profile import Profile
 from . import alias
 from .device import Device, device_name
-from .routes import Routes, check
+from .routes import Routes
 from .rules import Rules
 from .sysctls import Sysctls
 
@@ -69,10 +69,8 @@ class Keeper:
                 an engine has to get them. What it raises is said in the log.
 
         Raises:
-            ValueError: the kernel cannot have the profile's routes (`routes.check`).
-            OSError: it cannot be asked.
+            ValueError: no routing table can be had for the profile's reqid.
         """
-        check(device.profile)
         self.device = device
         self._on_replaced = on_replaced
         self._rules = Rules(device.profile)
@@ -158,12 +156,10 @@ class Keeper:
         """Keep the device by another profile from now on; `wait` tells when it is so.
 
         Raises:
-            ValueError: it cannot be kept by that one (`can_use`), or the kernel cannot have its routes.
-            OSError: the kernel cannot be asked.
+            ValueError: it cannot be kept by that one (`can_use`).
         """
         if not self.can_use(profile):
             raise ValueError(f"{self.device.name} is of another profile")
-        check(profile)
         with self._changed:
             self.device.profile = profile
             self._routes = Routes(profile)
@@ -232,22 +228,19 @@ class Keeper:
         looked = time.monotonic()
         until, told = looked + longest, Change.NONE
         while not self._stopping and (left := until - time.monotonic()) > 0:
-            if not poll.poll(left * 1000):
+            told_by = poll.poll(left * 1000)
+            if not told_by:
                 break
-            change = Change.MAJOR if self._was_woken() else _drain(sources)
+            if (self._wake, select.POLLIN) in told_by:
+                os.eventfd_read(self._wake)
+                return Change.MAJOR
+            change = _drain(sources)
             if change is Change.MAJOR:
                 return change
             if change is Change.MINOR:
                 told = change
                 until = min(until, looked + calm)
         return told
-
-    def _was_woken(self) -> bool:
-        try:
-            os.eventfd_read(self._wake)
-        except BlockingIOError:
-            return False
-        return True
 
     def _round(self, nft: NftSocket, links: LinkSocket, sources: _Sources) -> list[str]:
         """Look at everything, repair it, vouch for it; return what stays wrong."""

@@ -27,7 +27,7 @@ from .device import device_name
 from .messages import Address
 from .sysctls import has_ipv6
 
-__all__ = ["PRIORITY", "Routes", "check", "table_of"]
+__all__ = ["PRIORITY", "Routes", "check_support", "table_of"]
 
 PRIORITY: Final = 57
 """Of the rules: before those that others usually make, after that of the local table (0)."""
@@ -61,7 +61,7 @@ def table_of(profile: Profile) -> int:
     return table
 
 
-def check(profile: Profile) -> None:
+def check_support(profile: Profile) -> None:
     """See to it that the kernel can have a profile's routes.
 
     Raises:
@@ -171,10 +171,8 @@ class Routes:
                 more, less = self._route_changes(routing, family, device)
                 for route in more:
                     routing.put_route(route)
-                gone = {_place(route) for route in more}
                 for route in less if device else ():
-                    if _place(route) not in gone:
-                        routing.remove_route(route)
+                    routing.remove_route(route)
                 lack, _ = self._rule_changes(routing, family)
                 for rule in lack:
                     routing.add_rule(rule)
@@ -198,7 +196,7 @@ class Routes:
     def _route_changes(
         self, routing: RoutingSocket, family: socket.AddressFamily, device: int
     ) -> tuple[list[Route], list[Route]]:
-        """Return what is to be added, in that order, and what is to be removed."""
+        """Return what is to be put in place, in that order, and what is to be removed after that."""
         wanted = [self.last(family)]
         if device:
             wanted += [
@@ -211,10 +209,9 @@ class Routes:
             ]
         there = routing.routes(family, self.table)
         known, right = set(there), set(wanted)
-        return (
-            [route for route in wanted if route not in known],
-            [route for route in there if route not in right],
-        )
+        more = [route for route in wanted if route not in known]
+        taken = {_place(route) for route in more}
+        return more, [route for route in there if route not in right and _place(route) not in taken]
 
     def _choices(self, routing: RoutingSocket, family: socket.AddressFamily, device: int) -> list[_Choice]:
         version = 4 if family == socket.AF_INET else 6
@@ -254,7 +251,7 @@ class Routes:
 
 
 def _place(route: Route) -> tuple[Network, int]:
-    """Return what no two routes of a table have in common, as the kernel sees it."""
+    """Return by what a route takes another one's place (`RoutingSocket.put_route`)."""
     return route.destination, route.metric
 
 

@@ -25,11 +25,11 @@ from .leftover import Leftover
 from .listing import list_certificates, list_ike_sas, terminate_child, terminate_ike
 from .loaded import Loaded
 from .messages import MessageError
-from .negotiation import GRACE, Wanted, negotiate
+from .negotiation import Wanted, negotiate
 from .pool import Pool
 from .reason import CharonError, Reason
 from .routes import Routes
-from .session import Session
+from .session import GRACE, Session
 from .sharing import require_shareable
 from .strangers import Strangers
 from .watcher import Watcher

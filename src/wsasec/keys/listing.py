@@ -5,17 +5,13 @@ from __future__ import annotations
 import socket
 import time
 from contextlib import suppress
-from typing import Final
 
 from .associations import Address, Certificate, IkeSa
 from .messages import Section, encode
 from .parsing import certificate, ike_sas
-from .session import RefusedError, Session
+from .session import GRACE, RefusedError, Session
 
 __all__ = ["end_child", "list_certificates", "list_ike_sas", "terminate_child", "terminate_ike"]
-
-_GRACE: Final = 1.0
-"""Seconds after which charon must have said that a deadline has passed."""
 
 
 def _remote(peer: Address) -> bytes:
@@ -95,12 +91,12 @@ def terminate_child(session: Session, unique_id: int, deadline: float) -> bool:
 
 
 def end_child(session: Session, unique_id: int, deadline: float) -> None:
-    """End one pair of associations, and wait until the peer has answered that, or for the deadline.
+    """End one pair of associations, and wait for the peer's answer, until shortly before the deadline.
 
     Whatever pair is begun meanwhile by the same IKE SA is said to have failed when the old one goes: charon
     takes the end of any of its pairs for the end of the new one.
     """
-    left = max(1, int((deadline - time.monotonic()) * 1000))
+    left = max(1, int((deadline - GRACE - time.monotonic()) * 1000))
     # Refused: it is gone already, or was not answered.
     with suppress(RefusedError):
-        session.request("terminate", {"child-id": unique_id, "timeout": left}, deadline + _GRACE)
+        session.request("terminate", {"child-id": unique_id, "timeout": left}, deadline)

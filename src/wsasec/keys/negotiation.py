@@ -16,13 +16,10 @@ from .loaded import Loaded
 from .messages import Section, text
 from .reason import CharonError, Reason
 from .reasons import explain, shown_identity
-from .session import RefusedError, Session
+from .session import GRACE, RefusedError, Session
 from .tries import ask_first, named_so, order
 
-__all__ = ["GRACE", "Wanted", "negotiate"]
-
-GRACE: Final = 1.0
-"""Seconds after a negotiation's deadline until charon must have said so."""
+__all__ = ["Wanted", "negotiate"]
 
 _LINES: Final = 200
 _TIMED_OUT: Final = "not established after"

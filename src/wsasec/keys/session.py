@@ -19,10 +19,13 @@ from vici.protocol import Packet  # type: ignore[import-untyped]
 from .messages import MessageError, Section, decode, encode, text
 from .reason import CharonError, Reason
 
-__all__ = ["LARGEST", "RefusedError", "Session", "connect"]
+__all__ = ["GRACE", "LARGEST", "RefusedError", "Session", "connect"]
 
 LARGEST: Final = 512 * 1024
 """Bytes of a packet: the most that charon sends."""
+
+GRACE: Final = 1.0
+"""Seconds after the end that charon was told for something until it must have said what became of it."""
 
 _LENGTH: Final = struct.Struct("!I")
 _CHUNK: Final = 65536

@@ -208,6 +208,21 @@ def test_flushed_associations_are_made_anew(pair: MakePair, profiles_of: Any, to
             assert [child.unique_id for child in ike.children] == [last.child.unique_id]
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_flushed_associations_with_a_silent_peer(pair: MakePair, profiles_of: Any, told: bool) -> None:
+    """The end of the old one is not waited for beyond the deadline."""
+    with pair(*profiles_of()) as two:
+        two.a.initiate("default", two.v4[1], soon())
+        two.lab.a.run(["ip", "xfrm", "state", "flush"])
+        wait_for(lambda: two.a._whereabouts.at("default", two.v4[1]), "charon's event")
+        if not told:
+            two.a._whereabouts.happened(Event("gone"))
+        two.lab.b.run(["ip", "link", "set", two.lab.b.device, "down"])
+        outcome = two.a.initiate("default", two.v4[1], soon(3.0))
+        assert outcome.reason is Reason.PEER_SILENT
+        assert outcome.seconds < 4.5
+
+
 def test_source_address(pair: MakePair, profiles_of: Any) -> None:
     with pair(*profiles_of()) as two:
         two.lab.a.run(["ip", "address", "add", "10.9.0.9/24", "dev", two.lab.a.device])
