@@ -58,11 +58,16 @@ def tcp_states(namespace: Namespace, port: int | None = None) -> Counter[str]:
     return found
 
 
-def xfrm_stat(namespace: Namespace, name: str) -> int:
-    """Read one of the kernel's XFRM error counters."""
+def xfrm_stats(namespace: Namespace) -> dict[str, int]:
+    """Read the kernel's XFRM error counters: every packet that IPsec has dropped is in one of them."""
     with namespace.entered():
         text = Path("/proc/thread-self/net/xfrm_stat").read_text()
-    return {key: int(value) for key, value in map(str.split, text.splitlines())}[name]
+    return {key: int(value) for key, value in map(str.split, text.splitlines())}
+
+
+def xfrm_stat(namespace: Namespace, name: str) -> int:
+    """Read one of the kernel's XFRM error counters."""
+    return xfrm_stats(namespace)[name]
 
 
 def net_stat(namespace: Namespace, name: str) -> int:
