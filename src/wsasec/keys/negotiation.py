@@ -117,16 +117,20 @@ class _Search:
         return None
 
 
-def _ask(session: Session, message: dict[str, object], lines: list[str], deadline: float) -> str:
+def _ask(
+    session: Session, message: dict[str, object], lines: list[str], began: float, deadline: float
+) -> str:
     """Have charon negotiate; gather what it logs of it, and return what it says of a failure, "" for none."""
 
     def each(message: Section) -> None:
         if len(lines) < _LINES:
             lines.append(text(message, "msg"))
 
-    left = deadline - time.monotonic()
+    now = time.monotonic()
+    left = deadline - now
     if left <= 0:
-        return f"{_TIMED_OUT} 0ms"
+        # What came before took all of it.
+        return f"{_TIMED_OUT} {int((now - began) * 1000)}ms"
     message = message | {"timeout": int(left * 1000) or 1, "loglevel": 1}
     try:
         session.stream("initiate", message, "control-log", each, deadline + GRACE)
@@ -154,6 +158,7 @@ class _Negotiation:
         self._session = session
         self._loaded = loaded
         self._wanted = wanted
+        self._began = time.monotonic()
         self._deadline = deadline
         self._search = _Search(session, loaded, installed, wanted)
         self._failures: list[CharonError] = []
@@ -190,7 +195,7 @@ class _Negotiation:
         lines: list[str] = []
         late = self._deadline + GRACE
         with self._loaded.question(session, wanted.group, wanted.peer, wanted.local, late) as name:
-            said = _ask(session, {"ike": name}, lines, self._deadline)
+            said = _ask(session, {"ike": name}, lines, self._began, self._deadline)
             if not said:
                 # It has a name that there is not; charon took it, with nothing below it.
                 for ike in list_ike_sas(session, late, wait=True, connection=name):
@@ -215,13 +220,13 @@ class _Negotiation:
         name = self._loaded.peer(session, wanted.group, wanted.peer, wanted.local, way, late)
         message: dict[str, object] = {"child": wanted.profile.profile.name, "ike": name}
         self._search.in_the_way = False
-        said = _ask(session, message, lines, self._deadline)
+        said = _ask(session, message, lines, self._began, self._deadline)
         # Also after a failure: where both ends begin at once one of them fails, and has what the other made.
         found = self._search.made(name, late)
         if not found and self._search.in_the_way:
             # One that the kernel has no more, and of which charon's events had not told yet.
             lines.clear()
-            said = _ask(session, message, lines, self._deadline)
+            said = _ask(session, message, lines, self._began, self._deadline)
             found = self._search.made(name, late)
         if found:
             self._loaded.worked(wanted.group, wanted.peer, way)

@@ -221,6 +221,7 @@ def test_flushed_associations_with_a_silent_peer(pair: MakePair, profiles_of: An
         outcome = two.a.initiate("default", two.v4[1], soon(3.0))
         assert outcome.reason is Reason.PEER_SILENT
         assert outcome.seconds < 4.5
+        assert int(outcome.detail.removeprefix("no end after ").removesuffix(" ms")) > 0
 
 
 def test_source_address(pair: MakePair, profiles_of: Any) -> None:
