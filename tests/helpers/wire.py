@@ -59,7 +59,7 @@ def tcp_states(namespace: Namespace, port: int | None = None) -> Counter[str]:
 
 
 def xfrm_stats(namespace: Namespace) -> dict[str, int]:
-    """Read the kernel's XFRM error counters: every packet that IPsec has dropped is in one of them."""
+    """Read the kernel's XFRM error counters (Documentation/networking/xfrm_proc.rst)."""
     with namespace.entered():
         text = Path("/proc/thread-self/net/xfrm_stat").read_text()
     return {key: int(value) for key, value in map(str.split, text.splitlines())}
