@@ -95,8 +95,8 @@ class Listener(_wsasec.ListenerEngine):
     It takes connections as they come, protected as its own socket is (see `accept`), and deals them to its
     threads in turn. Use it in a `with` block, or close it. A child made by fork() has no part in it.
 
-    With two processors or more, a thread that was busy looks for more for 50 microseconds before it sleeps,
-    as long as that finds something: to be woken would cost its peers more.
+    Where the process may run on two processors or more, a thread that was busy looks for more for 50
+    microseconds before it sleeps, as long as that finds something: to be woken would cost its peers more.
     """
 
     def __init__(

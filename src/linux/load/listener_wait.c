@@ -6,8 +6,8 @@
  * that up for longer and longer while it finds nothing.
  */
 #include <sched.h>
-#include <unistd.h>
 
+#include "../../backend.h"
 #include "../../load/listener.h"
 
 enum {
@@ -15,13 +15,14 @@ enum {
     RESTS = 64      /* sleeps without looking longer, at most, while that finds nothing */
 };
 
+/* Asked for once: whether a sender can run while this thread looks. */
 static int has_others(void)
 {
-    static atomic_long processors;
-    long count = atomic_load_explicit(&processors, memory_order_relaxed);
+    static atomic_uint processors;
+    unsigned count = atomic_load_explicit(&processors, memory_order_relaxed);
 
     if (!count) {
-        count = sysconf(_SC_NPROCESSORS_ONLN);
+        count = wsasec_backend_processors();
         atomic_store_explicit(&processors, count, memory_order_relaxed);
     }
     return count > 1;
