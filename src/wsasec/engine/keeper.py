@@ -212,8 +212,7 @@ class Keeper:
             except BaseException as error:  # noqa: BLE001 - a keeper that ends must not vouch, whatever it was
                 _log.exception("the keeper of %s ended", self.device.name)
                 reason = f"the keeper ended: {error}"
-            self._empty(links)
-            self._say([reason])
+            self._withdraw(links, [reason])
 
     def _can_wait(self, kind: int, payload: memoryview) -> bool:
         table = table_of_change(kind, payload)
@@ -264,8 +263,7 @@ class Keeper:
         except (OSError, subprocess.SubprocessError) as error:
             faults = [*faults, str(error)]
         faults = faults or ["the rules of nftables change all the time"]
-        self._empty(links)
-        self._say(faults)
+        self._withdraw(links, faults)
         return faults
 
     def _look(self, nft: NftSocket, links: LinkSocket) -> list[str]:
@@ -308,6 +306,12 @@ class Keeper:
             raise OSError(errno.ENODEV, f"the device {self.device.name} is gone")
         if found.alias != text:
             links.set_alias(self.device.name, text)
+
+    def _withdraw(self, links: LinkSocket, faults: list[str]) -> None:
+        """Take the voucher back; who sees that it is gone is told by `wait` that it is, and why."""
+        with self._changed:
+            self._empty(links)
+            self._say(faults)
 
     def _empty(self, links: LinkSocket) -> None:
         try:
