@@ -28,6 +28,7 @@ struct engine_link_t {
     u_int timeout;
     mutex_t *mutex;
     struct control_socket control;
+    struct inherited_sockets inherited;
     linked_list_t *shared;
 };
 
@@ -42,6 +43,7 @@ engine_link_t *engine_link_create(const char *path, u_int timeout)
         .shared = linked_list_create(),
     );
     control_init(&this->control);
+    inherited_sockets_find(&this->inherited);
     return this;
 }
 
@@ -63,6 +65,7 @@ void engine_link_destroy(engine_link_t *this)
         free(shared);
     }
     this->shared->destroy(this->shared);
+    inherited_sockets_close(&this->inherited);
     control_close(&this->control);
     this->mutex->destroy(this->mutex);
     free(this->path);
@@ -170,7 +173,7 @@ static bool give(engine_link_t *this, shared_t *shared)
         return TRUE;
     }
     /* The engine before may have had another number of threads: it takes no more sockets than it serves. */
-    code = shared_port_open(shared->charon, shared->sockets, &shared->count,
+    code = shared_port_open(shared->charon, &this->inherited, shared->sockets, &shared->count,
                             max(1, min((size_t)this->control.hello.threads, SOCKETS_MAX)));
     if (code < 0)
     {

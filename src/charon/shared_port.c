@@ -8,10 +8,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static int beside(const struct sockaddr_storage *address, socklen_t length)
+static int beside(struct inherited_sockets *inherited, const struct sockaddr_storage *address, socklen_t length)
 {
-    int on = 1, error, fd = socket(address->ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int on = 1, error, fd = inherited_sockets_take(inherited, address->ss_family);
+    bool is_inherited = fd >= 0;
 
+    if (!is_inherited) {
+        fd = socket(address->ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    }
     if (fd < 0) {
         return -errno;
     }
@@ -19,7 +23,11 @@ static int beside(const struct sockaddr_storage *address, socklen_t length)
         || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0
         || bind(fd, (const struct sockaddr *)address, length) < 0) {
         error = errno;
-        close(fd);
+        if (is_inherited) {
+            inherited_sockets_give_back(inherited, fd);
+        } else {
+            close(fd);
+        }
         return -error;
     }
     return fd;
@@ -42,7 +50,7 @@ static int choose(int fd, size_t count)
     return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)) < 0 ? -errno : 0;
 }
 
-int shared_port_open(int charon, int *sockets, size_t *count, size_t wanted)
+int shared_port_open(int charon, struct inherited_sockets *inherited, int *sockets, size_t *count, size_t wanted)
 {
     struct sockaddr_storage address;
     socklen_t length = sizeof(address);
@@ -61,7 +69,7 @@ int shared_port_open(int charon, int *sockets, size_t *count, size_t wanted)
         return -errno;
     }
     while (code == 0 && *count < wanted) {
-        int fd = beside(&address, length);
+        int fd = beside(inherited, &address, length);
 
         if (fd < 0) {
             code = fd;

@@ -20,6 +20,7 @@ from charon_plugin import ROOT, plugin
 from daemon_hosts import open_folder
 from fake_engine import INBOUND, OUTBOUND, Added, FakeEngine
 
+from wsasec.engine import unbound
 from wsasec.engine.messages import Type
 from wsasec.keys.associations import IkeSa
 from wsasec.keys.charon import Charon
@@ -45,7 +46,8 @@ class End:
     def __init__(self, folder: Path, namespace: Namespace) -> None:
         self.namespace = namespace
         folder.mkdir(mode=0o711)
-        self.charon = Charon(folder, plugin)
+        self.sockets: list[socket.socket] = []
+        self.charon = Charon(folder, plugin, lambda: [each.dup() for each in self.sockets])
         self.charon.make_folder()
         self.engine: FakeEngine = FakeEngine(self.charon.engine)
         self.session: Session | None = None
@@ -467,6 +469,35 @@ def test_engine_with_other_threads_has_the_port(pair: Pair, threads: int) -> Non
     pair.load()
     pair.a.initiate()
     pair.settled()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_sockets_that_charon_is_started_with_come_first(pair: Pair, count: int) -> None:
+    """They are of the port's group, so they are of charon's user; what lacks the plugin opens itself."""
+    families = (socket.AF_INET, socket.AF_INET6)
+    pair.a.stop()
+    with ExitStack() as stack:
+        with pair.a.namespace.entered():
+            pair.a.sockets += [stack.enter_context(each) for each in unbound(count)]
+        given = {os.fstat(each.fileno()).st_ino for each in pair.a.sockets}
+        pair.a.start()
+        pair.a.sockets.clear()
+    assert pair.a.engine.threads == 2
+    for family in families:
+        found = {os.fstat(each).st_ino for each in pair.a.engine.descriptors(family)}
+        assert len(found) == 2
+        assert len(found & given) == min(count, 2)
+        sent = send_esp(pair, family, 32)
+        assert received(pair.a.engine, family) == sent
+    pair.load()
+    pair.a.initiate()
+    pair.settled()
+    # One that has more threads takes what is left of them.
+    pair.a.restart_engine(3)
+    pair.a.engine.wait(lambda engine: all(len(engine.descriptors(each)) == 3 for each in families))
+    for family in families:
+        found = {os.fstat(each).st_ino for each in pair.a.engine.descriptors(family)}
+        assert len(found & given) == count
 
 
 def test_port_that_was_not_taken_is_offered_again(pair: Pair) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from wire import Stream, receive, run_streams, wait_for
 
 import wsasec
 from wsasec import engine, profiles
+from wsasec.engine.transports import _RECEIVED
 from wsasec.keys.plugin import ENVIRONMENT, built_for
 from wsasec.keys.strongswan import find_charon, version_of
 from wsasec.lab import Capture, Lab, parse
@@ -214,6 +216,31 @@ def test_connections_outlive(hosts: Hosts, which: str, family: socket.AddressFam
         with hosts.connection(other) as others:
             exchange(*others)
     nothing_clear(wire.counts)
+
+
+def test_sockets_of_the_plugin_have_long_queues(hosts: Hosts) -> None:
+    """Also those of a charon that was started anew, and of one that gives them to another engine."""
+    threads = hosts.a.status()["engine"]["threads"]
+
+    def lengths() -> list[int]:
+        with hosts.lab.a.entered():
+            shown = subprocess.run(
+                ["ss", "-Huanm", "sport", "=", "4500"], check=True, capture_output=True, text=True
+            ).stdout
+        return [int(each) for each in re.findall(r"skmem:\(.*?,rb(\d+),", shown)]
+
+    def are_long() -> bool:
+        # One of charon's own for each family, and of each the engine's. Linux counts double (socket(7)).
+        found = lengths()
+        return len(found) == 2 * threads + 2 and found.count(2 * _RECEIVED) == 2 * threads
+
+    for part in ("", "charon", "engine"):
+        if part:
+            kill(hosts.a.status()[part]["pid"])
+            wait_for(lambda part=part: hosts.a.status()[part]["restarts"], "it is started again", LONG)
+        wait_for(are_long, f"queues are long: {part or 'at first'}", LONG)
+        with hosts.connection() as ends:
+            exchange(*ends)
 
 
 @FAMILIES

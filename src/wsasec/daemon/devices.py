@@ -31,6 +31,9 @@ class Devices:
     """The secure devices of profiles, with an engine that serves them. For any thread.
 
     An engine that ends is started again: devices stay, so that sockets go on once there are keys again.
+
+    Attributes:
+        threads: of the engine, for each direction.
     """
 
     def __init__(self, control: Path, spin: int | None = None) -> None:
@@ -42,6 +45,7 @@ class Devices:
         """
         self._control = control
         self._spin = spin
+        self.threads = _threads()
         self._lock = threading.RLock()  # held while devices or the engine change
         self._keepers: dict[str, Keeper] = {}
         self._engine: Engine | None = None
@@ -78,7 +82,7 @@ class Devices:
 
     def _keep(self, profile: Profile) -> Keeper:
         """Make a device that is kept from now on; what fails leaves no keeper."""
-        device = Device.create(profile, _threads())
+        device = Device.create(profile, self.threads)
         keeper = Keeper(device, on_replaced=self._replaced)
         try:
             keeper.start()

@@ -92,7 +92,8 @@ class Service:
         self._carrier: Carrier = KernelCarrier()
         if self._on_device:
             engine = control_of_engine(place.folder)
-            self._devices, self._carrier = Devices(engine, config.spin_microseconds), EngineCarrier(engine)
+            self._devices = Devices(engine, config.spin_microseconds)
+            self._carrier = EngineCarrier(engine, self._devices.threads)
         self._ike = RecordedIke(place.folder, config, self._carrier)
         self._sessions = Changing(config, self)
         self._policies = Policies(

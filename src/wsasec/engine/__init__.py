@@ -51,7 +51,7 @@ from .messages import (
 )
 from .missing import missing
 from .process import Ended, Engine, EngineStartError
-from .transports import PORT, Transport, raw, udp
+from .transports import PORT, Transport, raw, udp, unbound
 
 __all__ = [
     "PORT",
@@ -89,4 +89,5 @@ __all__ = [
     "raw",
     "remove",
     "udp",
+    "unbound",
 ]

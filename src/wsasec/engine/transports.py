@@ -16,7 +16,7 @@ from typing import Final
 
 from .messages import TransportKind
 
-__all__ = ["PORT", "Transport", "raw", "udp"]
+__all__ = ["PORT", "Transport", "raw", "udp", "unbound"]
 
 PORT: Final = 4500
 
@@ -140,6 +140,36 @@ def raw(family: int, count: int = 1, *, address: str = "") -> Transport:
     return Transport(TransportKind.RAW, family, 0, sockets)
 
 
+def unbound(count: int) -> list[socket.socket]:
+    """Open UDP sockets with long queues in the network namespace of this thread, for who may not give them.
+
+    Args:
+        count: how many of each family, where the kernel has IPv6.
+
+    Returns:
+        The sockets, blocking; the caller's.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            for _ in range(count):
+                try:
+                    sockets.append(socket.socket(family, socket.SOCK_DGRAM))
+                except OSError as error:
+                    if error.errno != errno.EAFNOSUPPORT:
+                        raise
+                    break
+                _lengthen(sockets[-1])
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
 def _prepare(sock: socket.socket) -> None:
     """Set what both kinds have: who sent to which address, with which ECN; long queues."""
     if sock.family == socket.AF_INET6:
@@ -150,6 +180,10 @@ def _prepare(sock: socket.socket) -> None:
     else:
         sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         sock.setsockopt(socket.IPPROTO_IP, _IP_RECVTOS, 1)
+    _lengthen(sock)
+
+
+def _lengthen(sock: socket.socket) -> None:
     # Without CAP_NET_ADMIN the engine gets what the system's limits allow.
     with suppress(PermissionError):
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVED)

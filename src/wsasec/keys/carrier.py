@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..config.model import Config
+from ..engine.transports import unbound
 from ..profiles import carrier_of
 from .acquire import Acquire, AcquireListener
 from .changes import Changes
@@ -44,6 +46,9 @@ class Carrier(Protocol):
     def plugin(self) -> Callable[[], Path] | None:
         """What says where charon's plugin is; None: it needs none."""
 
+    def sockets(self) -> list[socket.socket]:
+        """Return sockets that charon is started with for the plugin, the caller's. Raises OSError."""
+
     def sas(self) -> Sas:
         """Return its associations."""
 
@@ -61,6 +66,10 @@ class KernelCarrier:
     """Linux' own IPsec."""
 
     plugin: Final = None
+
+    def sockets(self) -> list[socket.socket]:
+        """As `Carrier`."""
+        return []
 
     def sas(self) -> Sas:
         """As `Carrier`."""
@@ -82,17 +91,27 @@ class KernelCarrier:
 class EngineCarrier:
     """An engine, or several one after the other, at one path."""
 
-    def __init__(self, path: Path) -> None:
-        """Describe it; the path is that of the control socket."""
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        """Describe it.
+
+        Args:
+            path: that of the control socket.
+            threads: of the engine, for each direction.
+        """
         from .engine_table import EngineTable
 
         self.path = path
+        self._threads = threads
         self._table = EngineTable(path)
 
     @property
     def plugin(self) -> Callable[[], Path]:
         """As `Carrier`."""
         return fitting_plugin
+
+    def sockets(self) -> list[socket.socket]:
+        """As `Carrier`: with long queues, one for each thread that receives and each family."""
+        return unbound(self._threads)
 
     def close(self) -> None:
         """Close the connection to the engine."""

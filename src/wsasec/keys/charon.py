@@ -6,12 +6,13 @@ import os
 import pwd
 import select
 import shutil
+import socket
 import stat
 import subprocess
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +43,8 @@ _ENGINE_MOUNTS: Final = """\
 # IKE's port; and the kernel's IPsec, where there is no engine in its place.
 _MAY: Final = "+net_bind_service"
 _MAY_FOR_KERNEL: Final = "+net_admin,+net_bind_service"
+# Of the plugin: the numbers of the sockets that it is given.
+_SOCKETS: Final = "WSASEC_SOCKETS"
 _EXPIRES: Final = Path("/proc/sys/net/core/xfrm_acq_expires")
 _LOG_BYTES: Final = 4 << 20
 _LOOK_SECONDS: Final = 30.0
@@ -73,16 +76,23 @@ class Charon:
         engine: path for the control socket of the engine, where charon finds it.
     """
 
-    def __init__(self, folder: Path, plugin: Callable[[], Path] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        plugin: Callable[[], Path] | None = None,
+        sockets: Callable[[], list[socket.socket]] = list,
+    ) -> None:
         """Describe it.
 
         Args:
             folder: for its files; made if it is not there, for root alone.
             plugin: says, at each start, where the plugin is by which charon gives associations to the
                 engine, or raises CharonError; None: the kernel has them.
+            sockets: opens, at each start, UDP sockets for that plugin, not bound; may raise OSError.
         """
         self._folder = folder
         self._plugin = plugin
+        self._sockets = sockets
         self.engine = folder / "engine" / "control"
         self._own = folder / "own"
         self.vici = self._own / "vici"
@@ -186,13 +196,20 @@ class Charon:
                 words += [_MAY_FOR_KERNEL, ""]
             else:
                 words += [_MAY, f"{_ENGINE_INSIDE}/plugin.so"]
-            with self.log.open("ab") as log:  # what goes wrong before charon is there
+            with ExitStack() as stack:
+                log = stack.enter_context(self.log.open("ab"))  # what goes wrong before charon is there
+                sockets = [stack.enter_context(sock).fileno() for sock in self._sockets()]
+                for descriptor in sockets:
+                    # The sockets of one port are of one user, and charon's own is that one's.
+                    os.fchown(descriptor, account.pw_uid, account.pw_gid)
                 self._process = subprocess.Popen(
                     words,
                     env={
                         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
                         "STRONGSWAN_CONF": f"{_INSIDE}/strongswan.conf",
+                        _SOCKETS: " ".join(map(str, sockets)),
                     },
+                    pass_fds=sockets,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=log,

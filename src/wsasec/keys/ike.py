@@ -71,7 +71,7 @@ class Ike:
         self._keeper: Keeper | None = None
         leftover = None
         if config.vici is None:
-            self._charon = Charon(folder / "charon", self._carrier.plugin)
+            self._charon = Charon(folder / "charon", self._carrier.plugin, self._carrier.sockets)
             self._pool = Pool(self._charon.vici)
         else:
             if not config.vici.startswith(_SHARED_SCHEME + "/"):

@@ -59,6 +59,7 @@ def test_charon_of_others_has_no_plugin() -> None:
 
 def test_kernel_needs_no_plugin() -> None:
     assert KernelCarrier().plugin is None
+    assert KernelCarrier().sockets() == []
 
 
 def test_settings_name_the_socket() -> None:
