@@ -32,8 +32,7 @@ static const char *version(void)
     if (!made)
         return NULL;
     init_mb_mgr_auto(made, &architecture);
-    if (imb_get_errno(made) || architecture == IMB_ARCH_NONE ||
-        (made->features & NEEDED) != NEEDED) {
+    if (imb_get_errno(made) || architecture == IMB_ARCH_NONE || (made->features & NEEDED) != NEEDED) {
         free_mb_mgr(made);
         return NULL;
     }

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..config.model import Config
-from ..engine.transports import unbound
 from ..profiles import carrier_of
 from .acquire import Acquire, AcquireListener
 from .changes import Changes
@@ -111,6 +110,8 @@ class EngineCarrier:
 
     def sockets(self) -> list[socket.socket]:
         """As `Carrier`: with long queues, one for each thread that receives and each family."""
+        from ..engine.transports import unbound
+
         return unbound(self._threads)
 
     def close(self) -> None:
