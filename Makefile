@@ -17,7 +17,7 @@ WINDOWS := build/windows
 WINDOWS_WHEELS := dist/windows
 SOURCES := $(shell find src include bench -type f ! -name '*.pyc') setup.py pyproject.toml
 # What cannot be imported on Windows.
-LINUX_ONLY := ^src/wsasec/((lab|fleet|keys|daemon|engine|kernel)/|config/(authority|host|new_files).py)
+LINUX_ONLY := ^src/wsasec/((lab|fleet|keys|daemon|engine|kernel)/|unprivileged.py|config/(authority|host|new_files).py)
 # What charon loads, and strongSwan's sources with which it is built.
 CHARON_PLUGIN := build/charon
 STRONGSWAN := build/strongswan

@@ -59,6 +59,7 @@ NOT_HERE = (
         "unit/engine": "of wsasec.engine, which is for Linux",
         "unit/keys": "of wsasec.keys, which drives strongSwan",
         "unit/lab": _LAB,
+        "unit/test_unprivileged.py": "of accounts as Linux has them",
     }
     if sys.platform == "win32"
     else {

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accounts import accounts, entry
 from charon_plugin import ROOT, plugin
 from daemon_hosts import open_folder
 from fake_engine import INBOUND, OUTBOUND, Added, FakeEngine
@@ -32,6 +33,7 @@ from wsasec.keys.strongswan import find_charon, version_of
 from wsasec.lab import Lab, Namespace
 
 REQID = 201
+OWN = 61_984  # a user that is not there
 PROPOSAL = "aes256gcm16-esn"
 DIRECTION = 38  # where it is in the name of an SA
 
@@ -498,6 +500,26 @@ def test_sockets_that_charon_is_started_with_come_first(pair: Pair, count: int) 
     for family in families:
         found = {os.fstat(each).st_ino for each in pair.a.engine.descriptors(family)}
         assert len(found & given) == count
+
+
+def test_charon_runs_as_its_own_account(pair: Pair) -> None:
+    """What the one before left is that one's then; and the sockets that it is started with."""
+    pair.a.stop()
+    with ExitStack() as stack:
+        with pair.a.namespace.entered():
+            pair.a.sockets += [stack.enter_context(each) for each in unbound(2)]
+        stack.enter_context(accounts(entry("wsasec", OWN)))
+        pair.a.start()
+        pair.a.sockets.clear()
+    lines = Path(f"/proc/{pair.a.charon.pid}/status").read_text().splitlines()
+    assert {each.split()[1] for each in lines if each.startswith(("Uid:", "Gid:"))} == {str(OWN)}
+    for family in (socket.AF_INET, socket.AF_INET6):
+        sent = send_esp(pair, family, 32)
+        assert received(pair.a.engine, family) == sent
+        assert all(os.fstat(each).st_uid == OWN for each in pair.a.engine.descriptors(family))
+    pair.load()
+    pair.a.initiate()
+    pair.settled()
 
 
 def test_port_that_was_not_taken_is_offered_again(pair: Pair) -> None:

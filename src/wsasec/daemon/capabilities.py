@@ -15,10 +15,10 @@ NEEDED: Final = {
     "CAP_NET_BIND_SERVICE": 10,  # charon's: UDP 500
     # All that follows is for starting charon, which may have to be done again at any time:
     "CAP_SYS_ADMIN": 21,  # its mount namespace
-    "CAP_SETUID": 7,  # it runs as nobody
+    "CAP_SETUID": 7,  # it runs as another user
     "CAP_SETGID": 6,
     "CAP_SETPCAP": 8,  # and has only the first two
-    "CAP_CHOWN": 0,  # its folder is nobody's
+    "CAP_CHOWN": 0,  # its folder is that user's
     "CAP_FOWNER": 3,
     "CAP_DAC_OVERRIDE": 1,  # and what root reads and writes there
     "CAP_KILL": 5,  # its end

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ..unprivileged import unprivileged
 from .control import TIMEOUT, Control
 from .device import Device
 from .messages import EngineError, Hello
@@ -29,7 +30,6 @@ __all__ = ["PROGRAM", "Ended", "Engine", "EngineStartError"]
 _log = logging.getLogger(__name__)
 
 PROGRAM: Final = Path(__file__).with_name("wsasec-engine")
-USER: Final = "nobody"
 MEMLOCK: Final = 64 << 20
 """Bytes that the engine may keep from being swapped out: its keys."""
 
@@ -65,19 +65,22 @@ class _User:
     gid: int
 
     @classmethod
-    def of(cls, name: str) -> _User:
+    def of(cls, name: str | None) -> _User:
         """Return the user that the engine runs as; (-1, -1) for the one that this process runs as."""
         if os.geteuid() != 0:
             return cls(-1, -1)
         try:
-            entry = pwd.getpwnam(name)
+            entry = unprivileged() if name is None else pwd.getpwnam(name)
         except KeyError:
             raise EngineStartError(f"there is no user {name!r} for the engine to run as") from None
+        except OSError as error:
+            raise EngineStartError(str(error)) from None
         if entry.pw_uid == 0:
             raise EngineStartError("the engine does not run as root: name another user")
         if not (_mapped("uid", entry.pw_uid) and _mapped("gid", entry.pw_gid)):
             _log.info(
-                "this user namespace has no user %s: the engine runs as this one, without capabilities", name
+                "this user namespace has no user %s: the engine runs as this one, without capabilities",
+                entry.pw_name,
             )
             return cls(-1, -1)
         return cls(entry.pw_uid, entry.pw_gid)
@@ -113,7 +116,7 @@ class Engine:
         threads: int | None = None,
         crypto: str | None = None,
         spin: int | None = None,
-        user: str = USER,
+        user: str | None = None,
         memlock: int = MEMLOCK,
         program: Path = PROGRAM,
         on_end: Callable[[Ended], None] | None = None,
@@ -144,7 +147,7 @@ class Engine:
         threads: int | None = None,
         crypto: str | None = None,
         spin: int | None = None,
-        user: str = USER,
+        user: str | None = None,
         memlock: int = MEMLOCK,
         program: Path = PROGRAM,
         on_end: Callable[[Ended], None] | None = None,
@@ -154,13 +157,14 @@ class Engine:
         Args:
             devices: which it serves; others can be added.
             transports: by which it sends and receives; others can be added, also by who has a connection.
-            control: path of a socket at which it listens to others: root, and `user`. A file that is there is
-                replaced if it is a socket. None: there is only `control`.
+            control: path of a socket at which it listens to others: root, and that user. A file that is there
+                is replaced if it is a socket. None: there is only `control`.
             threads: of each direction; None for as many as the devices have queues.
             crypto: "ipsec-mb" or "OpenSSL"; None for the fastest that it has.
             spin: microseconds, 0 to 1000, that a thread looks for the next packet before it sleeps, where
                 packets come in quick steps; None for the engine's own default, 200.
             user: whom it runs as where this process is root's; nobody else's processes should be that user's.
+                None for that of `wsasec.unprivileged`.
             memlock: bytes that it may keep from being swapped out.
             program: what is run.
             on_end: called, by a thread, when it has ended, also when it was stopped.

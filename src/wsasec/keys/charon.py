@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import select
 import shutil
 import socket
@@ -16,6 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
+from ..unprivileged import unprivileged
 from .ports import IKE_PORTS, require_free
 from .reason import CharonError, Reason
 from .session import connect
@@ -25,7 +25,6 @@ from .strongswan import find_charon
 __all__ = ["Charon", "control_of_engine"]
 
 _SCRIPT: Final = Path(__file__).with_name("charon.sh")
-_USER: Final = "nobody"
 _INSIDE: Final = "/run/wsasec"
 # A private /run, and nothing below it but what is charon's own. One table, as three programs that mount
 # take longer to start than charon does.
@@ -155,7 +154,7 @@ class Charon:
         self.engine.parent.chmod(0o755)  # for charon, whatever the umask is; the folder above is root's
 
     def _make_files(self, plugin: Path | None) -> None:
-        account = pwd.getpwnam(_USER)
+        account = unprivileged()
         self.make_folder()
         (self._folder / "run").mkdir(mode=0o700, exist_ok=True)
         self._own.mkdir(mode=0o700, exist_ok=True)
@@ -189,7 +188,7 @@ class Charon:
                 before = _EXPIRES.read_text()
             unshare = shutil.which("unshare") or "/usr/bin/unshare"
             words = [unshare, "--mount", "--propagation", "private", "--", "/bin/sh", str(_SCRIPT)]
-            account = pwd.getpwnam(_USER)
+            account = unprivileged()
             words += [str(self._folder), str(account.pw_uid), str(account.pw_gid)]
             words += [str(program), str(os.getpid())]
             if self._plugin is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 import resource
 import signal
 import socket
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from accounts import accounts, entry
 from real_time import need_real_time
 
 from wsasec.engine import (
@@ -34,9 +34,11 @@ from wsasec.engine import (
 from wsasec.engine.process import MEMLOCK
 from wsasec.lab import EngineLab, Namespace
 from wsasec.profiles import DEFAULT
+from wsasec.unprivileged import unprivileged
 
 PATIENCE = 30.0
 PORT = 7000
+OWN = 61_984  # a user that is not there
 NAME = f"ws{DEFAULT.reqid}"
 SYSTEM_PYTHON = "/usr/bin/python3"
 
@@ -80,10 +82,10 @@ def engine(device: Device, tmp_path: Path) -> Iterator[Engine]:
 def test_it_has_no_privilege(engine: Engine) -> None:
     assert engine.pid
     found = status(engine.pid)
-    nobody = pwd.getpwnam("nobody")
+    account = unprivileged()
     if os.geteuid() == 0:
-        assert set(found["Uid"].split()) == {str(nobody.pw_uid)}
-        assert set(found["Gid"].split()) == {str(nobody.pw_gid)}
+        assert set(found["Uid"].split()) == {str(account.pw_uid)}
+        assert set(found["Gid"].split()) == {str(account.pw_gid)}
         assert found["Groups"] == ""
     for sort in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
         assert int(found[sort], 16) == 0
@@ -184,7 +186,7 @@ def test_who_may_speak_to_it(engine: Engine) -> None:
     assert path is not None
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     if os.geteuid() == 0:
-        assert path.stat().st_uid == pwd.getpwnam("nobody").pw_uid
+        assert path.stat().st_uid == unprivileged().pw_uid
     with engine.connect() as second, Control(path) as third:
         assert second.hello() == third.hello() == engine.hello()
         with pytest.raises(EngineError) as raised:
@@ -301,6 +303,26 @@ def test_a_program_that_ends_at_once(device: Device, tmp_path: Path, program: st
 def test_what_it_says_at_its_end_is_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(EngineStartError, match=r"PermissionError|Permission denied|Is a directory"):
         Engine.start([], [], program=tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user: run as root")
+def test_it_runs_as_its_own_account(tmp_path: Path) -> None:
+    with (
+        accounts(entry("wsasec", OWN)),
+        Engine.start([], [], control=tmp_path / "control") as engine,
+    ):
+        assert engine.pid
+        found = status(engine.pid)
+        assert set(found["Uid"].split()) == set(found["Gid"].split()) == {str(OWN)}
+        with engine.connect() as other:
+            assert other.hello() == engine.hello()
+        assert (tmp_path / "control").stat().st_uid == OWN
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="run as root")
+def test_without_any_account_it_does_not_start() -> None:
+    with accounts(), pytest.raises(EngineStartError, match="no account"):
+        Engine.start([], [])
 
 
 def test_never_as_root() -> None:
