@@ -11,7 +11,7 @@ __all__ = ["ACCOUNTS", "unprivileged"]
 
 ACCOUNTS: Final = ("wsasec", "nobody")
 """The first one that there is. Other processes of that account could end charon and the engine, and take
-packets that come for them: an account `wsasec` has none, `nobody` may have some."""
+packets that come for them: `wsasec` is to have none, `nobody` may have some."""
 
 
 @functools.cache

@@ -64,6 +64,16 @@ class End:
         # Both families' ports, or what follows would be a matter of luck.
         self.engine.wait(lambda engine: all(engine.descriptors(f) for f in (socket.AF_INET, socket.AF_INET6)))
 
+    def start_with(self, count: int) -> set[int]:
+        """Start charon with sockets for the plugin, so many of each family; return their inodes."""
+        with ExitStack() as stack:
+            with self.namespace.entered():
+                self.sockets += [stack.enter_context(each) for each in unbound(count)]
+            inodes = {os.fstat(each.fileno()).st_ino for each in self.sockets}
+            self.start()
+            self.sockets.clear()
+        return inodes
+
     def load(self, secret: str, me: str, peer: str, **child: Any) -> None:
         children = {
             "mode": "transport",
@@ -478,12 +488,7 @@ def test_sockets_that_charon_is_started_with_come_first(pair: Pair, count: int) 
     """They are of the port's group, so they are of charon's user; what lacks the plugin opens itself."""
     families = (socket.AF_INET, socket.AF_INET6)
     pair.a.stop()
-    with ExitStack() as stack:
-        with pair.a.namespace.entered():
-            pair.a.sockets += [stack.enter_context(each) for each in unbound(count)]
-        given = {os.fstat(each.fileno()).st_ino for each in pair.a.sockets}
-        pair.a.start()
-        pair.a.sockets.clear()
+    given = pair.a.start_with(count)
     assert pair.a.engine.threads == 2
     for family in families:
         found = {os.fstat(each).st_ino for each in pair.a.engine.descriptors(family)}
@@ -505,12 +510,8 @@ def test_sockets_that_charon_is_started_with_come_first(pair: Pair, count: int) 
 def test_charon_runs_as_its_own_account(pair: Pair) -> None:
     """What the one before left is that one's then; and the sockets that it is started with."""
     pair.a.stop()
-    with ExitStack() as stack:
-        with pair.a.namespace.entered():
-            pair.a.sockets += [stack.enter_context(each) for each in unbound(2)]
-        stack.enter_context(accounts(entry("wsasec", OWN)))
-        pair.a.start()
-        pair.a.sockets.clear()
+    with accounts(entry("wsasec", OWN)):
+        pair.a.start_with(2)
     lines = Path(f"/proc/{pair.a.charon.pid}/status").read_text().splitlines()
     assert {each.split()[1] for each in lines if each.startswith(("Uid:", "Gid:"))} == {str(OWN)}
     for family in (socket.AF_INET, socket.AF_INET6):

@@ -74,7 +74,7 @@ class _User:
         except KeyError:
             raise EngineStartError(f"there is no user {name!r} for the engine to run as") from None
         except OSError as error:
-            raise EngineStartError(str(error)) from None
+            raise EngineStartError(str(error.strerror)) from None
         if entry.pw_uid == 0:
             raise EngineStartError("the engine does not run as root: name another user")
         if not (_mapped("uid", entry.pw_uid) and _mapped("gid", entry.pw_gid)):

@@ -11,10 +11,11 @@ import errno
 import socket
 import struct
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Final
 
 from .messages import TransportKind
+from .routes import families
 
 __all__ = ["PORT", "Transport", "raw", "udp", "unbound"]
 
@@ -152,21 +153,15 @@ def unbound(count: int) -> list[socket.socket]:
     Raises:
         OSError: the kernel refused.
     """
-    sockets: list[socket.socket] = []
-    try:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            for _ in range(count):
-                try:
-                    sockets.append(socket.socket(family, socket.SOCK_DGRAM))
-                except OSError as error:
-                    if error.errno != errno.EAFNOSUPPORT:
-                        raise
-                    break
-                _lengthen(sockets[-1])
-    except BaseException:
+    with ExitStack() as undo:
+        sockets = [
+            undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+            for family in families()
+            for _ in range(count)
+        ]
         for sock in sockets:
-            sock.close()
-        raise
+            _lengthen(sock)
+        undo.pop_all()
     return sockets
 
 

@@ -119,7 +119,7 @@ class Charon:
 
         Raises:
             CharonError: it is not installed, its ports are taken, or it does not answer.
-            OSError: its files cannot be made.
+            OSError: its files or sockets cannot be made, or there is no account for it.
         """
         if self.alive:
             raise RuntimeError("it runs already")

@@ -1,5 +1,5 @@
-# Starts charon without privilege, in a mount namespace of its own. Its pid file's path (/run/charon.pid) is compiled in: a
-# private /run keeps it from the system's own charon, and from those of other network namespaces. Of what was below
+# Starts charon as another user, in a mount namespace of its own. Its pid file's path (/run/charon.pid) is compiled in:
+# a private /run keeps it from the system's own charon, and from those of other network namespaces. Of what was below
 # /run, charon sees its own folder only, at /run/wsasec; the way to it outside is closed to other processes of its user.
 #
 # $1 the folder, with what is to be mounted in fstab; $2 the user, $3 its group, $4 charon, $5 process that must be

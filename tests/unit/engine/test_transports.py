@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from wsasec.engine import unbound
+from wsasec.engine import routes, unbound
 from wsasec.engine.transports import _RECEIVED, _TO_SEND
 from wsasec.keys.carrier import EngineCarrier
 
@@ -57,6 +57,7 @@ def without_six(error: int) -> Any:
 
 def test_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "socket", without_six(errno.EAFNOSUPPORT))
+    monkeypatch.setattr(routes, "has_ipv6", lambda: False)
     found = unbound(2)
     assert [each.family for each in found] == 2 * [socket.AF_INET]
     closed(found)

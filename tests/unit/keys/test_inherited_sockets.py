@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,8 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsasec.engine import unbound
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a plugin for charon on Linux")
 
 SOURCE = Path(__file__).parents[3] / "src/charon/inherited_sockets.c"
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
