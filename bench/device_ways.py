@@ -7,6 +7,7 @@ their own, so that none is in another's way: what is not measured sleeps.
 from __future__ import annotations
 
 import os
+import socket
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -14,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from wsasec.engine import Control, Direction, EngineStartError, NotSecureError
-from wsasec.engine.routes import check_support
-from wsasec.lab import EngineLab, Lab, LabError
+from wsasec.engine.routes import check_support, families
+from wsasec.kernel.routing import MAIN, RoutingSocket
+from wsasec.lab import EngineLab, Lab, LabError, Namespace
 from wsasec.profile import Profile
 
 from .baselines.libipsec import libipsec
@@ -129,8 +131,21 @@ def _entered(stack: ExitStack, crypto: str | None = None, profile: Profile = PRO
         raise LabError(str(error)) from error
 
 
+def _have_cubic(host: Namespace) -> None:
+    """Give CUBIC to what takes the wire.
+
+    By its routes: net.ipv4.tcp_congestion_control of a namespace takes only what the whole system allows.
+    """
+    with host.entered(), RoutingSocket() as routing:
+        wire = socket.if_nametoindex(host.device)
+        for family in families():
+            for route in routing.routes(family, MAIN):
+                if route.device == wire:
+                    routing.put_route(replace(route, congestion_control=_CUBIC))
+
+
 def _add_cubic(stack: ExitStack, found: Ways, kinds: Sequence[str]) -> None:
-    """Add ways by CUBIC, in a lab of their own: the device has it from its profile, others from the host."""
+    """Add ways by CUBIC, in a lab of their own: the device's by its profile, others by the wire's routes."""
     profile = replace(PROFILE, congestion_control=_CUBIC)
     if found.lab.a.sysctl(_CONGESTION_CONTROL) == _CUBIC:
         found.leave_out(kinds, f"{_CONGESTION_CONTROL} is {_CUBIC} here anyway")
@@ -144,7 +159,7 @@ def _add_cubic(stack: ExitStack, found: Ways, kinds: Sequence[str]) -> None:
     found.found["device" + CUBIC] = _way(other)
     found.crypto["device" + CUBIC] = other.ends["a"].engine.hello().crypto
     for host in (other.a, other.b):
-        host.sysctl(_CONGESTION_CONTROL, _CUBIC)
+        _have_cubic(host)
     found.found["plain" + CUBIC] = Way(other)
     if any(kind.startswith("tls") for kind in kinds):
         pairs = stack.enter_context(tls_pairs(other))
