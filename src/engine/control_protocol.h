@@ -142,7 +142,8 @@ struct wse_sa_state {
     uint16_t source_port, destination_port;
     uint8_t algorithm;
     uint8_t soft_expired;
-    uint8_t reserved[6];
+    uint16_t path_mtu; /* outbound: bytes of an inner packet that the way takes uncut, where that is less than the device's */
+    uint8_t reserved[4];
     struct wse_limits limits;
     uint64_t packets, bytes; /* bytes of inner packets */
     uint64_t sequence;       /* the last sent, or the highest that was authenticated */

@@ -208,7 +208,7 @@ static void take(struct wse_inbound *inbound, const struct origin *origin, uint8
         deliver(inbound, association, origin, &opened);
         break;
     case WSE_ESP_EMPTY:
-        inbound->run.packets++;
+        wse_count(&counters->dummies, 1);
         break;
     case WSE_ESP_REPLAYED:
         inbound->run.replayed++;

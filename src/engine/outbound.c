@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/udp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -18,13 +17,11 @@
 #include "log.h"
 #include "memory.h"
 #include "packet.h"
+#include "path.h"
 #include "reassemble.h"
 #include "segment.h"
+#include "sending.h"
 #include "worker.h"
-
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
 
 enum {
     FRAME = WSE_VNET_LENGTH + WSE_INNER_MAX,
@@ -39,11 +36,6 @@ enum {
     FRAGMENTED = 16         /* datagrams that are put together at a time */
 };
 
-/* What sendmsg is told beside the bytes: source address, TOS, TTL, size of a segment. */
-enum {
-    CONTROL = WSE_OUTER_CONTROL + CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))
-};
-
 /* A message that is filled: equal datagrams to one peer, of which the last may be shorter. */
 struct message {
     const struct wse_association *association; /* the first one's: whose addresses and transport it has */
@@ -55,7 +47,7 @@ struct message {
     uint32_t size; /* of each but the last */
     uint32_t count;
     uint8_t closed;
-    alignas(struct cmsghdr) uint8_t control[CONTROL];
+    alignas(struct cmsghdr) uint8_t control[WSE_SENDING_CONTROL];
 };
 
 struct wse_outbound {
@@ -65,6 +57,8 @@ struct wse_outbound {
     uint64_t said; /* milliseconds: that something cannot be sent */
     int no_segments; /* the system does not cut for us */
     int lone; /* there was one frame the last time */
+    struct wse_association *wide; /* whose way is to be looked at; NULL: none's */
+    uint32_t wide_mtu;            /* of the device of its packets */
     unsigned messages;
     uint32_t used; /* of the arena */
     struct message message[MESSAGES];
@@ -95,48 +89,19 @@ int wse_outbound_waits(const struct wse_outbound *outbound)
     return wse_holds_count(outbound->holds) != 0;
 }
 
-static struct cmsghdr *control_add(struct msghdr *header, int level, int type, const void *value, size_t length)
-{
-    struct cmsghdr *control = (struct cmsghdr *)((uint8_t *)header->msg_control + header->msg_controllen);
-
-    control->cmsg_level = level;
-    control->cmsg_type = type;
-    control->cmsg_len = CMSG_LEN(length);
-    memcpy(CMSG_DATA(control), value, length);
-    header->msg_controllen += CMSG_SPACE(length);
-    return control;
-}
-
 /* What is the same for all of a message's datagrams. */
 static void describe(struct message *message, struct msghdr *header, struct iovec *vector)
 {
-    const struct wse_sa_name *name = &message->association->name;
-
-    memset(header, 0, sizeof *header);
-    header->msg_name = (void *)(uintptr_t)&message->target->any;
-    header->msg_namelen = message->target->length;
+    wse_sending_start(header, message->control, &message->association->name, message->target, message->outer);
     header->msg_iov = vector;
     header->msg_iovlen = 1;
-    header->msg_control = message->control;
-    header->msg_controllen = wse_outer_write(message->control, name->family, message->outer);
-    if (name->family == AF_INET) {
-        struct in_pktinfo info = {0};
-
-        memcpy(&info.ipi_spec_dst, name->source, 4);
-        control_add(header, IPPROTO_IP, IP_PKTINFO, &info, sizeof info);
-    } else {
-        struct in6_pktinfo info = {0};
-
-        memcpy(&info.ipi6_addr, name->source, 16);
-        control_add(header, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
-    }
     vector->iov_base = message->start;
     vector->iov_len = message->bytes;
 }
 
-static int socket_of(const struct wse_outbound *outbound, const struct message *message)
+static int socket_of(const struct wse_outbound *outbound, const struct wse_port *port)
 {
-    return message->port->sockets[outbound->worker->index % message->port->count];
+    return port->sockets[outbound->worker->index % port->count];
 }
 
 /* Whether there is room in the socket after a while. */
@@ -150,7 +115,7 @@ static int waited(int fd)
 /* Sends a message's datagrams one by one, as the system does not cut it. */
 static void send_singly(struct wse_outbound *outbound, struct message *message)
 {
-    const int fd = socket_of(outbound, message);
+    const int fd = socket_of(outbound, message->port);
     struct msghdr header;
     struct iovec vector;
     uint32_t offset, lost = 0;
@@ -171,7 +136,7 @@ static void send_singly(struct wse_outbound *outbound, struct message *message)
 /* Sends messages of one socket; returns how many of them are done with, sent or given up. */
 static unsigned send_some(struct wse_outbound *outbound, struct message *first, unsigned count)
 {
-    const int fd = socket_of(outbound, first);
+    const int fd = socket_of(outbound, first->port);
     struct mmsghdr headers[MESSAGES];
     struct iovec vectors[MESSAGES];
     unsigned i;
@@ -179,11 +144,8 @@ static unsigned send_some(struct wse_outbound *outbound, struct message *first, 
 
     for (i = 0; i < count; i++) {
         describe(&first[i], &headers[i].msg_hdr, &vectors[i]);
-        if (first[i].count > 1) {
-            const uint16_t size = (uint16_t)first[i].size;
-
-            control_add(&headers[i].msg_hdr, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof size);
-        }
+        if (first[i].count > 1)
+            wse_sending_cut(&headers[i].msg_hdr, (uint16_t)first[i].size);
     }
     sent = sendmmsg(fd, headers, count, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent > 0) {
@@ -211,6 +173,7 @@ static unsigned send_some(struct wse_outbound *outbound, struct message *first, 
     return 1;
 }
 
+/* Sends what is sealed. */
 static void flush(struct wse_outbound *outbound)
 {
     unsigned done = 0;
@@ -231,6 +194,23 @@ static void flush(struct wse_outbound *outbound)
     }
     outbound->messages = 0;
     outbound->used = 0;
+}
+
+/* Sends what is left, and looks at a way, which has the arena and the socket for itself then. */
+static void finish(struct wse_outbound *outbound)
+{
+    struct wse_association *association = outbound->wide;
+    const struct wse_port *port;
+
+    flush(outbound);
+    if (!association)
+        return;
+    outbound->wide = NULL;
+    port = atomic_load_explicit(&association->port, memory_order_acquire);
+    if (port)
+        wse_count(&outbound->worker->counters.probes,
+                  wse_path_look(association, outbound->worker->index, socket_of(outbound, port), outbound->wide_mtu,
+                                outbound->arena));
 }
 
 /* Where the next datagram of so many bytes is to be written: in the arena, and counted in a message. */
@@ -290,8 +270,35 @@ static void hard(struct wse_outbound *outbound, struct wse_association *associat
         wse_worker_expire(outbound->worker, association, WSE_TOLD_HARD);
 }
 
+/* Tells who sent a packet what fits. */
+static void tell_too_big(struct wse_outbound *outbound, const struct wse_link *link, const struct wse_packet *packet,
+                         uint32_t mtu)
+{
+    uint8_t answer[WSE_ICMP_MAX];
+    const uint32_t length = wse_icmp_too_big(packet, mtu, answer);
+
+    wse_count(&outbound->worker->counters.too_big, 1);
+    if (length && write(link->queues[outbound->worker->index % link->count], answer, length) < 0)
+        wse_count(&outbound->worker->counters.no_buffer, 1);
+}
+
+/* A packet whose size the way to the peer may not take. It goes there all the same: a program need not listen. */
+static void mind_path(struct wse_outbound *outbound, const struct wse_link *link, struct wse_association *association,
+                      const struct wse_packet *packet)
+{
+    const uint32_t mtu = atomic_load_explicit(&association->path.mtu, memory_order_relaxed);
+
+    if (!outbound->wide && wse_path_due(&association->path, outbound->worker->now)) {
+        outbound->wide = association;
+        outbound->wide_mtu = link->device.mtu;
+    }
+    if (mtu && wse_icmp_needed(packet, mtu) && wse_path_tells(&association->path, outbound->worker->now))
+        tell_too_big(outbound, link, packet, mtu);
+}
+
 /* Returns 0 where the association has no sequence numbers left for it: it is at its end then, and nothing was sent. */
-static int seal(struct wse_outbound *outbound, struct wse_association *association, const struct wse_packet *packet)
+static int seal(struct wse_outbound *outbound, const struct wse_link *link, struct wse_association *association,
+                const struct wse_packet *packet)
 {
     struct wse_counters *counters = &outbound->worker->counters;
     const struct wse_port *port = atomic_load_explicit(&association->port, memory_order_acquire);
@@ -330,6 +337,8 @@ static int seal(struct wse_outbound *outbound, struct wse_association *associati
     what = wse_association_count(association, count, bytes, outbound->worker->now / 1000);
     if (what)
         wse_worker_expire(outbound->worker, association, what);
+    if (packet->payload + wse_segment_length(&cut, 0) > WSE_MTU_LEAST_4)
+        mind_path(outbound, link, association, packet);
     return 1;
 }
 
@@ -344,7 +353,7 @@ static void carry(struct wse_outbound *outbound, const struct wse_link *link, co
             wse_holds_add(outbound->holds, link->device.reqid, link->number, packet);
             return;
         }
-        if (seal(outbound, association, packet))
+        if (seal(outbound, link, association, packet))
             return;
     }
 }
@@ -389,15 +398,9 @@ static void tend_holds(struct wse_outbound *outbound)
 /* Whether it is larger than the device's packets may be, and may not be cut: who sent it is told what fits. */
 static int is_too_big(struct wse_outbound *outbound, const struct wse_link *link, const struct wse_packet *packet)
 {
-    uint8_t answer[WSE_ICMP_MAX];
-    uint32_t length;
-
     if (packet->fragment || !link->device.mtu || !wse_icmp_needed(packet, link->device.mtu))
         return 0;
-    wse_count(&outbound->worker->counters.too_big, 1);
-    length = wse_icmp_too_big(packet, link->device.mtu, answer);
-    if (length && write(link->queues[outbound->worker->index % link->count], answer, length) < 0)
-        wse_count(&outbound->worker->counters.no_buffer, 1);
+    tell_too_big(outbound, link, packet, link->device.mtu);
     return 1;
 }
 
@@ -485,7 +488,7 @@ void wse_outbound_serve(struct wse_outbound *outbound, uint32_t number)
         if (outbound->used >= ENOUGH || (!i && outbound->lone))
             flush(outbound);
     }
-    flush(outbound);
+    finish(outbound);
     outbound->lone = i == 1;
 }
 
@@ -494,5 +497,5 @@ void wse_outbound_tend(struct wse_outbound *outbound)
     if (!wse_holds_count(outbound->holds))
         return;
     tend_holds(outbound);
-    flush(outbound);
+    finish(outbound);
 }

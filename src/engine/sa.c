@@ -111,6 +111,7 @@ void wse_association_state(const struct wse_association *association, uint64_t n
         .destination_port = association->destination_port,
         .algorithm = association->algorithm,
         .soft_expired = (atomic_load(&association->told) & WSE_TOLD_SOFT) != 0,
+        .path_mtu = (uint16_t)atomic_load_explicit(&association->path.mtu, memory_order_relaxed),
         .limits = association->limits,
         .packets = atomic_load_explicit(&association->packets, memory_order_relaxed),
         .bytes = atomic_load_explicit(&association->bytes, memory_order_relaxed),

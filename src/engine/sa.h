@@ -13,6 +13,7 @@
 #include "crypto.h"
 #include "epoch.h"
 #include "esp.h"
+#include "path.h"
 #include "replay.h"
 
 struct wse_engine;
@@ -62,6 +63,7 @@ struct wse_association {
 
     /* Written by workers, a batch at a time. */
     alignas(64) struct wse_sequence sequence; /* outbound */
+    struct wse_path path;                     /* outbound */
     alignas(64) _Atomic(uint64_t) packets;
     _Atomic(uint64_t) bytes;
     _Atomic(uint64_t) last; /* packet; seconds of the monotonic clock */

@@ -35,7 +35,9 @@
     X(written, "Packets that were written to devices, many inner packets in one")                                      \
     X(datagrams, "Datagrams that were received")                                                                       \
     X(receives, "System calls that received datagrams")                                                                \
-    X(sends, "Messages that were sent, many datagrams in one")
+    X(sends, "Messages that were sent, many datagrams in one")                                                         \
+    X(probes, "Dummy packets that were sent to find what the way to a peer takes")                                     \
+    X(dummies, "Dummy packets that were received")
 
 struct wse_counters {
 #define X(name, help) _Atomic(uint64_t) name;

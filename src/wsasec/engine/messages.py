@@ -67,7 +67,7 @@ _NAME: Final = struct.Struct("=16s16sIHBB")
 _LIMITS: Final = struct.Struct("=7Q")
 _SA: Final = struct.Struct("=40sIIIHHBB6x56s")
 _KEY: Final = struct.Struct("=36s4x")
-_STATE: Final = struct.Struct("=40sIIIHHBB6x56s8Q")
+_STATE: Final = struct.Struct("=40sIIIHHBBH4x56s8Q")
 _ACQUIRE: Final = struct.Struct("=16s16sIHBBHHI")
 _EXPIRE: Final = struct.Struct("=40sIB3x")
 _MAPPING: Final = struct.Struct("=40sI16sHH")
@@ -263,6 +263,8 @@ class AssociationState:
         window: packets of the replay window.
         limits: when it expires.
         soft_expired: whether a soft limit was reached.
+        path_mtu: bytes of a packet, before it is encrypted, that the way to the peer takes uncut (outbound);
+            0: as many as the device, as far as is known.
         packets: that passed.
         bytes: of inner packets that passed.
         sequence: the last number sent, or the highest one that was authenticated.
@@ -281,6 +283,7 @@ class AssociationState:
     window: int
     limits: Limits
     soft_expired: bool
+    path_mtu: int
     packets: int
     bytes: int
     sequence: int
@@ -524,7 +527,7 @@ def parse_states(data: bytes) -> list[AssociationState]:
 
 
 def _parse_state(values: tuple[bytes | int, ...]) -> AssociationState:
-    name, reqid, flags, window, source_port, port, algorithm, expired, limits, *counters = values
+    name, reqid, flags, window, source_port, port, algorithm, expired, path_mtu, limits, *counters = values
     assert isinstance(name, bytes) and isinstance(limits, bytes) and isinstance(flags, int)  # noqa: S101, PT018
     packets, inner, sequence, replayed, forged, refused, age, idle = map(int, counters)
     try:
@@ -540,6 +543,7 @@ def _parse_state(values: tuple[bytes | int, ...]) -> AssociationState:
         int(window),
         Limits(*_LIMITS.unpack(limits)),
         bool(expired),
+        int(path_mtu),
         *(packets, inner, sequence, replayed, forged, refused, age, idle),
     )
 

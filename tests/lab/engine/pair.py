@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from esp_packets import Association, Opened, Outer, esp_offset, outer_packets, with_udp_checksum
+from esp_packets import (
+    NO_NEXT_HEADER,
+    Association,
+    Opened,
+    Outer,
+    esp_offset,
+    outer_packets,
+    with_udp_checksum,
+)
 from frames import Forger, RingSniffer, source_of
 from wire import TIMEOUT, wait_for, xfrm_stat
 
@@ -85,8 +93,9 @@ class Pair:
         return Association(spi, bytes(key.reveal()), chacha=spec.aead == CHACHA20_POLY1305, esn=spec.esn)
 
     def opened(self) -> list[tuple[Outer, Opened]]:
-        """Open all ESP packets up to now, with our own reading of the RFCs.
+        """Open all ESP packets up to now that carry something, with our own reading of the RFCs.
 
+        Dummy packets (RFC 4303 section 2.6), by which an engine looks at a path, are left out.
         The upper half of a sequence number is what it began with, and one more where the lower half starts
         again.
         """
@@ -100,7 +109,8 @@ class Pair:
                 high += 1
             opened = self.association(spi).open(outer.esp, high)
             highest[spi] = max(last, opened.sequence)
-            found.append((outer, opened))
+            if opened.next_header != NO_NEXT_HEADER:
+                found.append((outer, opened))
         return found
 
     @staticmethod
@@ -160,8 +170,8 @@ class Pair:
         return {spi: n for spi, n in self.lab.packets(namespace).items() if spi in spis}
 
     def on_wire(self) -> Counter[int]:
-        """Return how many ESP packets passed, by SPI."""
-        return Counter(int.from_bytes(outer.esp[:4], "big") for outer in self.outer())
+        """Return how many ESP packets passed that carry something, by SPI."""
+        return Counter(int.from_bytes(outer.esp[:4], "big") for outer, _ in self.opened())
 
     def agree(self) -> None:
         """Wait until both ends have counted what passed the wire, no more and no less."""

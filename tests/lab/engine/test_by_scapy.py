@@ -41,4 +41,4 @@ def test_datagrams(make_pair, encapsulation, algorithm, esn):
                 sender.send(data)
                 assert receiver.recv(1 << 17) == data
                 sent.append(data)
-        assert [_opened_by_scapy(pair, outer)[8:] for outer in pair.outer()] == sent
+        assert [_opened_by_scapy(pair, outer)[8:] for outer, _ in pair.opened()] == sent

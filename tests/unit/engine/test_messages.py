@@ -133,17 +133,21 @@ def test_an_association_has_its_key_at_its_place(association: Association) -> No
     assert association.limits.packed() == bytes(packed[64:120])
 
 
-@given(associations(), st.booleans(), st.lists(u64, min_size=8, max_size=8))
-def test_the_state_of_an_association_is_read(one: Association, expired: bool, counted: list[int]) -> None:
+@given(associations(), st.booleans(), u16, st.lists(u64, min_size=8, max_size=8))
+def test_the_state_of_an_association_is_read(
+    one: Association, expired: bool, path_mtu: int, counted: list[int]
+) -> None:
     sa = messages.pack_association(one)
     # struct wse_sa and struct wse_sa_state are alike as far as the algorithm.
-    data = bytes(sa[:57]) + bytes([expired, *bytes(6)]) + bytes(sa[64:120]) + struct.pack("=8Q", *counted)
+    own = struct.pack("=BH4x", expired, path_mtu)
+    data = bytes(sa[:57]) + own + bytes(sa[64:120]) + struct.pack("=8Q", *counted)
     (state,) = messages.parse_states(data)
     assert (state.name, state.reqid, state.algorithm) == (one.name, one.reqid, one.algorithm)
     assert (state.ports, state.esn, state.window, state.limits) == (
         *(one.ports, one.esn, one.window, one.limits),
     )
     assert state.soft_expired is expired
+    assert state.path_mtu == path_mtu
     assert [
         *(state.packets, state.bytes, state.sequence, state.replayed, state.forged, state.refused),
         *(state.age_seconds, state.idle_seconds),
