@@ -59,6 +59,7 @@ struct wse_engine {
     uint64_t instance;
     unsigned threads; /* of each direction */
     unsigned spin;    /* microseconds that a worker stays awake */
+    int raised;       /* by how much the nice value of all threads was lowered; inbound workers keep that */
     int uso;          /* the system takes UDP super packets from a device (Linux 6.2) */
     struct wse_worker *workers[2 * WSE_THREADS_MAX]; /* outbound first */
     int events; /* eventfd: a worker has something to tell the control thread */

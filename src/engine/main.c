@@ -68,6 +68,7 @@ static int prepare(struct wse_engine *engine, const struct wse_options *options)
     wse_epochs_start(&engine->epochs);
     engine->threads = options->threads;
     engine->spin = options->spin;
+    engine->raised = options->raised;
     engine->uso = takes_uso();
     wse_crypto_lock_with(wse_secret_lock);
     engine->crypto = wse_crypto_choose(options->crypto);

@@ -11,7 +11,7 @@
 #include "wait.h"
 
 static const char usage[] =
-    "usage: wsasec-engine --control-fd N [--threads N] [--spin N] [--crypto NAME]\n"
+    "usage: wsasec-engine --control-fd N [--threads N] [--spin N] [--raised N] [--crypto NAME]\n"
     "       wsasec-engine --version\n"
     "\n"
     "Moves packets between TUN devices and ESP. It is started by wsasec, which hands it all that it works with over\n"
@@ -21,6 +21,8 @@ static const char usage[] =
     "  --threads N     of each direction, 1 to 16; default 1\n"
     "  --spin N        microseconds that a thread looks for the next packet before it sleeps, where they come in quick\n"
     "                  steps; 0 to 1000; default 200\n"
+    "  --raised N      by how much its nice value was lowered for the threads of inbound packets: the others take\n"
+    "                  that back; 0 to 39; default 0\n"
     "  --crypto NAME   ipsec-mb or OpenSSL; default: the fastest that is there\n";
 
 static int number(const char *text, long least, long most, long *value)
@@ -36,9 +38,9 @@ int wse_options_read(struct wse_options *options, int count, char **arguments)
 {
     static const struct option known[] = {
         {"control-fd", required_argument, NULL, 'f'}, {"threads", required_argument, NULL, 't'},
-        {"spin", required_argument, NULL, 's'},       {"crypto", required_argument, NULL, 'c'},
-        {"help", no_argument, NULL, 'h'},             {"version", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
+        {"spin", required_argument, NULL, 's'},       {"raised", required_argument, NULL, 'r'},
+        {"crypto", required_argument, NULL, 'c'},     {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},          {NULL, 0, NULL, 0},
     };
     long value;
     int option;
@@ -60,6 +62,11 @@ int wse_options_read(struct wse_options *options, int count, char **arguments)
             if (number(optarg, 0, WSE_SPIN_MAX, &value))
                 goto wrong;
             options->spin = (unsigned)value;
+            break;
+        case 'r':
+            if (number(optarg, 0, WSE_RAISED_MAX, &value))
+                goto wrong;
+            options->raised = (int)value;
             break;
         case 'c':
             options->crypto = optarg;

@@ -3,10 +3,13 @@
 #ifndef WSASEC_ENGINE_OPTIONS_H
 #define WSASEC_ENGINE_OPTIONS_H
 
+enum { WSE_RAISED_MAX = 39 }; /* from 19 to -20 */
+
 struct wse_options {
     int control;       /* descriptor */
     unsigned threads;  /* of each direction */
     unsigned spin;     /* microseconds */
+    int raised;        /* by how much the nice value was lowered */
     const char *crypto; /* NULL: the fastest */
 };
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "inbound.h"
+#include "log.h"
 #include "memory.h"
 #include "outbound.h"
 #include "worker.h"
@@ -25,6 +26,17 @@ static void leave_real_time(void)
     sched_setscheduler(0, SCHED_OTHER, &none);
 }
 
+/*
+ * What has come in goes before what is to go out, as in a kernel: where a processor has both, packets would be made
+ * for a peer that drops them, as it sends itself.
+ */
+static void leave_preference(const struct wse_engine *engine)
+{
+    errno = 0;
+    if (engine->raised && nice(engine->raised) == -1 && errno)
+        wse_log("a thread's nice value stays as it was: error %d", errno);
+}
+
 /* What a thread calls to begin with the filter of system calls does not allow, which goes up later. */
 static void begin(const struct wse_hand *hand)
 {
@@ -33,6 +45,8 @@ static void begin(const struct wse_hand *hand)
 
     if (hand->which == WSE_ORDINARY)
         leave_real_time();
+    if (worker->direction != WSE_INBOUND)
+        leave_preference(worker->engine);
     snprintf(name, sizeof name, "wse-%s%s-%u", hand->which == WSE_REAL_TIME ? "rt-" : "",
              worker->direction == WSE_OUTBOUND ? "out" : "in", worker->index % 1000);
     pthread_setname_np(pthread_self(), name);
@@ -136,6 +150,7 @@ int wse_workers_start(struct wse_engine *engine)
         error = start(worker);
     }
     leave_real_time();
+    leave_preference(engine);
     if (error)
         wse_workers_stop(engine);
     return error;

@@ -108,13 +108,14 @@ def test_it_has_nothing_but_what_it_was_handed(engine: Engine) -> None:
     assert open_files.count("/dev/net/tun") == 1
     assert Path(f"/proc/{engine.pid}/environ").read_bytes() == b"LC_ALL=C\0"
     words = Path(f"/proc/{engine.pid}/cmdline").read_bytes().split(b"\0")[:-1]
-    assert words == [b"wsasec-engine", b"--control-fd", b"3", b"--threads", b"1"]
+    assert words[:-2] == [b"wsasec-engine", b"--control-fd", b"3", b"--threads", b"1"]
+    assert words[-2] == b"--raised"
 
 
 def test_it_is_told_how_long_to_stay_awake(realm: Namespace) -> None:
     with Engine.start([], [], spin=0) as engine:
         words = Path(f"/proc/{engine.pid}/cmdline").read_bytes().split(b"\0")[:-1]
-    assert words[-2:] == [b"--spin", b"0"]
+    assert words[-4:-2] == [b"--spin", b"0"]
 
 
 def policies(pid: int) -> dict[str, int]:
@@ -137,12 +138,28 @@ def test_only_threads_that_sleep_for_packets_are_of_real_time(realm: Namespace) 
     assert {name for name, policy in found.items() if policy == os.SCHED_OTHER} == ordinary
 
 
+def test_what_comes_in_goes_before_what_goes_out(realm: Namespace) -> None:
+    """That takes the same privilege. Each is as much above or below this process as this is to others."""
+    need_real_time()
+    own = os.nice(0)
+    with Engine.start([], []) as engine:
+        assert engine.pid
+        found = {
+            (task / "comm").read_text().strip(): os.getpriority(os.PRIO_PROCESS, int(task.name))
+            for task in Path(f"/proc/{engine.pid}/task").iterdir()
+        }
+    assert found.pop("wse-in-0") == found.pop("wse-rt-in-0") == max(own - 5, -20)
+    assert set(found) == {"wsasec-engine", "wse-out-0", "wse-rt-out-0"}
+    assert set(found.values()) == {own}
+
+
 def test_without_the_privilege_for_real_time_it_does_without(realm: Namespace) -> None:
     code = (
         "import os\n"
         "from wsasec.engine import Engine\n"
         "with Engine.start([], []) as engine:\n"
         "    for task in os.listdir(f'/proc/{engine.pid}/task'):\n"
+        "        assert os.getpriority(os.PRIO_PROCESS, int(task)) == os.nice(0)\n"
         "        print(os.sched_getscheduler(int(task)))"
     )
     words = ["setpriv", "--inh-caps=-sys_nice", "--bounding-set=-sys_nice", sys.executable, "-c", code]
