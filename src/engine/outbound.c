@@ -207,7 +207,7 @@ static void finish(struct wse_outbound *outbound)
         return;
     outbound->wide = NULL;
     port = atomic_load_explicit(&association->port, memory_order_acquire);
-    if (port)
+    if (port && !wse_at_end(association))
         wse_count(&outbound->worker->counters.probes,
                   wse_path_look(association, outbound->worker->index, socket_of(outbound, port), outbound->wide_mtu,
                                 outbound->arena));
