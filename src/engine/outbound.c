@@ -32,6 +32,7 @@ enum {
     MESSAGE_BYTES = 65000,  /* of one: what UDP carries, less some */
     MESSAGE_SEGMENTS = 64,  /* UDP_MAX_SEGMENTS of older kernels */
     SEND_MILLISECONDS = 20, /* that are waited for room in the socket */
+    FULL_MILLISECONDS = 1000, /* in which that is not done again where it was of no use: all others wait meanwhile */
     SAY_MILLISECONDS = 60000,
     FRAGMENTED = 16         /* datagrams that are put together at a time */
 };
@@ -55,6 +56,7 @@ struct wse_outbound {
     struct wse_holds *holds;
     struct wse_reassembly *reassembly;
     uint64_t said; /* milliseconds: that something cannot be sent */
+    uint64_t full; /* milliseconds: until then no room is waited for */
     int no_segments; /* the system does not cut for us */
     int lone; /* there was one frame the last time */
     struct wse_association *wide; /* whose way is to be looked at; NULL: none's */
@@ -105,11 +107,16 @@ static int socket_of(const struct wse_outbound *outbound, const struct wse_port 
 }
 
 /* Whether there is room in the socket after a while. */
-static int waited(int fd)
+static int waited(struct wse_outbound *outbound, int fd)
 {
     struct pollfd room = {.fd = fd, .events = POLLOUT};
 
-    return poll(&room, 1, SEND_MILLISECONDS) == 1;
+    if (outbound->worker->now < outbound->full)
+        return 0;
+    if (poll(&room, 1, SEND_MILLISECONDS) == 1)
+        return 1;
+    outbound->full = outbound->worker->now + FULL_MILLISECONDS;
+    return 0;
 }
 
 /* Sends a message's datagrams one by one, as the system does not cut it. */
@@ -125,7 +132,7 @@ static void send_singly(struct wse_outbound *outbound, struct message *message)
         vector.iov_base = message->start + offset;
         vector.iov_len = message->bytes - offset < message->size ? message->bytes - offset : message->size;
         if (sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
-            ((errno != EAGAIN && errno != ENOBUFS) || !waited(fd) ||
+            ((errno != EAGAIN && errno != ENOBUFS) || !waited(outbound, fd) ||
              sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) < 0))
             lost++;
     }
@@ -152,7 +159,7 @@ static unsigned send_some(struct wse_outbound *outbound, struct message *first, 
         wse_count(&outbound->worker->counters.sends, (uint64_t)sent);
         return (unsigned)sent;
     }
-    if ((errno == EAGAIN || errno == ENOBUFS) && waited(fd))
+    if ((errno == EAGAIN || errno == ENOBUFS) && waited(outbound, fd))
         sent = sendmmsg(fd, headers, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent > 0) {
         wse_count(&outbound->worker->counters.sends, 1);

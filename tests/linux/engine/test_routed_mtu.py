@@ -118,8 +118,12 @@ def test_streams_are_told(realm, family, encapsulation):
         learn(wire)
         fits = inner(wire, narrow, encapsulation)
         assert path_mtus(wire) == [fits, fits]
-        run_streams(Stream(client, server, 1 << 18), Stream(server, client, 1 << 18), timeout=PATIENCE)
-        assert mtu_of(client) == mtu_of(server) == fits
+
+        def are_told() -> bool:
+            run_streams(Stream(client, server, 1 << 17), Stream(server, client, 1 << 17), timeout=PATIENCE)
+            return mtu_of(client) == mtu_of(server) == fits
+
+        wait_for(are_told, "both ends are told")
         already = len(wire.middle.frames())
         run_streams(Stream(client, server, 1 << 20), Stream(server, client, 1 << 20), timeout=PATIENCE)
         passed = wire.middle.frames()[already:]

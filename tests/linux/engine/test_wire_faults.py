@@ -8,7 +8,7 @@ import socket
 
 import pytest
 from device_wire import REFUSALS, device_wire, secured_again, try_to_send
-from wire import Stream, receive, run_streams, wait_for
+from wire import Stream, exchange_datagrams, is_readable, receive, run_streams, wait_for
 
 PATIENCE = 60.0
 DGRAM = socket.SOCK_DGRAM
@@ -44,6 +44,31 @@ def test_engine_killed_and_started_again(realm, family):
         wire.engines.add_sas()
         assert receive(server, 16) == b"while it is away"
         talk(client, server)
+
+
+def test_the_way_out_is_full(realm, family):
+    """What has no room is dropped, without a wait for each: others' packets are behind it."""
+    with device_wire(family) as wire:
+        first, second = wire.datagram_pair()
+        exchange_datagrams(first, second, [100])
+        words = ["tbf", "rate", "8kbit", "burst", "1600", "limit", "1000000000"]
+        if wire.a.run(["tc", "qdisc", "add", "dev", wire.a.device, "root", *words], check=False).returncode:
+            pytest.skip("this kernel has no queue that holds packets back (CONFIG_NET_SCH_TBF)")
+        control = wire.engines.ends["a"].engine.control
+
+        def send_and_see(lost: int) -> bool:
+            for _ in range(100):
+                # A datagram that is larger than the one before begins a message of its own.
+                for size in (1200, 1300):
+                    first.send(bytes(size))
+            return control.totals().no_buffer >= lost
+
+        wait_for(lambda: send_and_see(1), "the socket is full", PATIENCE)
+        wait_for(lambda: send_and_see(5000), "what has no room is dropped")
+        wire.a.run(["tc", "qdisc", "del", "dev", wire.a.device, "root"])
+        while is_readable(second, 0.1):
+            second.recv(2000)
+        exchange_datagrams(first, second, [100])
 
 
 @pytest.mark.parametrize("what", ["rules", "routes", "both"])
