@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from certificates import write, write_key
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from ike_hosts import another_profile, certified, key_profile, soon
+from wire import wait_for
 
 from wsasec.config.model import Authentication, Identity, Revocation, Trust
 from wsasec.keys.associations import Outcome
@@ -63,6 +65,8 @@ def test_certificates_by_both_families(pair: MakePair, papers: Any) -> None:
             check_good(outcome, "b.example")
             assert (outcome.ike.local, outcome.ike.remote) == (mine, theirs)
             assert two.a.initiate("default", theirs, soon()).child.unique_id == outcome.child.unique_id
+            # Before that b would begin one of its own.
+            wait_for(partial(two.b._whereabouts.at, "default", mine), "charon's event")
             check_good(two.b.initiate("default", mine, soon()), "a.example")
         assert len(two.a.associations(soon())) == 2
         assert [ike.remote_id for ike in two.a.associations(soon(), two.v6[1])] == ["b.example"]
