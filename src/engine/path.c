@@ -35,14 +35,15 @@ int wse_path_tells(struct wse_path *path, uint64_t now)
            atomic_compare_exchange_strong_explicit(&path->told, &told, now, memory_order_relaxed, memory_order_relaxed);
 }
 
-/* Whether what is sent may be cut, here or by a router. */
-static int set_cut(int fd, int family, int may)
+int wse_path_set_cut(int fd, int family, int may)
 {
     const int four = family == AF_INET;
     const int value = four ? may ? IP_PMTUDISC_DONT : IP_PMTUDISC_DO : may ? IPV6_PMTUDISC_DONT : IPV6_PMTUDISC_DO;
 
     return setsockopt(fd, four ? IPPROTO_IP : IPPROTO_IPV6, four ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER, &value,
-                      sizeof value);
+                      sizeof value)
+               ? -errno
+               : 0;
 }
 
 /* Sends a dummy packet with so many words of ESP's alignment. 1, or 0: it is too large; -1: it is not known. */
@@ -83,7 +84,7 @@ unsigned wse_path_look(struct wse_association *association, unsigned thread, int
     unsigned sent = 0;
     int result;
 
-    if (most <= least || set_cut(fd, family, 0))
+    if (most <= least || wse_path_set_cut(fd, family, 0))
         return 0;
     result = passes(association, thread, fd, high, room);
     sent += result > 0;
@@ -102,7 +103,7 @@ unsigned wse_path_look(struct wse_association *association, unsigned thread, int
         if (low != too_low)
             mtu = header + low * WSE_ESP_ALIGNMENT - WSE_ESP_TRAILER;
     }
-    set_cut(fd, family, 1);
+    wse_path_set_cut(fd, family, 1);
     if (result >= 0)
         atomic_store_explicit(&association->path.mtu, mtu, memory_order_relaxed);
     return sent;

@@ -19,6 +19,9 @@ struct wse_path {
     _Atomic(uint64_t) told; /* the same: when a program was told last */
 };
 
+/* Sets whether what a socket sends may be cut, here or by a router. 0 or -errno. */
+int wse_path_set_cut(int fd, int family, int may);
+
 /* Whether it is time to look. Of several threads that ask one hears so. */
 int wse_path_due(struct wse_path *path, uint64_t now);
 

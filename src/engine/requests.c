@@ -19,6 +19,7 @@
 #include "inner.h"
 #include "log.h"
 #include "metrics.h"
+#include "path.h"
 #include "seccomp.h"
 #include "seen.h"
 #include "worker.h"
@@ -296,14 +297,13 @@ static int prepare_socket(int fd, const struct wse_transport *transport)
      * Larger datagrams than the way carries are cut by IP: behind ESP, as it has to be (RFC 4303 section 3.3.4), whatever
      * who opened the socket had in mind. By IPv4 the routers do it: without DF no packet is lost where their ICMP is.
      */
+    error = wse_path_set_cut(fd, transport->family, 1);
+    if (error)
+        return error;
     if (transport->family == AF_INET) {
         error = set(fd, IPPROTO_IP, IP_PKTINFO, 1);
-        if (!error)
-            error = set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
     } else {
         error = set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
-        if (!error)
-            error = set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
         /* Only so does the kernel hear "packet too big" for a raw socket that is not connected, and cuts as it says. */
         if (!error && transport->kind == WSE_RAW)
             error = set(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
