@@ -20,6 +20,15 @@ ACQUIRE_SECONDS: Final = 5
 """How long the kernel waits for an association it asked for, and holds an SPI for one that is being made.
 A silent peer is given up after 3.6 s: see the retransmissions."""
 
+# A host begins up to 40 negotiations at once (abilities.AT_ONCE), also with as many addresses of one other
+# host. By charon's defaults the fourth is asked for a cookie, a round trip more, and the sixth gets no
+# answer. And on a system that has not been up for long charon refuses every cookie in its own first 10 s
+# (receiver.c compares the age without a sign), so that its peer is given up as silent. As before, an address
+# needs a cookie before it has its host blocked: nobody can have that done by sending in its name.
+_HOST_COOKIES: Final = 64
+_HOST_MOST: Final = 128
+_COOKIES: Final = 256
+
 # Log level 1 says what happens; 3 and more would say keys. Of packets nothing is said, nor of the kernel:
 # it is asked for policies that it never has, and with many peers nobody could read the rest.
 _CONF: Final = """\
@@ -28,7 +37,10 @@ charon {{
   threads = {threads}
   install_routes = no
   install_virtual_ip = no
-{routes}  retransmit_tries = 3
+{routes}  cookie_threshold = {cookies}
+  cookie_threshold_ip = {host_cookies}
+  block_threshold = {host_most}
+  retransmit_tries = 3
   retransmit_timeout = 0.5
   retransmit_base = 1.4
   ikesa_table_size = 256
@@ -85,6 +97,9 @@ def strongswan_conf(folder: str, engine: str | None = None) -> str:
         plugins=PLUGINS if engine is None else ENGINE_PLUGINS,
         threads=THREADS,
         folder=folder,
+        cookies=_COOKIES,
+        host_cookies=_HOST_COOKIES,
+        host_most=_HOST_MOST,
         acquire=ACQUIRE_SECONDS,
         # Without CAP_NET_ADMIN it can make no rule for a table of its own, in which nothing would be.
         routes="" if engine is None else "  routing_table = 0\n",

@@ -233,6 +233,19 @@ def test_source_address(pair: MakePair, profiles_of: Any) -> None:
         assert outcome.reason is Reason.NONE
 
 
+def test_many_addresses_of_a_host_at_once(pair: MakePair, profiles_of: Any) -> None:
+    """One host's negotiations are no flood: none is asked for a cookie, or left without an answer."""
+    with pair(*profiles_of()) as two:
+        peers = [ip_address(f"10.9.0.{number}") for number in range(50, 62)]
+        for each in peers:
+            two.lab.b.run(["ip", "address", "add", f"{each}/24", "dev", two.lab.b.device])
+        with ThreadPoolExecutor(len(peers)) as threads:
+            asked = [threads.submit(two.a.initiate, "default", each, soon(30)) for each in peers]
+        assert [each.result().reason for each in asked] == [Reason.NONE] * len(peers)
+        # A cookie would have it begin again.
+        assert two.a._charon.log.read_text().count("initiating IKE_SA ") == len(peers)
+
+
 def test_rekeying_is_told(pair: MakePair, profiles_of: Any) -> None:
     with pair(*profiles_of(rekey_seconds=2, ike_rekey_seconds=3)) as two:
         events: list[Any] = []
