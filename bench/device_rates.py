@@ -15,6 +15,7 @@ from .plans import DevicePlan, Throughput
 from .proof import watched
 from .request_latency import request_latency
 from .throughput import by_engine, described, rate_of, turns
+from .unsent import little_unsent
 
 __all__ = ["measure_streams", "run_datagrams", "run_requests", "run_streams"]
 
@@ -28,7 +29,7 @@ def measure_streams(way: Way, kind: str, case: Throughput, plan: DevicePlan) -> 
         EndedError: a process of TLS failed.
         LeakError: a packet of secured sockets was in clear, or nothing was proved.
     """
-    with quiet():
+    with quiet(), little_unsent(way.hosts.a, case.streams):
         if way.tls is None:
             meter = Meter(way.all_pids)
             sample = by_engine(way.hosts, kind, case, plan, account=way.account, during=meter)

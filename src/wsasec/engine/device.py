@@ -10,13 +10,14 @@ from ..kernel.links import LinkSocket
 from ..profile import Profile
 from . import tun
 
-__all__ = ["Device", "Encapsulation", "device_name", "gso_size", "inner_mtu"]
+__all__ = ["Device", "Encapsulation", "device_name", "gso_size", "inner_mtu", "queue_length"]
 
 Encapsulation = Literal["udp", "raw"]
 
-QUEUE_LENGTH: Final = 2000
-"""Packets, each of up to 64 KiB."""
-
+_PACKET_MOST: Final = 64 << 10
+_WAITING_MOST: Final = 4000
+_WAITING_LEAST: Final = 500
+_OF_THE_MEMORY: Final = 16
 _QUEUES_MOST: Final = 32
 _LEAST_MTU: Final = 1280  # of IPv6 (RFC 8200, section 5)
 
@@ -58,6 +59,24 @@ def gso_size(mtu: int) -> int:
     segments = min(_SEGMENTS_MOST, _DATAGRAM_MOST // (mtu + _ESP + _TRAILER + _ALIGNMENT - 1))
     headers = _IPV6_HEADER + _TCP_HEADER
     return min(65535, max(1, segments) * (mtu - headers) + headers)
+
+
+def queue_length(queues: int, memory: int) -> int:
+    """Return how many packets may wait in each queue of a device.
+
+    What waits counts against no socket's buffer. So where all are as large as they get, those of a device are
+    at most a sixteenth of the memory, unless there is less than half a gigabyte for a queue.
+
+    Args:
+        queues: of the device.
+        memory: bytes that the machine has.
+    """
+    most = memory // _OF_THE_MEMORY // _PACKET_MOST // queues
+    return min(_WAITING_MOST, max(_WAITING_LEAST, most))
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 class Device:
@@ -130,7 +149,10 @@ class Device:
                 for fd in self.queues:
                     tun.set_offload(fd)
                 links.configure(
-                    self.name, mtu=self.mtu, queue_length=QUEUE_LENGTH, gso_max_size=gso_size(self.mtu)
+                    self.name,
+                    mtu=self.mtu,
+                    queue_length=queue_length(self._count, _memory()),
+                    gso_max_size=gso_size(self.mtu),
                 )
                 _without_own_addresses(links, self.name)
                 found = links.link(self.name)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from wsasec.engine import Device, missing, tun
-from wsasec.engine.device import gso_size
+from wsasec.engine.device import gso_size, queue_length
 from wsasec.kernel.links import LinkSocket
 from wsasec.lab import Namespace
 from wsasec.profiles import DEFAULT, Profile
@@ -30,11 +30,12 @@ def details(realm: Namespace) -> str:
 
 def test_it_is_made_as_the_engine_needs_it(realm: Namespace) -> None:
     device = Device.create(DEFAULT, 3, mtu=1458)
+    length = queue_length(3, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     try:
         shown = details(realm)
         for words in (
             *("tun type tun", "vnet_hdr on", "multi_queue", "numqueues 3", "persist on", "addrgenmode none"),
-            *("mtu 1458", "qlen 2000", f"gso_max_size {gso_size(1458)}"),
+            *("mtu 1458", f"qlen {length}", f"gso_max_size {gso_size(1458)}"),
         ):
             assert words in shown
         assert "UP" not in shown.split(">")[0]

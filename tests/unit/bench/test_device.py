@@ -21,6 +21,7 @@ from wsasec.bench.plans import FULL, QUICK, DevicePlan, Requests, Throughput
 from wsasec.bench.reading import read
 from wsasec.bench.tables import device_tables
 from wsasec.bench.targets import evaluate
+from wsasec.bench.unsent import little_unsent
 
 from wsasec import engine
 
@@ -216,6 +217,27 @@ def test_what_is_left_out_is_said_and_not_measured(
     plan: Any = SimpleNamespace(throughput=(case,))
     taken = [(s["kind"], s["repeat"]) for s in device_rates.run_streams(found, plan)]
     assert taken == [("device", 0), ("plain", 0), ("plain", 1), ("device", 1)]
+
+
+def test_streams_share_what_may_be_unsent() -> None:
+    """Whatever becomes of them, the host has its setting back."""
+    name, seen = "net.ipv4.tcp_notsent_lowat", {"net.ipv4.tcp_notsent_lowat": "4294967295"}
+
+    def sysctl(which: str, value: object = None) -> str:
+        if value is not None:
+            seen[which] = str(value)
+        return seen[which]
+
+    def end_early(streams: int) -> None:
+        with little_unsent(host, streams):
+            assert 60 << 20 < int(seen[name]) * streams <= 64 << 20
+            raise OSError("ended")
+
+    host: Any = SimpleNamespace(sysctl=sysctl)
+    for streams in (1, 1_000):
+        with pytest.raises(OSError, match="ended"):
+            end_early(streams)
+        assert seen == {name: "4294967295"}
 
 
 def test_carriers_take_turns_and_the_profiles_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsasec.engine import rules
-from wsasec.engine.device import Device, device_name, gso_size, inner_mtu
+from wsasec.engine.device import Device, device_name, gso_size, inner_mtu, queue_length
 from wsasec.engine.routes import _Choice, pruned, table_of
 from wsasec.profiles import Profile
 
@@ -46,6 +46,19 @@ def test_the_segments_of_the_largest_packet_go_in_one_call(mtu: int) -> None:
     assert 1 <= segments <= 64
     assert segments * (encrypted(mtu, 40, udp=False) - 40) <= 65507 or segments == 1
     assert most <= 65535
+
+
+@given(queues=st.integers(1, 32), memory=st.integers(1 << 27, 1 << 40))
+def test_what_waits_is_a_small_part_of_the_memory(queues: int, memory: int) -> None:
+    length = queue_length(queues, memory)
+    assert 500 <= length <= 4000
+    assert length * queues * 65536 <= memory / 16 or length == 500
+    assert queue_length(queues, 2 * memory) >= length
+
+
+def test_usual_queues() -> None:
+    assert queue_length(1, 16 << 30) == 4000
+    assert queue_length(2, 4 << 30) == 2048
 
 
 @given(st.integers(1, 0xFFFFFFFF), st.integers(1, 0xFFFFFFFF))
