@@ -26,6 +26,9 @@ class Strangers:
         Args:
             pinned: returns the identity that is pinned for a group at an address.
             end: ends all others there; it may take its time, and must not raise.
+
+        Raises:
+            RuntimeError: there can be no more threads.
         """
         self._pinned = pinned
         self._end = end
@@ -33,6 +36,9 @@ class Strangers:
         self._waiting: set[tuple[str, Address]] = set()
         self._closed = False
         self._pool = ThreadPoolExecutor(1, "wsasec-strangers")
+        # Its thread is there from now on: where none is left this fails, and not, later, the thread that
+        # hears charon's events.
+        self._pool.submit(int)
 
     def happened(self, event: Event) -> None:
         """Take note of an event of charon's."""
