@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { UDP_HEADER = 8, AAD_MAX = 12 };
+enum { AAD_MAX = 12 };
 
 static void put32(uint8_t *at, uint32_t value)
 {
@@ -17,17 +17,6 @@ static void put32(uint8_t *at, uint32_t value)
 static uint32_t get32(const uint8_t *at)
 {
     return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
-size_t wse_esp_payload_max(size_t mtu, size_t ip_header, bool udp)
-{
-    const size_t around = ip_header + (udp ? UDP_HEADER : 0) + WSE_ESP_HEAD + WSE_TAG_SIZE;
-    size_t padded;
-
-    if (mtu < around + WSE_ESP_ALIGNMENT)
-        return 0;
-    padded = (mtu - around) / WSE_ESP_ALIGNMENT * WSE_ESP_ALIGNMENT;
-    return padded - WSE_ESP_TRAILER;
 }
 
 uint64_t wse_sequence_take(struct wse_sequence *sequence, uint32_t count, bool esn)

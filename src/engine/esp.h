@@ -36,13 +36,6 @@ static inline size_t wse_esp_size(size_t payload)
 }
 
 /*
- * The largest payload (bytes of the inner transport packet: TCP header and so on, without an IP header) that goes in
- * one IP packet of mtu bytes, with an IP header of ip_header bytes (20 or 40), and UDP encapsulation (RFC 3948) or
- * not. 0: there is no room for any.
- */
-size_t wse_esp_payload_max(size_t mtu, size_t ip_header, bool udp);
-
-/*
  * The sequence numbers of an outbound SA; any number of threads may take them. Zero is its first state.
  */
 struct wse_sequence {

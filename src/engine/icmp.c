@@ -18,36 +18,12 @@ enum {
     FRAGMENTATION_NEEDED = 4,
     ICMP6_ERRORS = 128, /* types below it */
     TOO_BIG = 2,
-    ESP_HEAD = 8 + 8, /* SPI, sequence number; IV */
-    ESP_TRAILER = 2,
-    ESP_ALIGNMENT = 4,
-    ESP_ICV = 16,
     TTL = 64
 };
 
 static uint32_t header_of(uint16_t family)
 {
     return family == AF_INET ? IPV4_HEADER : IPV6_HEADER;
-}
-
-uint32_t wse_mtu_inner(uint32_t path_mtu, uint16_t family, uint32_t encapsulation)
-{
-    const uint32_t around = header_of(family) + encapsulation + ESP_HEAD + ESP_ICV;
-    const uint32_t least = family == AF_INET ? WSE_MTU_LEAST_4 : WSE_MTU_LEAST_6;
-    uint32_t inner;
-
-    if (path_mtu < around + ESP_ALIGNMENT)
-        return least;
-    inner = header_of(family) + (path_mtu - around) / ESP_ALIGNMENT * ESP_ALIGNMENT - ESP_TRAILER;
-    return inner < least ? least : inner;
-}
-
-uint32_t wse_mtu_outer(uint32_t length, uint16_t family, uint32_t encapsulation)
-{
-    const uint32_t sealed = length - header_of(family) + ESP_TRAILER;
-
-    return header_of(family) + encapsulation + ESP_HEAD + ESP_ICV +
-           (sealed + ESP_ALIGNMENT - 1) / ESP_ALIGNMENT * ESP_ALIGNMENT;
 }
 
 int wse_icmp_needed(const struct wse_packet *packet, uint32_t mtu)

@@ -7,16 +7,6 @@
 
 enum { WSE_ICMP_MAX = WSE_VNET_LENGTH + 1280, WSE_MTU_LEAST_4 = 576, WSE_MTU_LEAST_6 = 1280 };
 
-/*
- * The largest inner packet (with its IP header) whose ESP packet fits into a path MTU. encapsulation: 8 for UDP, or 0.
- * 8-byte IV, 16-byte ICV, 4-byte alignment (RFC 4106). Never below the family's least MTU: what is larger outside then
- * has to be cut behind ESP.
- */
-uint32_t wse_mtu_inner(uint32_t path_mtu, uint16_t family, uint32_t encapsulation);
-
-/* Bytes of the outer IP packet for an inner one of `length` bytes: the reverse. */
-uint32_t wse_mtu_outer(uint32_t length, uint16_t family, uint32_t encapsulation);
-
 /* Whether a segment of the packet is larger than mtu and it may not be cut (DF, IPv6). */
 int wse_icmp_needed(const struct wse_packet *packet, uint32_t mtu);
 

@@ -196,21 +196,3 @@ def test_with_scapy(library: ctypes.CDLL, algorithm: str, esn: bool, family: int
                 assert bytes(back[UDP]) == datagram
 
     check()
-
-
-def test_largest_payload(library: ctypes.CDLL) -> None:
-    """The sizes that routes and TCP's segments are made of, against a packet that was made."""
-
-    @settings(deadline=None)
-    @given(mtu=st.integers(68, 9000), header=st.sampled_from([20, 40]), udp=st.booleans())
-    def check(mtu: int, header: int, udp: bool) -> None:
-        room = mtu - header - (8 if udp else 0)
-        most = library.wse_esp_payload_max(mtu, header, udp)
-
-        def size(payload: int) -> int:
-            return len(sealed_by_hand("AES-128-GCM", bytes(20), 256, 1, False, bytes(8), bytes(payload), 6))
-
-        assert most == 0 or size(most) <= room
-        assert size(most + 1) > room
-
-    check()

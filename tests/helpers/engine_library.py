@@ -68,7 +68,6 @@ def load(folder: Path) -> ctypes.CDLL:
         ("wse_replay_check", ctypes.c_bool, [ctypes.c_void_p, ctypes.c_uint64]),
         ("wse_replay_update", ctypes.c_bool, [ctypes.c_void_p, ctypes.c_uint64]),
         ("wse_replay_infer", ctypes.c_uint64, [ctypes.c_void_p, ctypes.c_uint32]),
-        ("wse_esp_payload_max", ctypes.c_size_t, [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_bool]),
         (
             "wse_esp_seal",
             ctypes.c_size_t,

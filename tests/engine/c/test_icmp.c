@@ -6,28 +6,6 @@
 
 static const int families[] = {AF_INET, AF_INET6};
 
-/* Each inner packet of at most the MTU fits; one byte more (of the alignment) does not. */
-static void test_mtu(void)
-{
-    for (int i = 0; i < 2; i++) {
-        const uint16_t family = (uint16_t)families[i];
-
-        for (uint32_t encapsulation = 0; encapsulation <= 8; encapsulation += 8) {
-            const uint32_t least = i ? WSE_MTU_LEAST_6 : WSE_MTU_LEAST_4;
-
-            for (uint32_t path = 0; path <= 65535; path++) {
-                const uint32_t inner = wse_mtu_inner(path, family, encapsulation);
-
-                CHECK(inner >= least && (inner < path || inner == least));
-                CHECK(inner == least || wse_mtu_outer(inner, family, encapsulation) <= path);
-                CHECK(wse_mtu_outer(inner + 1, family, encapsulation) > path || path == 0);
-            }
-        }
-    }
-    /* RFC 4303: 1500 less 20 + 8 + 8 + 8 + 16 leaves 1,440, of which two are the trailer. */
-    CHECK(wse_mtu_inner(1500, AF_INET, 8) == 20 + 1438 && wse_mtu_inner(1500, AF_INET6, 0) == 40 + 1426);
-}
-
 static void test_needed(void)
 {
     struct made made = make_packet(AF_INET, IPPROTO_TCP, 5000, VIRTIO_NET_HDR_GSO_TCPV4, 1400);
@@ -115,7 +93,6 @@ static void test_none(void)
 
 int main(void)
 {
-    test_mtu();
     test_needed();
     test_message();
     test_none();
