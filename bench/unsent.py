@@ -18,8 +18,8 @@ _LOWAT: Final = "net.ipv4.tcp_notsent_lowat"
 def little_unsent(sender: Namespace, streams: int) -> Iterator[None]:
     """Have the streams of a host keep 64 MiB together that are not sent, each an equal part.
 
-    Else thousands of them have more than a megabyte each, and the system's TCP comes to the limit of its
-    memory (net.ipv4.tcp_mem): receivers then let every sender have four segments at a time.
+    Else each of a thousand has some hundred kilobytes, and the system's TCP is near the limit of its memory
+    (net.ipv4.tcp_mem), at which receivers let every sender have four segments at a time.
     """
     before = sender.sysctl(_LOWAT)
     sender.sysctl(_LOWAT, _ALL_TOGETHER // streams)

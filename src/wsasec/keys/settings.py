@@ -22,7 +22,7 @@ A silent peer is given up after 3.6 s: see the retransmissions."""
 
 # A host begins up to 40 negotiations at once (abilities.AT_ONCE), also with as many addresses of one other
 # host. By charon's defaults the fourth is asked for a cookie, a round trip more, and the sixth gets no
-# answer. And on a system that has not been up for long charon refuses every cookie in its own first 10 s
+# answer. And on a system that has not been up for long charon may refuse every cookie in its first 10 s
 # (receiver.c compares the age without a sign), so that its peer is given up as silent. As before, an address
 # needs a cookie before it has its host blocked: nobody can have that done by sending in its name.
 _HOST_COOKIES: Final = 64
