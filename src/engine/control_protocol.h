@@ -64,7 +64,7 @@ struct wse_header {
 struct wse_hello {
     uint64_t instance; /* drawn at random at each start: SAs of another are gone */
     uint32_t pid;
-    uint32_t threads;  /* of each direction: so many queues of a device, and sockets of a transport, are served */
+    uint32_t threads;  /* of each direction: so many queues of a device, or twice, and sockets of a transport */
     char crypto[32];   /* "ipsec-mb 1.3.0", "OpenSSL 3.0.19" */
     char version[32];
 };
@@ -82,7 +82,10 @@ struct wse_device {
     uint32_t flags;
     char name[16];
 };
-enum { WSE_DEVICE_VNET = 1 /* IFF_VNET_HDR, header of 12 bytes with num_buffers not in use: 10 bytes */ };
+enum {
+    WSE_DEVICE_VNET = 1, /* IFF_VNET_HDR, header of 12 bytes with num_buffers not in use: 10 bytes */
+    WSE_DEVICE_BULK = 2  /* the second half of the queues is for flows that send much */
+};
 
 enum wse_transport_kind { WSE_UDP = 1, WSE_RAW = 2 };
 struct wse_transport {

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "bulk.h"
 #include "control_protocol.h"
 #include "crypto.h"
 #include "epoch.h"
@@ -19,16 +20,20 @@
 enum { WSE_THREADS_MAX = 16, WSE_DEVICES_MAX = 64, WSE_TRANSPORTS_MAX = 16 };
 
 _Static_assert(2 * WSE_THREADS_MAX <= WSE_READERS_MAX, "each worker is a reader");
-_Static_assert((int)WSE_THREADS_MAX <= (int)WSE_DESCRIPTORS_MAX, "a message can carry a descriptor for each thread");
+_Static_assert(2 * (int)WSE_THREADS_MAX <= (int)WSE_DESCRIPTORS_MAX, "a message can carry two descriptors for each thread");
 
-/* A device: TUN queues. Outbound worker i serves queue i; all queues are written to. Never changed once published. */
+/*
+ * A device: TUN queues. Outbound worker i serves queue i, and of those for bulk, behind them, the i-th; all queues are
+ * written to. Never changed once published.
+ */
 struct wse_link {
     struct wse_retired retired; /* first */
     struct wse_device device;
     uint32_t number; /* its place in wse_engine.links */
     struct wse_engine *engine;
-    unsigned count;
-    int queues[WSE_THREADS_MAX];
+    unsigned count; /* without those for bulk */
+    unsigned bulk;  /* as many, or 0 */
+    int queues[2 * WSE_THREADS_MAX];
 };
 
 /* A transport: sockets. Inbound worker i serves socket i; outbound workers send by all. Never changed once published. */
@@ -51,6 +56,7 @@ struct wse_worker;
 struct wse_engine {
     struct wse_epochs epochs;
     struct wse_table table;
+    struct wse_bulk bulk;
     _Atomic(struct wse_link *) links[WSE_DEVICES_MAX];
     _Atomic(struct wse_port *) ports[WSE_TRANSPORTS_MAX];
     /* Places of what was removed are taken anew when no worker has it: numbers are not mixed up. The control thread's. */
@@ -64,6 +70,12 @@ struct wse_engine {
     struct wse_worker *workers[2 * WSE_THREADS_MAX]; /* outbound first */
     int events; /* eventfd: a worker has something to tell the control thread */
 };
+
+/* By which queue a worker writes what belongs to a flow that sends much, or does not. */
+static inline int wse_link_queue(const struct wse_link *link, unsigned worker, int bulk)
+{
+    return link->queues[(bulk ? link->bulk : 0) + worker % link->count];
+}
 
 /* The monotonic clock. */
 static inline uint64_t wse_nanoseconds(void)

@@ -57,13 +57,15 @@ struct wse_inbound {
     uint8_t *buffers;
 };
 
-static void emit(void *context, uint32_t number, const struct iovec *vectors, int count)
+/* By the queue by which the kernel is to send what belongs to the same flow. */
+static void emit(void *context, const struct wse_inner *first, const struct iovec *vectors, int count)
 {
     struct wse_inbound *inbound = context;
     struct wse_worker *worker = inbound->worker;
-    const struct wse_link *link = atomic_load_explicit(&worker->engine->links[number], memory_order_acquire);
+    const struct wse_link *link = atomic_load_explicit(&worker->engine->links[first->device], memory_order_acquire);
+    const int bulk = wse_bulk_answered(&worker->engine->bulk, first, worker->now);
 
-    if (!link || writev(link->queues[worker->index % link->count], vectors, count) < 0)
+    if (!link || writev(wse_link_queue(link, worker->index, bulk), vectors, count) < 0)
         wse_count(&worker->counters.no_buffer, 1);
     else
         wse_count(&worker->counters.written, 1);

@@ -63,7 +63,7 @@ static int takes_uso(void)
 
 static int prepare(struct wse_engine *engine, const struct wse_options *options)
 {
-    uint64_t seed;
+    uint64_t seed, bulk;
 
     wse_epochs_start(&engine->epochs);
     engine->threads = options->threads;
@@ -75,8 +75,9 @@ static int prepare(struct wse_engine *engine, const struct wse_options *options)
     if (!engine->crypto)
         return -ENOTSUP;
     if (getrandom(&engine->instance, sizeof engine->instance, 0) != sizeof engine->instance ||
-        getrandom(&seed, sizeof seed, 0) != sizeof seed)
+        getrandom(&seed, sizeof seed, 0) != sizeof seed || getrandom(&bulk, sizeof bulk, 0) != sizeof bulk)
         return -errno;
+    wse_bulk_start(&engine->bulk, bulk);
     engine->events = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (engine->events < 0)
         return -errno;

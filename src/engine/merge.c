@@ -84,10 +84,10 @@ static void forget(struct wse_merge *merge, struct wse_merge_flow *flow)
     merge->flows--;
 }
 
-static void emit(struct wse_merge *merge, uint32_t device, const struct iovec *vectors, int count)
+static void emit(struct wse_merge *merge, const struct wse_inner *first, const struct iovec *vectors, int count)
 {
     merge->written++;
-    merge->emit(merge->context, device, vectors, count);
+    merge->emit(merge->context, first, vectors, count);
 }
 
 static void emit_alone(struct wse_merge *merge, const struct wse_inner *inner)
@@ -99,7 +99,7 @@ static void emit_alone(struct wse_merge *merge, const struct wse_inner *inner)
         {.iov_base = alone.bytes, .iov_len = alone.length},
     };
 
-    emit(merge, inner->device, vectors, 2);
+    emit(merge, inner, vectors, 2);
 }
 
 /* What is open of it goes out as one packet, the checksum for the kernel to complete. */
@@ -134,7 +134,7 @@ static void emit_flow(struct wse_merge *merge, struct wse_merge_flow *flow)
     memcpy(flow->header, &offload, WSE_VNET_LENGTH);
     flow->vectors[0] = (struct iovec){flow->header, WSE_VNET_LENGTH + ip + first->headers};
     forget(merge, flow);
-    emit(merge, first->device, flow->vectors, 1 + flow->count);
+    emit(merge, first, flow->vectors, 1 + flow->count);
 }
 
 /* May it be part of a larger one at all? */

@@ -18,8 +18,8 @@ enum { WSE_MERGE_FLOWS = 64, WSE_MERGE_SEGMENTS = 64 };
 
 enum wse_merge_offload { WSE_MERGE_TCP = 1, WSE_MERGE_UDP = 2 /* Linux 6.2: TUN_F_USO4, TUN_F_USO6 */ };
 
-/* Writes one packet: vectors[0] begins with the virtio_net_hdr. count is at least 1. */
-typedef void (*wse_merge_emit)(void *context, uint32_t device, const struct iovec *vectors, int count);
+/* Writes one packet: vectors[0] begins with the virtio_net_hdr. count is at least 1. first: what it begins with. */
+typedef void (*wse_merge_emit)(void *context, const struct wse_inner *first, const struct iovec *vectors, int count);
 
 struct wse_merge_flow {
     struct wse_inner first;

@@ -58,7 +58,7 @@ struct wse_outbound {
     uint64_t said; /* milliseconds: that something cannot be sent */
     uint64_t full; /* milliseconds: until then no room is waited for */
     int no_segments; /* the system does not cut for us */
-    int lone; /* there was one frame the last time */
+    int lone; /* there was one frame the last time; not of bulk */
     struct wse_association *wide; /* whose way is to be looked at; NULL: none's */
     uint32_t wide_mtu;            /* of the device of its packets */
     unsigned messages;
@@ -285,7 +285,7 @@ static void tell_too_big(struct wse_outbound *outbound, const struct wse_link *l
     const uint32_t length = wse_icmp_too_big(packet, mtu, answer);
 
     wse_count(&outbound->worker->counters.too_big, 1);
-    if (length && write(link->queues[outbound->worker->index % link->count], answer, length) < 0)
+    if (length && write(wse_link_queue(link, outbound->worker->index, 0), answer, length) < 0)
         wse_count(&outbound->worker->counters.no_buffer, 1);
 }
 
@@ -418,7 +418,7 @@ static void take(struct wse_outbound *outbound, const struct wse_link *link, con
     static const uint8_t none[WSE_VNET_LENGTH];
     struct iovec vectors[2] = {{(void *)(uintptr_t)frame, WSE_VNET_LENGTH}};
     struct wse_packet packet, whole;
-    int own;
+    int own, bulk;
     enum wse_refusal refusal = wse_packet_parse_tun(&packet, frame, length);
 
     if (refusal == WSE_FINE)
@@ -432,6 +432,7 @@ static void take(struct wse_outbound *outbound, const struct wse_link *link, con
     }
     if (packet.protocol == IPPROTO_TCP && !packet.fragment && wse_tcp_begins(packet.bytes + packet.transport))
         wse_turns_begin(&outbound->worker->turns, outbound->worker->now);
+    bulk = wse_bulk_sent(&outbound->worker->engine->bulk, link->number, &packet, outbound->worker->now);
     own = is_own(&packet);
     vectors[1] = (struct iovec){(void *)(uintptr_t)packet.bytes, packet.length};
     if (!own && is_too_big(outbound, link, &packet))
@@ -455,7 +456,7 @@ static void take(struct wse_outbound *outbound, const struct wse_link *link, con
     }
     if (own) {
         /* To this host itself: it stays here, and comes in from the device, whole, as if it had been carried. */
-        if (writev(link->queues[outbound->worker->index % link->count], vectors, 2) < 0)
+        if (writev(wse_link_queue(link, outbound->worker->index, bulk), vectors, 2) < 0)
             wse_count(&counters->no_buffer, 1);
         return;
     }
@@ -469,34 +470,61 @@ static void take(struct wse_outbound *outbound, const struct wse_link *link, con
 }
 
 /* A queue whose device was removed would be said to be ready for ever. */
-static void give_up(struct wse_outbound *outbound, const struct wse_link *link)
+static void give_up(struct wse_outbound *outbound, const struct wse_link *link, int queue)
 {
     wse_log("device %s is gone: error %d", link->device.name, errno);
-    epoll_ctl(outbound->worker->epoll, EPOLL_CTL_DEL, link->queues[outbound->worker->index], NULL);
+    epoll_ctl(outbound->worker->epoll, EPOLL_CTL_DEL, queue, NULL);
 }
 
-void wse_outbound_serve(struct wse_outbound *outbound, uint32_t number)
+/* Takes the next frame of a queue. 0: there is none. */
+static int take_next(struct wse_outbound *outbound, const struct wse_link *link, int queue)
 {
-    struct wse_engine *engine = outbound->worker->engine;
-    const struct wse_link *link = atomic_load_explicit(&engine->links[number], memory_order_acquire);
-    int i;
+    const ssize_t length = read(queue, outbound->frame, FRAME);
 
-    if (!link || outbound->worker->index >= link->count)
-        return;
-    for (i = 0; i < READS; i++) {
-        const ssize_t length = read(link->queues[outbound->worker->index], outbound->frame, FRAME);
+    if (length < 0 && errno != EAGAIN && errno != EINTR)
+        give_up(outbound, link, queue);
+    if (length <= 0)
+        return 0;
+    take(outbound, link, outbound->frame, (size_t)length);
+    return 1;
+}
 
-        if (length < 0 && errno != EAGAIN && errno != EINTR)
-            give_up(outbound, link);
-        if (length <= 0)
-            break;
-        take(outbound, link, outbound->frame, (size_t)length);
+static const struct wse_link *link_at(const struct wse_outbound *outbound, uint32_t number)
+{
+    const struct wse_link *link =
+        atomic_load_explicit(&outbound->worker->engine->links[number], memory_order_acquire);
+
+    return link && outbound->worker->index < link->count ? link : NULL;
+}
+
+int wse_outbound_serve(struct wse_outbound *outbound, uint32_t number)
+{
+    const struct wse_link *link = link_at(outbound, number);
+    int i = 0;
+
+    if (!link)
+        return 0;
+    while (i < READS && take_next(outbound, link, link->queues[outbound->worker->index])) {
         /* Where frames come one by one, this one need not wait for the look whether there is another. */
         if (outbound->used >= ENOUGH || (!i && outbound->lone))
             flush(outbound);
+        i++;
     }
     finish(outbound);
     outbound->lone = i == 1;
+    return i == READS;
+}
+
+void wse_outbound_serve_bulk(struct wse_outbound *outbound, uint32_t number)
+{
+    const struct wse_link *link = link_at(outbound, number);
+
+    if (!link || !link->bulk)
+        return;
+    for (int i = 0; i < READS && outbound->used < ENOUGH; i++)
+        if (!take_next(outbound, link, link->queues[link->bulk + outbound->worker->index]))
+            break;
+    finish(outbound);
 }
 
 void wse_outbound_tend(struct wse_outbound *outbound)

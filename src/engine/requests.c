@@ -157,15 +157,25 @@ static void end_link(struct wse_retired *retired)
 {
     struct wse_link *link = (struct wse_link *)retired;
 
-    for (unsigned i = 0; i < link->count; i++)
+    for (unsigned i = 0; i < link->count + link->bulk; i++)
         close(link->queues[i]);
     link->engine->link_taken[link->number] = 0;
     free(link);
 }
 
+static int watch_queues(struct wse_engine *engine, int operation, const struct wse_link *link)
+{
+    const int error =
+        watch(engine, operation, WSE_OUTBOUND, link->queues, link->count, WSE_SOURCE_LINK, link->number);
+
+    return error ? error
+                 : watch(engine, operation, WSE_OUTBOUND, link->queues + link->count, link->bulk, WSE_SOURCE_BULK,
+                         link->number);
+}
+
 static void drop_link(struct wse_engine *engine, struct wse_link *link)
 {
-    watch(engine, EPOLL_CTL_DEL, WSE_OUTBOUND, link->queues, link->count, WSE_SOURCE_LINK, link->number);
+    watch_queues(engine, EPOLL_CTL_DEL, link);
     atomic_store(&engine->links[link->number], NULL);
     attach_all(engine);
     wse_retire(&engine->epochs, &link->retired, end_link);
@@ -201,13 +211,14 @@ static int add_device(struct request *request)
     const struct wse_device *device = request->body;
     struct wse_link *link;
     uint32_t number = 0;
+    unsigned halves = device->flags & WSE_DEVICE_BULK ? 2 : 1;
     int error;
 
-    if (!device->reqid || device->flags & ~(uint32_t)WSE_DEVICE_VNET || !device->name[0] ||
+    if (!device->reqid || device->flags & ~(uint32_t)(WSE_DEVICE_VNET | WSE_DEVICE_BULK) || !device->name[0] ||
         !memchr(device->name, 0, sizeof device->name))
         return refused(request, EINVAL, "a device has a reqid and a name");
-    if (!request->count || request->count > engine->threads)
-        return refused(request, EINVAL, "a device has one to as many queues as there are threads");
+    if (!request->count || request->count % halves || request->count / halves > engine->threads)
+        return refused(request, EINVAL, "a device has one to as many queues as there are threads, twice with bulk");
     if (link_of(engine, device->reqid))
         return refused(request, EEXIST, "there is a device of that reqid");
     while (number < WSE_DEVICES_MAX && engine->link_taken[number])
@@ -226,10 +237,11 @@ static int add_device(struct request *request)
     link->number = number;
     link->engine = engine;
     engine->link_taken[number] = 1;
-    link->count = request->count;
+    link->count = request->count / halves;
+    link->bulk = request->count - link->count;
     memcpy(link->queues, request->descriptors, request->count * sizeof(int));
     atomic_store(&engine->links[number], link);
-    error = watch(engine, EPOLL_CTL_ADD, WSE_OUTBOUND, link->queues, link->count, WSE_SOURCE_LINK, number);
+    error = watch_queues(engine, EPOLL_CTL_ADD, link);
     for (unsigned i = 0; i < request->count; i++)
         request->descriptors[i] = -1;
     if (error) {

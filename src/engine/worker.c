@@ -9,7 +9,11 @@
 #include "log.h"
 #include "outbound.h"
 
-enum { EVENTS = 32, EACH_SECOND = 1000 };
+enum {
+    EVENTS = 32,
+    EACH_SECOND = 1000,
+    PUT_OFF = 16 /* times that bulk waits for the rest: of a flow that only now sends much, the rest is older */
+};
 
 void wse_worker_note(struct wse_worker *worker, const struct wse_note *note)
 {
@@ -60,10 +64,41 @@ static int wait_for(struct wse_worker *worker, struct epoll_event *events)
     return wse_wait(&worker->wait, events, EVENTS, milliseconds, worker->turn == WSE_ORDINARY);
 }
 
+/* 0: nothing is left of what goes before bulk. */
+static int serve(struct wse_worker *worker, const struct epoll_event *event)
+{
+    const uint32_t number = (uint32_t)event->data.u64;
+    uint64_t times;
+
+    switch (event->data.u64 >> 32) {
+    case WSE_SOURCE_WAKE:
+        if (read(worker->wake, &times, sizeof times) < 0)
+            break; /* another look at it does no harm */
+        break;
+    case WSE_SOURCE_LINK:
+        return wse_outbound_serve(worker->outbound, number);
+    case WSE_SOURCE_BULK:
+        wse_outbound_serve_bulk(worker->outbound, number);
+        break;
+    case WSE_SOURCE_PORT:
+        if (event->events & EPOLLERR)
+            wse_inbound_errors(worker->inbound, number);
+        wse_inbound_serve(worker->inbound, number);
+        break;
+    }
+    return 0;
+}
+
+static int is_bulk(const struct epoll_event *event)
+{
+    return event->data.u64 >> 32 == WSE_SOURCE_BULK;
+}
+
 void wse_worker_serve(struct wse_worker *worker)
 {
     struct epoll_event events[EVENTS];
     const int ready = wait_for(worker, events);
+    int more = 0;
 
     if (ready < 0 && errno != EINTR) {
         wse_log("epoll_wait: error %d", errno);
@@ -72,25 +107,13 @@ void wse_worker_serve(struct wse_worker *worker)
     }
     worker->now = wse_milliseconds();
     wse_enter(&worker->engine->epochs, worker->reader);
-    for (int i = 0; i < ready; i++) {
-        const uint32_t number = (uint32_t)events[i].data.u64;
-        uint64_t times;
-
-        switch (events[i].data.u64 >> 32) {
-        case WSE_SOURCE_WAKE:
-            if (read(worker->wake, &times, sizeof times) < 0)
-                break; /* another look at it does no harm */
-            break;
-        case WSE_SOURCE_LINK:
-            wse_outbound_serve(worker->outbound, number);
-            break;
-        case WSE_SOURCE_PORT:
-            if (events[i].events & EPOLLERR)
-                wse_inbound_errors(worker->inbound, number);
-            wse_inbound_serve(worker->inbound, number);
-            break;
-        }
-    }
+    for (int i = 0; i < ready; i++)
+        if (!is_bulk(&events[i]))
+            more |= serve(worker, &events[i]);
+    worker->put_off = more ? (worker->put_off + 1) % PUT_OFF : 0;
+    for (int i = 0; i < ready && !worker->put_off; i++)
+        if (is_bulk(&events[i]))
+            serve(worker, &events[i]);
     if (worker->direction == WSE_OUTBOUND)
         wse_outbound_tend(worker->outbound);
     wse_leave(worker->reader);

@@ -62,6 +62,7 @@ struct wse_worker {
     sem_t running; /* posted by each thread when it is */
     _Atomic(int) stop;
     uint64_t now; /* milliseconds of the monotonic clock, at the start of the batch */
+    unsigned put_off; /* so many times bulk was not served */
     struct wse_counters counters;
     struct wse_notes notes;
     union {
@@ -71,7 +72,7 @@ struct wse_worker {
 };
 
 /* What a descriptor in a worker's epoll is: kind and its number in the engine's tables. */
-enum wse_source { WSE_SOURCE_WAKE = 1, WSE_SOURCE_LINK, WSE_SOURCE_PORT };
+enum wse_source { WSE_SOURCE_WAKE = 1, WSE_SOURCE_LINK, WSE_SOURCE_BULK, WSE_SOURCE_PORT };
 static inline uint64_t wse_source_make(enum wse_source source, uint32_t number)
 {
     return (uint64_t)source << 32 | number;

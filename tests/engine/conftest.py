@@ -74,7 +74,15 @@ class Host:
     """A namespace with a device, sockets and an engine; the launcher's part is played here."""
 
     def __init__(
-        self, namespace: Any, program: Path, threads: int, arguments: list[str], log: Path, *, real_time: bool
+        self,
+        namespace: Any,
+        program: Path,
+        threads: int,
+        arguments: list[str],
+        log: Path,
+        *,
+        real_time: bool,
+        bulk: bool,
     ) -> None:
         self.namespace = namespace
         self.v4 = namespace.v4
@@ -93,20 +101,20 @@ class Host:
             ]
             self.process = subprocess.Popen(command, pass_fds=[its.fileno()], stderr=stderr, env=environment)
         self.control = Control(ours, timeout=60.0)
-        self._open(threads)
+        self._open(threads, bulk=bulk)
 
-    def _open(self, threads: int) -> None:
+    def _open(self, threads: int, *, bulk: bool) -> None:
         opened: list[Any] = []
         try:
             with self.namespace.entered():
-                fds = [queues.attach(DEVICE) for _ in range(threads)]
+                fds = [queues.attach(DEVICE) for _ in range(threads * (1 + bulk))]
                 queues.set_offload(fds[0])
                 sockets = {
                     family: [self._socket(family) for _ in range(threads)]
                     for family in (socket.AF_INET, socket.AF_INET6)
                 }
             opened = [each for several in sockets.values() for each in several]
-            self.control.add_device(REQID, 0, DEVICE, 1400, fds)
+            self.control.add_device(REQID, 0, DEVICE, 1400, fds, bulk=bulk)
             for family, several in sockets.items():
                 self.control.add_transport(
                     TransportKind.UDP, family, PORT, [each.fileno() for each in several]
@@ -216,6 +224,7 @@ def make_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
             *,
             alone: bool = False,
             real_time: bool = False,
+            bulk: bool = False,
         ) -> Rig:
             """Alone: b is a namespace only, and what it sends is the test's."""
             if real_time:
@@ -230,7 +239,7 @@ def make_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
             hosts = []
             for namespace in (lab.a,) if alone else (lab.a, lab.b):
                 log = tmp_path / f"{namespace.name}.log"
-                host = Host(namespace, path, threads, list(arguments), log, real_time=real_time)
+                host = Host(*(namespace, path, threads, list(arguments), log), real_time=real_time, bulk=bulk)
                 stack.callback(host.end)
                 host.set_up()
                 hosts.append(host)

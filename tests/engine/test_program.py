@@ -15,6 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from wsasec.engine import (
     TransportKind,
     Type,
 )
+from wsasec.engine import tun as queues
 from wsasec.engine.process import PROGRAM
 
 pytestmark = pytest.mark.linux
@@ -114,6 +116,42 @@ def test_traffic(
         assert (totals.forged, totals.replayed, totals.malformed, totals.unknown_spi) == (0, 0, 0, 0)
 
 
+@pytest.mark.parametrize("build", ["installed", "address", "thread"])
+def test_traffic_by_two_queues(make_rig: Any, sanitized: Callable[[str], Path], build: str) -> None:
+    """Streams both ways, which get into the queues for bulk, and datagrams beside them."""
+    program = None if build == "installed" else sanitized(build)
+    rig = make_rig(program, threads=2, bulk=True)
+    for family in FAMILIES:
+        rig.both(family)
+    with ThreadPoolExecutor(3) as pool:
+        for done in [
+            pool.submit(transfer, rig.a, rig.b, socket.AF_INET, 2_000_000, streams=4),
+            pool.submit(transfer, rig.b, rig.a, socket.AF_INET6, 2_000_000, streams=4),
+            pool.submit(datagrams, rig.a, rig.b, socket.AF_INET6, [100, 1300, 5000] * 50),
+        ]:
+            done.result()
+    for end in (rig.a, rig.b):
+        totals = end.control.totals()
+        assert (totals.forged, totals.replayed, totals.malformed, totals.unknown_spi) == (0, 0, 0, 0)
+        assert totals.sent_bytes > 8_000_000
+
+
+def test_a_device_with_bulk_has_twice_as_many_queues(rig: Any) -> None:
+    with rig.b.namespace.entered():
+        some = [queues.attach("ws8") for _ in range(3)]
+    try:
+        for few_or_many in (some[:1], some):
+            with pytest.raises(EngineError, match="twice with bulk"):
+                rig.b.control.add_device(8, 0, "ws8", 1400, few_or_many, bulk=True)
+        with pytest.raises(EngineError, match="as many queues as there are threads"):
+            rig.b.control.add_device(8, 0, "ws8", 1400, some[:2])
+        rig.b.control.add_device(8, 0, "ws8", 1400, some[:2], bulk=True)
+        rig.b.control.remove_device(8)
+    finally:
+        for fd in some:
+            os.close(fd)
+
+
 @pytest.mark.parametrize("spin", [0, 1000])
 @pytest.mark.parametrize("real_time", [False, True], ids=["ordinary", "both"])
 def test_awake_or_asleep(make_rig: Any, spin: int, real_time: bool) -> None:
@@ -170,8 +208,6 @@ def test_own_addresses_stay_here(rig: Any, family: int) -> None:
 
 
 def test_a_device_comes_and_goes(rig: Any) -> None:
-    from wsasec.engine import tun as queues
-
     rig.both()
     transfer(rig.a, rig.b, socket.AF_INET, 100_000)
     rig.b.control.remove_device(7)
@@ -422,8 +458,6 @@ def test_many_associations(rig: Any) -> None:
 
 def test_a_device_that_is_deleted_is_left(rig: Any) -> None:
     """Its queue is watched no more, as it would be said to be ready for ever."""
-    from wsasec.engine import tun as queues
-
     rig.both()
     # One that is only down is not.
     rig.b.namespace.run(["ip", "link", "set", "ws7", "down"])

@@ -8,7 +8,7 @@ thread.
 
     missing() -> list[str]                  # why there can be no secure device here; [] if there can
 
-    device = Device.create(profile, queues=2, mtu=inner_mtu(1500))
+    device = Device.create(profile, threads=2, mtu=inner_mtu(1500))
     keeper = Keeper(device); keeper.start() # the whole set, then the voucher in the device's alias
     keeper.wait(10.0)                       # until it vouches; raises NotSecureError with the reasons
     transports = [udp(AF_INET, count=2), udp(AF_INET6, count=2)]      # or raw(AF_INET)

@@ -198,9 +198,21 @@ class Control:
                 return None
             self._wait(left)
 
-    def add_device(self, reqid: int, ifindex: int, name: str, mtu: int, queues: Sequence[int]) -> None:
-        """Hand over the queues of a TUN device; the launcher's connection only."""
-        self._ask(Type.ADD_DEVICE, pack_device(reqid, ifindex=ifindex, mtu=mtu, name=name), queues)
+    def add_device(
+        self, reqid: int, ifindex: int, name: str, mtu: int, queues: Sequence[int], *, bulk: bool = False
+    ) -> None:
+        """Hand over the queues of a TUN device; the launcher's connection only.
+
+        Args:
+            reqid: of the associations whose packets it has.
+            ifindex: its number.
+            name: its name.
+            mtu: bytes of its largest packet.
+            queues: descriptors; as many as there are threads each way at most, or twice as many.
+            bulk: whether the second half is for flows that send much.
+        """
+        body = pack_device(reqid, ifindex=ifindex, mtu=mtu, name=name, bulk=bulk)
+        self._ask(Type.ADD_DEVICE, body, queues)
 
     def remove_device(self, reqid: int) -> None:
         """Have the engine let go of a device; the launcher's connection only."""

@@ -17,8 +17,8 @@ Encapsulation = Literal["udp", "raw"]
 _PACKET_MOST: Final = 64 << 10
 _WAITING_MOST: Final = 4000
 _WAITING_LEAST: Final = 500
-_OF_THE_MEMORY: Final = 16
-_QUEUES_MOST: Final = 32
+_OF_THE_MEMORY: Final = 8
+_THREADS_MOST: Final = 16
 _LEAST_MTU: Final = 1280  # of IPv6 (RFC 8200, section 5)
 
 # Of a packet with UDP encapsulation (RFC 3948) and AES-GCM (RFC 4106): UDP; SPI and sequence number; IV; tag.
@@ -65,7 +65,7 @@ def queue_length(queues: int, memory: int) -> int:
     """Return how many packets may wait in each queue of a device.
 
     What waits counts against no socket's buffer. So where all are as large as they get, those of a device are
-    at most a sixteenth of the memory, unless there is less than half a gigabyte for a queue.
+    at most an eighth of the memory, unless there is less than a quarter of a gigabyte for a queue.
 
     Args:
         queues: of the device.
@@ -90,44 +90,57 @@ class Device:
         name: its name.
         ifindex: its number in the namespace; the same when it was made again.
         mtu: bytes of its largest packet.
-        queues: descriptors, for the engine; this object's own.
+        threads: of the engine, each way, that it has queues for.
+        bulk: whether each of these has two, the second for flows that send much.
+        queues: descriptors, for the engine; this object's own. The second ones are behind all first ones.
     """
 
-    def __init__(self, profile: Profile, mtu: int, count: int) -> None:
+    def __init__(self, profile: Profile, mtu: int, threads: int, *, bulk: bool) -> None:
         """Describe it; `create` makes it."""
         if not _LEAST_MTU <= mtu <= 65535:
             raise ValueError(f"mtu: {mtu!r} is not {_LEAST_MTU} to 65535 bytes")
-        if not 1 <= count <= _QUEUES_MOST:
-            raise ValueError(f"queues: {count!r} is not 1 to {_QUEUES_MOST}")
+        if not 1 <= threads <= _THREADS_MOST:
+            raise ValueError(f"threads: {threads!r} is not 1 to {_THREADS_MOST}")
         self.profile = profile
         self.name = device_name(profile)
         self.mtu = mtu
         self.ifindex = 0
+        self.threads = threads
+        self.bulk = bulk
         self.queues: list[int] = []
-        self._count = count
 
     def __repr__(self) -> str:
         return f"<Device {self.name} index {self.ifindex} with {len(self.queues)} queues>"
 
     @classmethod
-    def create(cls, profile: Profile, queues: int = 1, *, mtu: int | None = None, ifindex: int = 0) -> Device:
+    def create(
+        cls,
+        profile: Profile,
+        threads: int = 1,
+        *,
+        mtu: int | None = None,
+        ifindex: int = 0,
+        bulk: bool = True,
+    ) -> Device:
         """Make the device of a profile, or take the one that is there, in the namespace of this thread.
 
         It is down, and no socket can be secured by it, until `Keeper` has put up what belongs to it.
 
         Args:
             profile: whose.
-            queues: how many; as many as the engine has threads of each direction.
+            threads: of the engine, each way; each has a queue.
             mtu: bytes of a packet before it is encrypted; None for what fits 1,500 bytes.
             ifindex: the number that it gets if it is made; 0 for any. With the number of one that is gone, it
                 has that one's sockets.
+            bulk: whether each thread has a second one, for flows that send much: others need not wait behind
+                these. False for who reads the queues himself, and wants all in one.
 
         Raises:
             ValueError: a number is out of range.
             OSError: the kernel has no TUN devices, CAP_NET_ADMIN is missing, or a device of this name is of
                 another kind (EBUSY).
         """
-        device = cls(profile, inner_mtu(1500) if mtu is None else mtu, queues)
+        device = cls(profile, inner_mtu(1500) if mtu is None else mtu, threads, bulk=bulk)
         device._open(ifindex)
         return device
 
@@ -141,17 +154,18 @@ class Device:
         self._open(self.ifindex)
 
     def _open(self, ifindex: int) -> None:
+        count = self.threads * (1 + self.bulk)
         with LinkSocket() as links:
             self._make_room(links)
             try:
                 self.queues = [tun.attach(self.name, ifindex)]
-                self.queues += [tun.attach(self.name) for _ in range(self._count - 1)]
+                self.queues += [tun.attach(self.name) for _ in range(count - 1)]
                 for fd in self.queues:
                     tun.set_offload(fd)
                 links.configure(
                     self.name,
                     mtu=self.mtu,
-                    queue_length=queue_length(self._count, _memory()),
+                    queue_length=queue_length(count, _memory()),
                     gso_max_size=gso_size(self.mtu),
                 )
                 _without_own_addresses(links, self.name)

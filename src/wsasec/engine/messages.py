@@ -74,6 +74,7 @@ _MAPPING: Final = struct.Struct("=40sI16sHH")
 _TOTALS: Final = struct.Struct("=17Q4I")
 
 _DEVICE_VNET: Final = 1
+_DEVICE_BULK: Final = 2
 _SA_ESN: Final = 1
 _SA_UDP: Final = 2
 _U32: Final = 0xFFFFFFFF
@@ -450,10 +451,10 @@ def pack_association(association: Association) -> bytearray:
     return packed
 
 
-def pack_device(reqid: int, *, ifindex: int = 0, mtu: int = 0, name: str = "") -> bytes:
+def pack_device(reqid: int, *, ifindex: int = 0, mtu: int = 0, name: str = "", bulk: bool = False) -> bytes:
     """Return struct wse_device of a TUN device with IFF_VNET_HDR; of its reqid alone, to name one."""
     _within("reqid", reqid, 0, _U32)
-    flags = _DEVICE_VNET if ifindex else 0
+    flags = (_DEVICE_VNET if ifindex else 0) | (_DEVICE_BULK if bulk else 0)
     return _DEVICE.pack(reqid, ifindex, mtu, flags, os.fsencode(name))
 
 

@@ -125,7 +125,7 @@ class Engine:
         self.devices = list(devices)
         self.transports = list(transports)
         self.path = control
-        self._threads = threads or max([1, *(len(device.queues) for device in devices)])
+        self._threads = threads or max([1, *(device.threads for device in devices)])
         self._crypto = crypto
         self._spin = spin
         self._user = user
@@ -159,7 +159,7 @@ class Engine:
             transports: by which it sends and receives; others can be added, also by who has a connection.
             control: path of a socket at which it listens to others: root, and that user. A file that is there
                 is replaced if it is a socket. None: there is only `control`.
-            threads: of each direction; None for as many as the devices have queues.
+            threads: of each direction; None for as many as the devices have queues for.
             crypto: "ipsec-mb" or "OpenSSL"; None for the fastest that it has.
             spin: microseconds, 0 to 1000, that a thread looks for the next packet before it sleeps, where
                 packets come in quick steps; None for the engine's own default, 200.
@@ -226,7 +226,10 @@ class Engine:
 
     def add_device(self, device: Device) -> None:
         """Have it serve another device. EngineError."""
-        self.control.add_device(device.profile.reqid, device.ifindex, device.name, device.mtu, device.queues)
+        self.control.add_device(
+            *(device.profile.reqid, device.ifindex, device.name, device.mtu, device.queues),
+            bulk=device.bulk,
+        )
         if device not in self.devices:
             self.devices.append(device)
 

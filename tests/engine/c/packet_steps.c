@@ -60,12 +60,12 @@ struct receiver {
     int count;
 };
 
-static void emit(void *context, uint32_t device, const struct iovec *vectors, int count)
+static void emit(void *context, const struct wse_inner *first, const struct iovec *vectors, int count)
 {
     struct receiver *receiver = context;
     uint8_t *at = receiver->out + 4;
 
-    (void)device;
+    (void)first;
     for (int i = 0; i < count; i++) {
         memcpy(at, vectors[i].iov_base, vectors[i].iov_len);
         at += vectors[i].iov_len;

@@ -23,7 +23,7 @@ struct output {
     int vectors_most;
 };
 
-static void collect(void *context, uint32_t device, const struct iovec *vectors, int count)
+static void collect(void *context, const struct wse_inner *first, const struct iovec *vectors, int count)
 {
     struct output *output = context;
     size_t length = 0, at = 0;
@@ -42,7 +42,7 @@ static void collect(void *context, uint32_t device, const struct iovec *vectors,
     }
     output->frames[output->count] = frame;
     output->lengths[output->count] = length;
-    output->devices[output->count++] = device;
+    output->devices[output->count++] = first->device;
 }
 
 static void clear(struct output *output)

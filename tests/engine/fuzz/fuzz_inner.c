@@ -11,14 +11,14 @@
 static struct wse_merge merge;
 static int emitted;
 
-static void emit(void *context, uint32_t device, const struct iovec *vectors, int count)
+static void emit(void *context, const struct wse_inner *first, const struct iovec *vectors, int count)
 {
     const struct wse_inner *inner = context;
     struct wse_packet packet;
     uint8_t *frame = malloc(WSE_INNER_HEADER_MAX + inner->length + 1);
     size_t length = 0;
 
-    CHECK(frame && device == inner->device);
+    CHECK(frame && first->device == inner->device);
     for (int i = 0; i < count; i++) {
         CHECK(length + vectors[i].iov_len <= WSE_INNER_HEADER_MAX + inner->length);
         memcpy(frame + length, vectors[i].iov_base, vectors[i].iov_len);

@@ -17,7 +17,7 @@ static uint8_t bytes[PACKETS][ROOM];
 static struct wse_inner inners[PACKETS];
 static int expected[FLOWS][PACKETS], many[FLOWS], next[FLOWS];
 
-static void emit(void *context, uint32_t device, const struct iovec *vectors, int count)
+static void emit(void *context, const struct wse_inner *first, const struct iovec *vectors, int count)
 {
     static uint8_t frame[WSE_VNET_LENGTH + WSE_INNER_MAX];
     size_t length = 0;
@@ -34,7 +34,7 @@ static void emit(void *context, uint32_t device, const struct iovec *vectors, in
     CHECK(wse_packet_parse_tun(&packet, frame, length) == WSE_FINE && packet.length + WSE_VNET_LENGTH == length);
     parts = wse_segment_start(&cut, &packet);
     flow = wse_get16(packet.bytes + packet.transport);
-    CHECK(flow < FLOWS && device == flow / 2 && parts <= WSE_MERGE_SEGMENTS);
+    CHECK(flow < FLOWS && first->device == flow / 2 && parts <= WSE_MERGE_SEGMENTS);
     for (uint32_t i = 0; i < parts; i++) {
         const struct wse_inner *inner;
         uint8_t to[ROOM];

@@ -27,7 +27,7 @@ def lab(possible: None) -> Iterator[Lab]:
 
 @pytest.fixture
 def host(lab: Lab) -> Iterator[Host]:
-    device = Device.create(DEFAULT)
+    device = Device.create(DEFAULT, bulk=False)
     try:
         with Keeper(device) as keeper:
             yield Host(lab, device, keeper)

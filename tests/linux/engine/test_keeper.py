@@ -587,7 +587,7 @@ def test_who_has_the_queues_is_told(lab: Lab) -> None:
         kept.wait()
         assert told == []
         lab.a.run(["ip", "link", "del", NAME])
-        becomes(lambda: told == [(device.ifindex, 1)] and vouches(), "nobody was told")
+        becomes(lambda: told == [(device.ifindex, 2)] and vouches(), "nobody was told")
     finally:
         kept.remove()
         device.remove()

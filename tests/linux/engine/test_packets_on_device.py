@@ -39,7 +39,7 @@ def packets(tmp_path_factory: pytest.TempPathFactory) -> Packets:
 
 @pytest.fixture
 def queue(realm: Namespace) -> Iterator[int]:
-    device = Device.create(DEFAULT, mtu=1458)
+    device = Device.create(DEFAULT, mtu=1458, bulk=False)
     try:
         realm.run(["ip", "addr", "add", "192.0.2.2/24", "dev", NAME])
         realm.run(["ip", "addr", "add", "2001:db8::2/64", "dev", NAME, "nodad"])

@@ -52,13 +52,13 @@ def test_the_segments_of_the_largest_packet_go_in_one_call(mtu: int) -> None:
 def test_what_waits_is_a_small_part_of_the_memory(queues: int, memory: int) -> None:
     length = queue_length(queues, memory)
     assert 500 <= length <= 4000
-    assert length * queues * 65536 <= memory / 16 or length == 500
+    assert length * queues * 65536 <= memory / 8 or length == 500
     assert queue_length(queues, 2 * memory) >= length
 
 
 def test_usual_queues() -> None:
-    assert queue_length(1, 16 << 30) == 4000
-    assert queue_length(2, 4 << 30) == 2048
+    assert queue_length(2, 16 << 30) == 4000
+    assert queue_length(4, 4 << 30) == 2048
 
 
 @given(st.integers(1, 0xFFFFFFFF), st.integers(1, 0xFFFFFFFF))
@@ -81,12 +81,12 @@ def test_names_fit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mtu", "queues", "words"),
-    [(1279, 1, "mtu"), (65536, 1, "mtu"), (1458, 0, "queues"), (1458, 33, "queues")],
+    ("mtu", "threads", "words"),
+    [(1279, 1, "mtu"), (65536, 1, "mtu"), (1458, 0, "threads"), (1458, 17, "threads")],
 )
-def test_numbers_out_of_range(mtu: int, queues: int, words: str) -> None:
+def test_numbers_out_of_range(mtu: int, threads: int, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        Device.create(profile(1), queues, mtu=mtu)
+        Device.create(profile(1), threads, mtu=mtu)
 
 
 def test_rules_are_of_one_profile() -> None:
