@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "mix.h"
 #include "octets.h"
 
 _Static_assert((WSE_BULK_FLOWS & (WSE_BULK_FLOWS - 1)) == 0, "the hash is cut by a mask");
@@ -18,8 +19,7 @@ void wse_bulk_start(struct wse_bulk *bulk, uint64_t seed)
 /* The same for both directions. */
 static uint64_t both(uint64_t hash, uint32_t one, uint32_t other)
 {
-    hash = (hash ^ ((uint64_t)(one ^ other) << 32 | (uint32_t)(one + other))) * UINT64_C(0x9e3779b97f4a7c15);
-    return hash ^ (hash >> 32);
+    return wse_mix(hash, (uint64_t)(one ^ other) << 32 | (uint32_t)(one + other));
 }
 
 static uint32_t place(const struct wse_bulk *bulk, uint32_t device, uint16_t family, const uint8_t *one,

@@ -8,8 +8,8 @@
  * The kernel puts a flow's packets into the queue by which the last packet of its other direction was written
  * (tun_flow_update() in drivers/net/tun.c), as network cards with many queues are to be used; one of which none was
  * written it puts into any. So inbound workers write by the one or the other. A flow keeps its order: what is in the
- * first queue goes before what it puts into the second, and when it comes back, a second after it has stopped, nothing
- * of it is left there.
+ * first queue goes before what it puts into the second, and when it comes back, a second after it has stopped, what
+ * it had there should have been read.
  */
 #ifndef WSASEC_ENGINE_BULK_H
 #define WSASEC_ENGINE_BULK_H

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "checksum.h"
+#include "mix.h"
 #include "octets.h"
 
 enum {
@@ -31,20 +32,14 @@ static inline size_t address_size(const struct wse_inner *inner)
     return inner->family == AF_INET ? 4 : 16;
 }
 
-static inline uint64_t mixed(uint64_t hash, uint64_t word)
-{
-    hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-    return hash ^ (hash >> 32);
-}
-
 static uint64_t hash_of(const struct wse_merge *merge, const struct wse_inner *inner)
 {
     const uint8_t *ports = inner->bytes + inner->transport;
-    uint64_t hash = mixed(merge->seed, (uint64_t)wse_get32(ports) << 32 | inner->device);
+    uint64_t hash = wse_mix(merge->seed, (uint64_t)wse_get32(ports) << 32 | inner->device);
 
     for (size_t i = 0; i < address_size(inner); i += 4)
-        hash = mixed(hash, (uint64_t)wse_get32(inner->source + i) << 32 | wse_get32(inner->destination + i));
-    return mixed(hash, (uint64_t)inner->family << 8 | inner->protocol);
+        hash = wse_mix(hash, (uint64_t)wse_get32(inner->source + i) << 32 | wse_get32(inner->destination + i));
+    return wse_mix(hash, (uint64_t)inner->family << 8 | inner->protocol);
 }
 
 static inline int same(const uint8_t *one, const uint8_t *other, size_t size)
