@@ -11,23 +11,41 @@ from wsasec import profiles
 from wsasec.profiles import DEFAULT, Profile
 
 from .baselines import _floor
-from .calls import Calls, prepare
+from .calls import FAMILIES, Calls, prepare
 from .clock import pinned, timed
 from .descriptor_limit import raise_descriptor_limit, room_for
-from .stages import Work, fresh
+from .stages import Stage, Work, fresh, nothing
 
-__all__ = ["CARRIERS", "WHATS", "run_set_up"]
+__all__ = ["CASES", "run_set_up"]
 
-WHATS: Final = ("options", "secure_many", "secure")
-"""The options that are set on a socket, from C; the whole call for many sockets, plain loop; one by one."""
-CARRIERS: Final = ("device", "policy")
+_CARRIERS: Final = ("device", "policy")
+_WHATS: Final = {
+    "options": _CARRIERS,
+    "secure_many": _CARRIERS,
+    "secure": _CARRIERS,
+    "batch": (*_CARRIERS, "plain"),
+}
+"""The options that are set on a socket, from C; the whole call for many sockets, plain loop; one by one;
+sockets that SocketBatch makes, beside plain ones."""
+CASES: Final = tuple(
+    (family, what, kind) for family in FAMILIES for what, kinds in _WHATS.items() for kind in kinds
+)
+"""The family of the sockets, what is done, and the carrier, or "plain"."""
 
 Sample = dict[str, Any]
 Runner = Callable[[Work], None]
 
 
-def _runner(what: str, profile: Profile, family: int) -> Runner:
-    settings = wsasec.IpsecSettings(qm_policy=profile)
+def _runner(what: str, profile: Profile | None, family: int) -> Runner:
+    settings = None if profile is None else wsasec.IpsecSettings(qm_policy=profile)
+    if what == "batch":
+
+        def make(work: Work) -> None:
+            work.batch = wsasec.SocketBatch(
+                work.count, family=family, settings=settings, secure=profile is not None, method="plain"
+            )
+
+        return make
     if what == "options":
         options = tuple(wsasec.socket_options(settings, family=family))
         return lambda work: _floor.effective(work.numbers, options)
@@ -42,15 +60,16 @@ def _runner(what: str, profile: Profile, family: int) -> Runner:
     return each
 
 
-def _sample(what: str, carrier: str, profile: Profile, calls: Calls, count: int) -> Sample:
+def _sample(what: str, profile: Profile | None, calls: Calls, count: int) -> Sample:
     runner = _runner(what, profile, calls.family)
-    with fresh(calls, count) as work, pinned():
+    stage: Stage = nothing if what == "batch" else fresh
+    with stage(calls, count) as work, pinned():
         wall, cpu = timed(lambda: runner(work))
-    return {"kind": carrier, "what": what, "sockets": count, "ns": wall, "cpu_ns": cpu}
+    return {"sockets": count, "ns": wall, "cpu_ns": cpu}
 
 
 def run_set_up(device: Profile, sockets: int, repeats: int) -> Iterator[Sample]:
-    """Measure TCP sockets over IPv4 in the thread's network namespace, where the device is vouched for.
+    """Measure TCP sockets in the thread's network namespace, where the device is vouched for.
 
     Each sample is of sockets that are made anew; the first repeat is thrown away.
 
@@ -59,19 +78,20 @@ def run_set_up(device: Profile, sockets: int, repeats: int) -> Iterator[Sample]:
         OSError: there is no room for a single one.
     """
     before = profiles.active()
-    known = {"device": device, "policy": DEFAULT}
-    profiles.use(profiles.Profiles({profile.name: profile for profile in known.values()}, DEFAULT))
+    carriers = {"device": device, "policy": DEFAULT}
+    profiles.use(profiles.Profiles({profile.name: profile for profile in carriers.values()}, DEFAULT))
     try:
-        calls = prepare()
+        calls = {family: prepare(family) for family in FAMILIES}
         count = room_for(sockets, raise_descriptor_limit())
         for repeat in range(repeats + 1):
-            cases = [(what, carrier) for what in WHATS for carrier in CARRIERS]
+            cases = list(CASES)
             # As in setup_cost.order_of: alike ones together, none always after the same other one.
             chance = random.Random(repeat)  # noqa: S311 - not for secrets
             chance.shuffle(cases)
-            cases.sort(key=lambda case: WHATS.index(case[0]))
-            for what, carrier in cases:
-                sample = _sample(what, carrier, known[carrier], calls, count)
-                yield {**sample, "repeat": repeat - 1, "warm_up": repeat == 0}
+            cases.sort(key=lambda case: list(_WHATS).index(case[1]))
+            for family, what, kind in cases:
+                sample = _sample(what, carriers.get(kind), calls[family], count)
+                named = {"family": family, "what": what, "kind": kind}
+                yield {**named, **sample, "repeat": repeat - 1, "warm_up": repeat == 0}
     finally:
         profiles.use(before)

@@ -14,7 +14,7 @@ import wsasec
 from wsasec import engine, profiles
 
 from .descriptor_limit import RESERVED, raise_descriptor_limit
-from .device_cost import CARRIERS, WHATS, run_set_up
+from .device_cost import CASES, run_set_up
 from .device_memory import run_memory
 from .device_rates import run_datagrams, run_requests, run_streams
 from .device_ways import PROFILE, Ways, ways
@@ -46,7 +46,7 @@ def _total(found: Ways, plan: DevicePlan) -> int:
         (plan.datagram_kinds, plan.datagram_repeats),
     )
     traffic = sum(len(found.present(kinds)) * repeats for kinds, repeats in cases)
-    return traffic + (plan.set_up_repeats + 1) * len(WHATS) * len(CARRIERS)
+    return traffic + (plan.set_up_repeats + 1) * len(CASES)
 
 
 def _memory(found: Ways, plan: DevicePlan, errors: dict[str, str]) -> list[dict[str, Any]]:

@@ -12,30 +12,43 @@ from .wire_summary import summarize_traffic
 __all__ = ["set_up_ratios", "summarize_device"]
 
 Sample = Mapping[str, Any]
+Case = tuple[str, str]
+"""What was done, and the family of the sockets."""
 
 
-def set_up_ratios(samples: Sequence[Sample]) -> dict[str, list[float]]:
-    """Return what a device takes of what policies take, in the repeats that have both, by what was done.
+def _case(sample: Sample) -> Case:
+    return sample["what"], sample["family"]
 
-    Of the time in which the thread was running: it never waits.
+
+def set_up_ratios(samples: Sequence[Sample]) -> dict[Case, list[float]]:
+    """Return what a device takes of what policies take, in the repeats that have all that it is made of.
+
+    Of the time in which the thread was running: it never waits. Of a batch, which makes the sockets, too,
+    less what one of plain sockets takes.
     """
-    taken = {(s["what"], s["kind"], s["repeat"]): s["cpu_ns"] for s in samples}
-    pairs: dict[str, list[tuple[float, float]]] = {}
-    for (what, kind, repeat), own in taken.items():
-        if kind == "device" and (what, "policy", repeat) in taken:
-            pairs.setdefault(what, []).append((own, taken[what, "policy", repeat]))
-    return {what: paired_ratios(*zip(*found, strict=True)) for what, found in pairs.items()}
+    taken = {(_case(s), s["kind"], s["repeat"]): s["cpu_ns"] for s in samples}
+    ratios: dict[Case, list[float]] = {}
+    for (case, kind, repeat), own in taken.items():
+        if kind != "device":
+            continue
+        policy = taken.get((case, "policy", repeat))
+        plain = taken.get((case, "plain", repeat)) if case[0] == "batch" else 0
+        pair = ([], []) if policy is None or plain is None else ([own - plain], [policy - plain])
+        ratios.setdefault(case, []).extend(paired_ratios(*pair))
+    return ratios
 
 
 def _set_up(samples: Sequence[Sample]) -> list[dict[str, Any]]:
     ratios = set_up_ratios(samples)
     rows = []
-    for what, kind in dict.fromkeys((sample["what"], sample["kind"]) for sample in samples):
-        own = [s for s in samples if (s["what"], s["kind"]) == (what, kind)]
-        found = ratios.get(what, []) if kind == "device" else []
+    for case, kind in dict.fromkeys((_case(sample), sample["kind"]) for sample in samples):
+        own = [s for s in samples if (_case(s), s["kind"]) == (case, kind)]
+        found = ratios.get(case, []) if kind == "device" else []
+        what, family = case
         rows.append(
             {
                 "what": what,
+                "family": family,
                 "kind": kind,
                 "sockets": own[0]["sockets"],
                 "us": figures([s["ns"] / s["sockets"] / 1000 for s in own]),

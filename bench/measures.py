@@ -239,14 +239,14 @@ def _of_device(device: Device) -> Iterator[tuple[Key, Measure]]:
     yield from _throughput(device.throughput, "device")
     yield from _latency(device.latency, "device")
     yield from _datagrams(device.datagrams, "device")
-    figures = {(row.what, row.kind): row.us for row in device.setup}
+    figures = {(row.what, row.family, row.kind): row.us for row in device.setup}
     for row in device.setup:
-        key = ("device", "setup", row.what, row.kind)
-        name = f"{set_up_what(row.what)}: {kind_title(row.kind)}"
+        key = ("device", "setup", row.what, row.family, row.kind)
+        name = f"{set_up_what(row.what, row.family)}: {kind_title(row.kind)}"
         if row.ratio_to_policy is None:
-            yield key, _figure(f"{name}, µs", row.us, more_is_better=False, baseline=row.kind == "policy")
+            yield key, _figure(f"{name}, µs", row.us, more_is_better=False, baseline=row.kind != "device")
         else:
-            base = figures.get((row.what, "policy"))
+            base = figures.get((row.what, row.family, "policy"))
             yield key, _ratio(f"{name} / policies", row.ratio_to_policy, row.us, base, more_is_better=False)
     for each in device.memory:
         name = f"memory of the engine for one of {each.count:,} {each.what}s, bytes"

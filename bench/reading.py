@@ -237,6 +237,7 @@ class CarrierRow:
     """What securing one of so many sockets takes, in microseconds, by a carrier."""
 
     what: str
+    family: str
     kind: str
     sockets: int
     us: Figure
@@ -557,6 +558,7 @@ def _keys(row: Mapping[str, Any]) -> KeyRow:
 def _carrier(row: Mapping[str, Any]) -> CarrierRow:
     return CarrierRow(
         _needed_text(row.get("what")),
+        _text(row.get("family")) or "inet",
         _needed_text(row.get("kind")),
         _needed_count(row.get("sockets")),
         _figure(row.get("us")),

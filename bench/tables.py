@@ -10,6 +10,7 @@ from .reading import DatagramRow, Figure, LatencyRow, Results, SetupRow, Target,
 from .wording import (
     AES_SHORT,
     DEVICE_READING,
+    MADE,
     MIDDLE,
     SIGNS,
     UNSTABLE,
@@ -430,7 +431,7 @@ def device_tables(results: Results) -> Iterator[Table]:
     if device.setup:
         rows = [
             [
-                Cell(set_up_what(row.what)),
+                Cell(set_up_what(row.what, row.family)),
                 Cell(kind_title(row.kind)),
                 Cell(f"{row.sockets:,}"),
                 _figure(row.us),
@@ -439,7 +440,8 @@ def device_tables(results: Results) -> Iterator[Table]:
             for row in device.setup
         ]
         columns = ("", "carrier", "sockets", "µs a socket", "of policies")
-        yield Table("Device: set-up", columns, rows, _notes([row.us for row in device.setup]))
+        made = MADE if any(row.what == "batch" for row in device.setup) else ""
+        yield Table("Device: set-up", columns, rows, _notes([row.us for row in device.setup], made))
     if device.memory:
         rows = [
             [

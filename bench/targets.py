@@ -182,7 +182,7 @@ def _device(device: Mapping[str, Any]) -> Iterator[Target]:
     later = {"": [own - plain for own, plain in halves]} if halves else {}
     yield _target("device, p50 of a request less plain, µs", later, 60.0, "<=")
     set_up = set_up_ratios(device["setup_samples"])
-    cases = {set_up_what(what): ratios for what, ratios in set_up.items() if ratios}
+    cases = {set_up_what(*case): ratios for case, ratios in set_up.items() if ratios}
     yield _target("set-up, device / policy", cases, 0.5, "<=")
 
 

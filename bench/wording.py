@@ -15,6 +15,7 @@ __all__ = [
     "KEYS",
     "LEAK",
     "LOOPBACK",
+    "MADE",
     "MIDDLE",
     "READING",
     "SIGNS",
@@ -80,7 +81,9 @@ _SET_UP: Final = {
     "options": "the options, from C",
     "secure_many": "secure_many, plain loop",
     "secure": "secure, one by one",
+    "batch": "SocketBatch, plain loop",
 }
+MADE: Final = "SocketBatch makes the sockets, too. What it takes to make plain ones is not in the ratio."
 LEAK: Final = "NOT PROTECTED, or not proven to be"
 LOOPBACK: Final = "Loopback of this kernel"
 MIDDLE: Final = "Medians, in brackets the middle half of the samples (first to third quartile)."
@@ -147,9 +150,9 @@ def group_title(group: str) -> str:
     return _GROUPS.get(group, group)
 
 
-def set_up_what(what: str) -> str:
+def set_up_what(what: str, family: str) -> str:
     """Name what is done to a socket where carriers are compared."""
-    return _SET_UP.get(what, what)
+    return f"{_SET_UP.get(what, what)}, {_FAMILIES.get(family, family)}"
 
 
 def base_title(base: str) -> str:

@@ -144,6 +144,7 @@ def device_data() -> dict[str, Any]:
     rates = {"device": 3.0, "plain": 8.0, "tls128": 2.0, "tls256": 1.5, "tls256_c": 2.5, "wireguard": 0.2}
     p50 = {"device": 100, "plain": 50, "wireguard": 200}
     costs = {"device": 1_000, "policy": 4_000}
+    batch = {"device": 3_000, "policy": 6_000, "plain": 2_000}
     throughput = [
         {
             "kind": kind,
@@ -178,10 +179,19 @@ def device_data() -> dict[str, Any]:
         if not kind.startswith("tls")
     ]
     set_up = [
-        {"kind": kind, "what": what, "sockets": 100, "repeat": repeat, "ns": cost * 110, "cpu_ns": cost * 100}
+        {
+            "kind": kind,
+            "what": what,
+            "family": family,
+            "sockets": 100,
+            "repeat": repeat,
+            "ns": cost * 110,
+            "cpu_ns": cost * 100,
+        }
         for repeat in range(2)
-        for what in ("options", "secure_many", "secure")
-        for kind, cost in costs.items()
+        for family in ("inet", "inet6")
+        for what in ("options", "secure_many", "secure", "batch")
+        for kind, cost in (batch if what == "batch" else costs).items()
     ]
     memory = [
         {"what": "flow", "count": 100, "growth": 0, "resident": 4_000_000},
