@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -99,8 +99,7 @@ class Devices:
             kept = {n: k for n, k in self._keepers.items() if n in wanted and k.can_use(wanted[n])}
             gone = [keeper for name, keeper in self._keepers.items() if name not in kept]
             self._keepers = kept
-        for keeper in gone:
-            self._let_go(keeper)
+        self._let_go_of(gone)
         others = [(keeper, wanted[n]) for n, keeper in kept.items() if keeper.device.profile != wanted[n]]
         for keeper, profile in others:
             keeper.use(profile)
@@ -124,12 +123,18 @@ class Devices:
             with self._lock:
                 for name in added:
                     self._keepers.pop(name, None)
-            for keeper in added.values():
-                self._let_go(keeper)
+            self._let_go_of(added.values())
             raise
+
+    def _let_go_of(self, keepers: Iterable[Keeper]) -> None:
+        with ExitStack() as stack:  # all of them, whatever becomes of one
+            for keeper in keepers:
+                stack.callback(self._let_go, keeper)
 
     def _let_go(self, keeper: Keeper) -> None:
         """Leave a device: it is removed with all that belongs to it, or stays as it is if sockets are on it.
+
+        What has its mark is held from now on: there may be sockets that are not on it, or on nothing yet.
 
         Without the lock: the keeper's thread may wait for it.
         """
@@ -143,9 +148,10 @@ class Devices:
         try:
             if is_bound_to(device.ifindex):
                 _log.warning("%s stays: sockets are on it, which can send nothing now", device.name)
+                keeper.hold()
                 device.close()
                 return
-            keeper.remove()
+            keeper.remove(hold=True)
             device.remove()
         except OSError as error:
             _log.warning("%s stays: %s", device.name, error)
@@ -162,8 +168,7 @@ class Devices:
             if engine is not None:
                 engine.stop()
             keepers, self._keepers = self._keepers, {}
-        for keeper in keepers.values():
-            self._let_go(keeper)
+        self._let_go_of(keepers.values())
 
     # Its end
 

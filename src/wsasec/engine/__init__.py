@@ -16,7 +16,7 @@ thread.
     engine.control.add_sa(Association(...))
     engine.stop(); keeper.remove(); device.remove()
 
-    remove(profile)                         # what is left of a process that was killed
+    remove(profile)                         # what a process that was killed left, and what holds its sockets
 """
 
 import sys

@@ -159,7 +159,10 @@ class Device:
             self._make_room(links)
             try:
                 self.queues = [tun.attach(self.name, ifindex)]
-                self.queues += [tun.attach(self.name) for _ in range(count - 1)]
+                for _ in range(count - 1):
+                    self.queues.append(
+                        tun.attach(self.name)
+                    )  # one by one: close() knows those before a failure
                 for fd in self.queues:
                     tun.set_offload(fd)
                 links.configure(

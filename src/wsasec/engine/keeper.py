@@ -178,13 +178,22 @@ class Keeper:
         os.close(self._wake)
         self._wake = -1
 
-    def remove(self) -> None:
+    def remove(self, *, hold: bool = False) -> None:
         """Stop, and remove rules and routes; the device stays, down. OSError, NftError: something stays.
 
         Sockets that are bound to the device are cut off first. fwmark_reflect stays on.
+
+        Args:
+            hold: whether rules that hold whatever has the mark take the place of these. Without, sockets with
+                the mark that are not bound to the device send in clear.
         """
         self.stop()
-        _take_down(self.device.name, self._routes, self._rules)
+        _take_down(self.device.name, self._routes, self._rules, hold=hold)
+
+    def hold(self) -> None:
+        """Stop, and let nothing with the mark come in or go out; all else stays as it is. NftError."""
+        self.stop()
+        self._rules.hold(keep=True)
 
     def _work(
         self,
@@ -333,20 +342,26 @@ def _drain(sources: _Sources) -> Change:
     return max(each.drain() for each in sources)
 
 
-def _take_down(device: str, routes: Routes, rules: Rules) -> None:
+def _take_down(device: str, routes: Routes, rules: Rules, *, hold: bool) -> None:
     """Cut off the sockets of a device first, then take away what held them back."""
     with LinkSocket() as links:
         try:
-            links.set_up(device, up=False)
+            if links.link(device) is not None:  # another's may have its name beside its own
+                links.set_up(device, up=False)
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
     routes.remove()
-    rules.remove()
+    if hold:
+        rules.hold(keep=False)
+    else:
+        rules.remove()
 
 
 def remove(profile: Profile) -> None:
-    """Remove what a process that was killed left of a profile: its device, rules and routes.
+    """Remove what is left of a profile where no daemon runs: its device, rules and routes.
+
+    Sockets with its mark that were not bound to the device, or left it, are held by nothing then.
 
     In the network namespace of this thread; nothing, where there is nothing. A device of this name that is no
     TUN device is another's, and stays.
@@ -354,7 +369,7 @@ def remove(profile: Profile) -> None:
     Raises:
         OSError, NftError: something stays.
     """
-    _take_down(device_name(profile), Routes(profile), Rules(profile))
+    _take_down(device_name(profile), Routes(profile), Rules(profile), hold=False)
     with LinkSocket() as links:
         found = links.link(device_name(profile))
         if found is not None and found.kind == "tun":

@@ -243,9 +243,10 @@ class Engine:
         self.add_device(device)
 
     def remove_device(self, device: Device) -> None:
-        """Have it let go of a device. EngineError."""
+        """Have it let go of a device, or not have it when it is started again. EngineError."""
+        if device in self.devices:
+            self.devices.remove(device)
         self.control.remove_device(device.profile.reqid)
-        self.devices.remove(device)
 
     def add_transport(self, transport: Transport) -> None:
         """Have it send and receive by more sockets. EngineError."""

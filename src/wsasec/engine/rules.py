@@ -4,8 +4,9 @@ What they are for, beside a socket's binding to the device and its mark:
 
 - what comes out of the device gets the mark, so that answers of the kernel itself (RST, ICMP, SYN cookies),
   which have no socket, carry it too (sysctl fwmark_reflect) and are routed into the device;
-- what has the mark leaves by the device, or not at all: a datagram socket can leave its binding without any
-  privilege;
+- what has the mark leaves by the device, or not at all: a datagram socket can leave its binding, or name
+  another device, without any privilege. That is looked at before the rules of everybody else, too, as they
+  may take the mark away;
 - the mark is put back where rules of others took it away, as those do that restore a mark of the connection:
   the kernel looks for another route then. In the hook "output" oifname is what the first one said, so that
   packet goes into the device again;
@@ -14,6 +15,10 @@ What they are for, beside a socket's binding to the device and its mark:
 - no fragment comes out of the device, as it would share a queue of reassembly with clear ones: the engine
   reassembles before;
 - nothing is forwarded from or to the device.
+
+When the device is given up, sockets with the mark may still be there, and some are in no list of the kernel:
+those that are neither bound nor connected. So another table, named by the mark, holds them: nothing with the
+mark comes in or goes out but by the kernel's IPsec. It is gone when a device of that mark is there again.
 """
 
 from __future__ import annotations
@@ -27,14 +32,15 @@ from ..kernel.nftables import NftSocket
 from ..profile import Profile
 from .device import device_name
 
-__all__ = ["NftError", "Rules", "check_support", "program", "table_name", "text"]
+__all__ = ["NftError", "Rules", "check_support", "held_name", "program", "table_name", "text"]
 
 _DEADLINE: Final = 30.0
 _FOLDERS: Final = ("/usr/sbin", "/sbin", "/usr/bin")
 _TRIES: Final = 20
 _U32: Final = 0xFFFFFFFF
 
-# After the rules of everybody else, and before the kernel's own last steps (INT_MAX).
+# Before the rules of everybody else; and after them, but before the kernel's own last steps (INT_MAX).
+_FIRST: Final = -2_000_000_000
 _LAST: Final = 2_000_000_000
 
 _TABLE: Final = """\
@@ -60,6 +66,10 @@ table inet {table} {{
 		iifname "{device}" drop
 		oifname "{device}" drop
 	}}
+	chain chosen {{
+		type filter hook output priority {first}; policy accept;
+		meta mark & {mask} == {mark} oifname != "{device}" drop
+	}}
 	chain sent {{
 		type route hook output priority {last}; policy accept;
 		meta mark & {mask} == {mark} oifname != "{device}" drop
@@ -68,6 +78,22 @@ table inet {table} {{
 	chain leaving {{
 		type filter hook postrouting priority {last}; policy accept;
 		meta mark & {mask} == {mark} oifname != "{device}" drop
+	}}
+}}
+"""
+_HELD: Final = """\
+table inet {held} {{
+	chain delivered {{
+		type filter hook input priority {last}; policy accept;
+		socket mark & {mask} == {mark} meta ipsec missing drop
+	}}
+	chain chosen {{
+		type filter hook output priority {first}; policy accept;
+		meta mark & {mask} == {mark} rt ipsec missing drop
+	}}
+	chain leaving {{
+		type filter hook postrouting priority {last}; policy accept;
+		meta mark & {mask} == {mark} rt ipsec missing drop
 	}}
 }}
 """
@@ -90,30 +116,49 @@ def table_name(profile: Profile) -> str:
     return f"wsasec_{profile.reqid}"
 
 
-def text(profile: Profile) -> str:
-    """Return the table of a profile, as nft reads it."""
-    return _TABLE.format(
+def held_name(profile: Profile) -> str:
+    """Return the name of the table that holds what has the mark of a profile whose device was given up."""
+    return f"wsasec_held_{profile.mark:08x}_{profile.mask:08x}"
+
+
+def _fill(table: str, profile: Profile) -> str:
+    return table.format(
         table=table_name(profile),
+        held=held_name(profile),
         device=device_name(profile),
         mark=f"0x{profile.mark:08x}",
         mask=f"0x{profile.mask:08x}",
         rest=f"0x{profile.mask ^ _U32:08x}",
+        first=_FIRST,
         last=_LAST,
     )
 
 
+def text(profile: Profile) -> str:
+    """Return the table of a profile, as nft reads it."""
+    return _fill(_TABLE, profile)
+
+
+def _without(table: str) -> str:
+    # Made so that it can be deleted: there is no other way to say "if it is there".
+    return f"table inet {table}\ndelete table inet {table}\n"
+
+
 def _run(script: str, *options: str) -> None:
     """Have nft do a script: all of it, or nothing."""
-    done = subprocess.run(
-        [program(), *options, "-f", "-"],
-        input=script,
-        text=True,
-        errors="replace",
-        capture_output=True,
-        timeout=_DEADLINE,
-        check=False,
-        env={"PATH": os.pathsep.join(_FOLDERS), "LC_ALL": "C"},
-    )
+    try:
+        done = subprocess.run(
+            [program(), *options, "-f", "-"],
+            input=script,
+            text=True,
+            errors="replace",
+            capture_output=True,
+            timeout=_DEADLINE,
+            check=False,
+            env={"PATH": os.pathsep.join(_FOLDERS), "LC_ALL": "C"},
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NftError(110, f"nft took longer than {_DEADLINE:.0f} s") from error
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["without a word"]
         raise NftError(5, f"nft refused the rules: {lines[0]}")
@@ -154,14 +199,13 @@ class Rules:
         return []
 
     def install(self, nft: NftSocket) -> None:
-        """Put the table in place of whatever has its name, in one transaction.
+        """Put the table in place of whatever has its name, and of what held the mark, in one transaction.
 
         Raises:
             NftError: nft is missing, or refused: nothing was changed.
             OSError: the kernel refused, or somebody else changes rules all the time (EBUSY).
         """
-        # Made so that it can be deleted: there is no other way to say "if it is there".
-        script = f"table inet {self.name}\ndelete table inet {self.name}\n{text(self.profile)}"
+        script = _without(held_name(self.profile)) + _without(self.name) + text(self.profile)
         for _ in range(_TRIES):
             before = nft.generation()
             _run(script)
@@ -172,6 +216,18 @@ class Rules:
                 return
         raise OSError(16, "somebody else changes the rules of nftables all the time")
 
+    def hold(self, *, keep: bool) -> None:
+        """Have nothing with the mark come in or go out from now on, whatever becomes of the device.
+
+        Args:
+            keep: whether the table stays beside that.
+
+        Raises:
+            NftError: nft is missing, or refused: nothing was changed.
+        """
+        script = _without(held_name(self.profile)) + _fill(_HELD, self.profile)
+        _run(script if keep else script + _without(self.name))
+
     def remove(self) -> None:
-        """Delete the table, if it is there. NftError."""
-        _run(f"table inet {self.name}\ndelete table inet {self.name}\n")
+        """Delete the table, and what held the mark, if they are there. NftError."""
+        _run(_without(self.name) + _without(held_name(self.profile)))

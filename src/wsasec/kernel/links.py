@@ -169,7 +169,7 @@ class LinkSocket:
         return self._netlink.listing(_MSG_GETLINK, "listing devices", _take_link, _LINK.pack(0, 0, 0, 0, 0))
 
     def link(self, name: str) -> Link | None:
-        """Return a device; None if there is none of this name."""
+        """Return the device of a name; None if there is none, or it is only another name of one."""
         message = Message(_LINK.pack(0, 0, 0, 0, 0))
         message.attribute(_LINK_NAME, name.encode() + b"\0")
         try:
@@ -179,7 +179,7 @@ class LinkSocket:
                 return None
             raise
         for kind, payload in answers:
-            if (found := _take_link(kind, memoryview(payload))) is not None:
+            if (found := _take_link(kind, memoryview(payload))) is not None and found.name == name:
                 return found
         return None
 

@@ -290,6 +290,69 @@ def test_rules_of_others_that_take_the_mark_away(ends: Ends, chain: str) -> None
         ends.sent(TCP, RST | ACK)
 
 
+def named(ends: Ends, destination: str) -> tuple[list[tuple[int, int, bytes]], tuple[object, ...]]:
+    """How a datagram names the device of the wire: ancillary data, or the scope of an address."""
+    other = socket.if_nametoindex(ends.host.lab.a.device)
+    if ends.family == socket.AF_INET:
+        info = struct.pack("=i4s4s", other, b"", b"")
+        return [(socket.IPPROTO_IP, IP_PKTINFO, info)], (destination, PORT)
+    if destination.startswith("f") and not destination.startswith("fd"):
+        return [], (destination, PORT, 0, other)
+    return [(socket.IPPROTO_IPV6, IPV6_PKTINFO, bytes(16) + struct.pack("=I", other))], (destination, PORT)
+
+
+@pytest.mark.parametrize("chain_type", ["route", "filter"])
+def test_no_other_device_can_be_named_where_the_mark_is_taken_away(ends: Ends, chain_type: str) -> None:
+    """Rules of others come before our last ones: what goes another way does not get that far."""
+    lab, link_local = ends.host.lab, "fe80::b2"
+    marks = f"type {chain_type} hook output priority mangle; meta mark set 0"
+    lab.a.run(["nft", "-f", "-"], input=f"table inet others {{\nchain marks {{\n{marks}\n}}\n}}\n")
+    lab.a.run(["ip", "addr", "add", "fe80::a1/64", "dev", lab.a.device, "nodad"])
+    with LinkSocket() as links:
+        links.add_neighbour(lab.a.device, link_local, b"\2\0\0\0\0\2")
+    multicast = "224.0.0.251" if ends.family == socket.AF_INET else "ff02::1"
+    everywhere = [ends.peer, multicast] + ([link_local] if ends.family == socket.AF_INET6 else [])
+    with silence(lab):
+        for destination in everywhere:
+            for left in (False, True):
+                with ends.socket(socket.SOCK_DGRAM) as sock:
+                    if left:
+                        sock.connect((ends.peer, PORT))
+                        libc_connect_unspecified(sock)
+                    ancillary, address = named(ends, destination)
+                    with pytest.raises(OSError):
+                        sock.sendmsg([SECRET], ancillary, 0, address)
+        with ends.socket(socket.SOCK_DGRAM, bound=False) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, lab.a.device.encode())
+            with pytest.raises(OSError):
+                sock.sendto(SECRET, (ends.peer, PORT))
+        with ends.socket(socket.SOCK_DGRAM) as sock:  # what names none still goes
+            sock.connect((ends.peer, PORT))
+            libc_connect_unspecified(sock)
+            sock.sendto(SECRET, (ends.peer, PORT))
+            assert SECRET in ends.sent(UDP).payload
+
+
+@pytest.mark.parametrize("chain_type", ["route", "filter"])
+def test_a_connection_by_link_local_addresses_where_the_mark_is_taken_away(
+    host: Host, chain_type: str
+) -> None:
+    """bind() to an address of a scope moves a socket to its device, as it is bound to none by privilege."""
+    lab, other = host.lab, socket.if_nametoindex(host.lab.a.device)
+    marks = f"type {chain_type} hook output priority mangle; meta mark set 0"
+    lab.a.run(["nft", "-f", "-"], input=f"table inet others {{\nchain marks {{\n{marks}\n}}\n}}\n")
+    lab.a.run(["ip", "addr", "add", "fe80::a1/64", "dev", lab.a.device, "nodad"])
+    with LinkSocket() as links:
+        links.add_neighbour(lab.a.device, "fe80::b2", b"\2\0\0\0\0\2")
+    with silence(lab), socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX, host.device.ifindex)
+        sock.setsockopt(socket.SOL_SOCKET, SO_MARK, DEFAULT.mark)
+        sock.settimeout(1)
+        sock.bind(("fe80::a1", 0, 0, other))
+        with pytest.raises(OSError):
+            sock.connect(("fe80::b2", PORT, 0, other))
+
+
 def test_clear_packets_do_not_come_to_a_secured_socket(ends: Ends) -> None:
     with (
         silence(ends.host.lab, but=2),  # both are the other end's

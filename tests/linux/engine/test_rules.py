@@ -77,7 +77,7 @@ def test_a_change_is_seen(realm: Namespace, nft: NftSocket, change: str) -> None
 def test_each_single_rule_is_missed(realm: Namespace, nft: NftSocket) -> None:
     own = Rules(DEFAULT)
     own.install(nft)
-    for chain in ("fragments", "arriving", "delivered", "forwarded", "sent", "leaving"):
+    for chain in ("fragments", "arriving", "delivered", "forwarded", "chosen", "sent", "leaving"):
         count = len(handles(realm, chain))
         assert count
         for index in range(count):
@@ -96,6 +96,37 @@ def test_the_order_counts(realm: Namespace, nft: NftSocket) -> None:
     rule = f'iifname != "ws{DEFAULT.reqid}" socket mark & 0xff000000 == 0x57000000 drop'
     realm.run(["nft", "-f", "-"], input=f"add rule inet {TABLE} delivered {rule}")
     assert own.faults(nft) == [f"the nftables table inet {TABLE} is not as it should be"]
+
+
+def test_what_holds_the_mark_is_in_place_at_once_and_gone_with_the_next_device(
+    realm: Namespace, nft: NftSocket
+) -> None:
+    own, held = Rules(DEFAULT), rules.held_name(DEFAULT)
+    own.install(nft)
+    before = nft.generation()
+    own.hold(keep=True)
+    assert own.faults(nft) == []
+    assert nft.fingerprint(held) is not None
+    own.hold(keep=False)
+    assert nft.generation() == before + 2
+    assert nft.fingerprint(TABLE) is None
+    assert nft.fingerprint(held) is not None
+    own.install(nft)
+    assert nft.generation() == before + 3
+    assert own.faults(nft) == []
+    assert nft.fingerprint(held) is None
+    own.hold(keep=True)
+    own.remove()
+    assert ruleset(realm) == ""
+
+
+def test_nft_that_hangs_is_an_error_like_any(
+    realm: Namespace, nft: NftSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "_DEADLINE", 0.0)
+    with pytest.raises(NftError, match="nft took longer than 0 s"):
+        Rules(DEFAULT).install(nft)
+    assert ruleset(realm) == ""
 
 
 def test_other_tables_do_not_matter(realm: Namespace, nft: NftSocket) -> None:
