@@ -9,8 +9,11 @@
 #include <unistd.h>
 
 #include <daemon.h>
+#include <processing/jobs/delete_child_sa_job.h>
+#include <processing/jobs/rekey_child_sa_job.h>
 #include <threading/thread.h>
 
+enum { AGAIN_S = 2 };
 enum { ANSWER_MS = 10000, AGAIN_MS = 20, CONNECT_MS = 60000, LEFT_MS = 1000 };
 
 struct engine_events_t {
@@ -23,16 +26,34 @@ struct engine_events_t {
     struct control_socket control;
 };
 
+/*
+ * charon looks for the SA among those that it has, and forgets what it does not find. A young one may not be there yet, so the
+ * same is told once more. Of one that it renews or deletes already, that is no news to it.
+ */
+static void tell_again(const struct wse_sa_name *name, host_t *destination, bool hard)
+{
+    uint32_t spi = htonl(name->spi);
+    job_t *job = hard ? (job_t *)delete_child_sa_job_create(PROTO_ESP, spi, destination, TRUE)
+                      : (job_t *)rekey_child_sa_job_create(PROTO_ESP, spi, destination);
+
+    lib->scheduler->schedule_job(lib->scheduler, job, AGAIN_S);
+}
+
 /* Tells charon that an SA is due, or gone. */
 static void expire(engine_events_t *this, const struct wse_sa_name *name, bool hard)
 {
     chunk_t address = chunk_create((u_char *)name->destination, name->family == AF_INET ? 4 : 16);
     host_t *destination = host_create_from_chunk(name->family, address, 0);
+    bool young = known_sas_is_young(this->known, name);
 
     /* What charon has deleted itself meanwhile is no news to it. */
     if (destination != NULL && (!hard || known_sas_remove(this->known, name)))
     {
         charon->kernel->expire(charon->kernel, IPPROTO_ESP, htonl(name->spi), destination, hard);
+        if (young)
+        {
+            tell_again(name, destination, hard);
+        }
     }
     DESTROY_IF(destination);
 }
@@ -162,7 +183,9 @@ static bool ended_within(engine_events_t *this, int milliseconds)
 static bool catch_up(engine_events_t *this)
 {
     /* Ports first: what charon renews then gets through. */
-    return engine_link_hand_over(this->link) && ending_sas_finish_all(this->ending);
+    bool shared = engine_link_hand_over(this->link);
+
+    return ending_sas_finish_all(this->ending) && shared;
 }
 
 /* Hears the engine until it ends, or the thread is to. */

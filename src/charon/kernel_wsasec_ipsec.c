@@ -213,6 +213,10 @@ METHOD(kernel_ipsec_t, add_sa, status_t,
         known_sas_end(this->known, &sa.name);
         engine_events_wake(this->events);
     }
+    else if (code == -EEXIST)
+    {
+        known_sas_refuse(this->known, &sa.name);
+    }
     return code == 0 ? SUCCESS : FAILED;
 }
 
@@ -228,6 +232,7 @@ METHOD(kernel_ipsec_t, update_sa, status_t,
 {
     struct wse_mapping mapping = {};
     host_t *peer;
+    int code;
 
     /* In transport mode addresses are what is secured. charon makes a new SA where this is not supported. */
     if (!name_of_known(this, &mapping.name, id) || data->encap != data->new_encap || !data->new_encap
@@ -240,8 +245,9 @@ METHOD(kernel_ipsec_t, update_sa, status_t,
     peer = mapping.name.direction == WSE_INBOUND ? data->new_src : data->new_dst;
     memcpy(mapping.address, peer->get_address(peer).ptr, peer->get_address(peer).len);
     mapping.port = peer->get_port(peer);
-    return status_of(engine_link_ask(this->link, "moving an SA", WSE_SET_MAPPING, &mapping, sizeof(mapping), NULL, 0,
-                                     NULL));
+    code = engine_link_ask(this->link, "moving an SA", WSE_SET_MAPPING, &mapping, sizeof(mapping), NULL, 0, NULL);
+    /* charon takes the new port for the SA's whatever is said of it, and does not try again: a new SA has it. */
+    return code == 0 || code == -ENOENT ? status_of(code) : NOT_SUPPORTED;
 }
 
 METHOD(kernel_ipsec_t, query_sa, status_t,
@@ -286,6 +292,10 @@ METHOD(kernel_ipsec_t, del_sa, status_t,
     if (!name_of_known(this, &name, id))
     {
         return FAILED;
+    }
+    if (known_sas_was_refused(this->known, &name))
+    {
+        return NOT_FOUND;
     }
     /* First, so that its end is not told to charon, which wants it. */
     known_sas_end(this->known, &name);

@@ -5,9 +5,13 @@
 #include <library.h>
 #include <threading/mutex.h>
 
+enum { YOUNG_S = 10 }; /* of an exchange that charon has to repeat, too */
+
 typedef struct {
     struct wse_sa_name name; /* first: it is found by it */
     bool ending;
+    time_t since; /* seconds of the monotonic clock */
+    unsigned refused; /* further SAs of this name that the engine did not take, and charon is about to delete */
 } known_t;
 
 struct known_sas_t {
@@ -59,6 +63,7 @@ static void put(known_sas_t *this, const struct wse_sa_name *name, bool ending)
     INIT(known,
         .name = *name,
         .ending = ending,
+        .since = time_monotonic(NULL),
     );
     this->mutex->lock(this->mutex);
     before = this->names->put(this->names, known, known);
@@ -130,6 +135,47 @@ bool known_sas_is_ending(known_sas_t *this, const struct wse_sa_name *name)
     ending = known != NULL && known->ending;
     this->mutex->unlock(this->mutex);
     return ending;
+}
+
+bool known_sas_is_young(known_sas_t *this, const struct wse_sa_name *name)
+{
+    known_t *known;
+    bool young;
+
+    this->mutex->lock(this->mutex);
+    known = this->names->get(this->names, name);
+    young = known == NULL || time_monotonic(NULL) - known->since < YOUNG_S;
+    this->mutex->unlock(this->mutex);
+    return young;
+}
+
+void known_sas_refuse(known_sas_t *this, const struct wse_sa_name *name)
+{
+    known_t *known;
+
+    this->mutex->lock(this->mutex);
+    known = this->names->get(this->names, name);
+    if (known != NULL)
+    {
+        known->refused++;
+    }
+    this->mutex->unlock(this->mutex);
+}
+
+bool known_sas_was_refused(known_sas_t *this, const struct wse_sa_name *name)
+{
+    known_t *known;
+    bool refused;
+
+    this->mutex->lock(this->mutex);
+    known = this->names->get(this->names, name);
+    refused = known != NULL && known->refused > 0;
+    if (refused)
+    {
+        known->refused--;
+    }
+    this->mutex->unlock(this->mutex);
+    return refused;
 }
 
 bool known_sas_remove(known_sas_t *this, const struct wse_sa_name *name)

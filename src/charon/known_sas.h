@@ -26,6 +26,14 @@ void known_sas_forget_ending(known_sas_t *this);
 /* Ending or not. */
 bool known_sas_has(known_sas_t *this, const struct wse_sa_name *name);
 bool known_sas_is_ending(known_sas_t *this, const struct wse_sa_name *name);
+/* charon may not have it among its own yet, for all that it was told. Also one that is not known. */
+bool known_sas_is_young(known_sas_t *this, const struct wse_sa_name *name);
+/*
+ * The engine did not take one of this name, as it has another: charon deletes what it could not add, by the same name.
+ * That is so once for each that was refused, and then the other one stays.
+ */
+void known_sas_refuse(known_sas_t *this, const struct wse_sa_name *name);
+bool known_sas_was_refused(known_sas_t *this, const struct wse_sa_name *name);
 /* It is gone. Whether charon still wanted it. */
 bool known_sas_remove(known_sas_t *this, const struct wse_sa_name *name);
 /* A copy of those that are ending, or of the others, to be freed, in the order of known_sas_compare(), and how many. */

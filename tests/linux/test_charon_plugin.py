@@ -114,6 +114,10 @@ class End:
         self.session.request("load-shared", shared, soon())
         self.session.request("load-conn", {"wsasec-plugin@any/0": self._connection}, soon())
 
+    def change(self, **connection: Any) -> None:
+        self._connection.update(connection)
+        self._load()
+
     def initiate(self) -> None:
         assert self.session is not None
         self.session.request("initiate", {"child": "c", "timeout": 10_000}, soon())
@@ -397,6 +401,60 @@ def test_moved_peer_gets_its_packets(pair: Pair) -> None:
     for body in told:
         assert body[44:60] == peer
         assert struct.unpack_from("=H", body, 60)[0] == 4711
+
+
+def test_move_that_failed_is_made_up_for_by_new_associations(pair: Pair) -> None:
+    """charon has the new port, whatever the engine says, and would never tell it again."""
+    pair.load()
+    pair.a.initiate()
+    pair.settled()
+    came = inbound(pair.a.engine)
+    pair.a.engine.refuse[Type.SET_MAPPING] = (errno.ENOMEM, "no memory")
+    peer = socket.inet_aton(pair.v4[1]).ljust(16, b"\0")
+    pair.a.engine.tell(Type.EVENT_MAPPING, came.name + struct.pack("=I16sHH", REQID, peer, 4711, 0))
+    pair.a.engine.wait(lambda engine: engine.count(Type.SET_MAPPING) >= 1)
+    # No peer is at that port here: that a new one is begun is all.
+    pair.a.engine.wait(lambda engine: engine.count(Type.RESERVE_SPI) == 2)
+
+
+def test_another_association_with_an_spi_that_is_taken_leaves_the_first_one(pair: Pair) -> None:
+    """A peer chooses the SPI by which it is sent to; two behind one address may choose the same."""
+    pair.load()
+    for end in (pair.a, pair.b):
+        end.change(unique="never")
+    pair.a.initiate()
+    pair.settled()
+    first = next(sa for sa in pair.a.engine.sas.values() if not sa.inbound)
+    # Another host with the peer's address: its SPIs begin where the first one's did.
+    pair.b.kill()
+    pair.b.restart_engine()
+    pair.b.start()
+    with suppress(CharonError):
+        pair.b.initiate()
+    pair.a.engine.wait(lambda engine: engine.count(Type.ADD_SA) == 4)
+    pair.a.ikes()  # what it does with one that failed is done
+    assert first.name in pair.a.engine.sas
+
+
+def test_end_of_an_association_that_charon_does_not_know_yet_is_told_again(pair: Pair) -> None:
+    pair.load()
+    engine = pair.a.engine
+
+    def expire_in_between(kind: Type, body: bytes) -> bool:
+        if kind is Type.ADD_SA and body[DIRECTION] == OUTBOUND:
+            engine.unanswered = lambda _kind, _body: False
+            engine.expire(inbound(engine), hard=True)
+        return False
+
+    engine.unanswered = expire_in_between
+    pair.a.initiate()
+    # A pair is there that is whole, of which nothing was lost.
+    lost = engine.all_added[0]
+    engine.wait(
+        lambda engine: (
+            lost.name not in engine.sas and {sa.inbound for sa in engine.sas.values()} == {True, False}
+        )
+    )
 
 
 def test_engine_that_was_restarted_gets_new_associations(pair: Pair) -> None:
