@@ -129,7 +129,8 @@ class EngineTable:
                 raise
             except MessageError as error:
                 raise OSError(errno.EPROTO, f"the engine: {error}") from error
-            except (ConnectionError, FileNotFoundError, TimeoutError) as error:
+            except (ConnectionError, FileNotFoundError, TimeoutError, BlockingIOError) as error:
+                # The last: those who wait for the next engine have filled the queue of its socket.
                 self._forget(control)
                 if time.monotonic() >= until:
                     raise OSError(errno.ENETDOWN, "the engine does not answer") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -24,6 +25,8 @@ _Key: TypeAlias = tuple[str, Address, Address]
 _AT_ONCE: Final = 24
 _AT_ONCE_FOR_A_PROCESSOR: Final = 8
 _FAILURE_SECONDS: Final = 1.0
+_UNWANTED_SECONDS: Final = 1.0
+"""How long a negotiation may wait for its turn when nobody waits for it any more."""
 
 
 def _at_once() -> int:
@@ -36,16 +39,20 @@ def _at_once() -> int:
 
 
 class _Job:
-    """A negotiation that is under way.
+    """A negotiation that is under way, or waits for its turn.
 
     Attributes:
         done: set when there is a verdict.
         verdict: what came of it.
+        wanted: until when somebody wants it, by the clock of deadlines.
+        begun: when its turn came, by that clock; infinite before.
     """
 
     def __init__(self) -> None:
         self.done = threading.Event()
         self.verdict = Verdict()
+        self.wanted = -math.inf
+        self.begun = math.inf
 
 
 class Negotiations:
@@ -105,29 +112,56 @@ class Negotiations:
             return failed(Reason.UNREACHABLE, error.strerror or str(error))
         if not self._ike.alive:
             return failed(Reason.NO_CHARON)
-        job = self._join(profile, own, peer)
-        if isinstance(job, Verdict):
-            return job
-        if job.done.wait(max(0.0, deadline - self._clock())):
-            return job.verdict
-        return failed(Reason.TIMED_OUT, f"the negotiation with {peer} goes on")
+        asked = self._clock()
+        verdict, begun = self._await(profile, own, peer, deadline)
+        # One that was under way may have sent its last packet before a peer that has come up was asked for.
+        if verdict.reason is Reason.PEER_SILENT and begun < asked and self._clock() < deadline:
+            verdict, _ = self._await(profile, own, peer, deadline, anew=True)
+        return verdict
 
-    def _join(self, profile: KeyProfile, own: Address, peer: Address) -> _Job | Verdict:
-        """Return what is under way, if need be begun here; or what came of it a moment ago."""
+    def _await(
+        self, profile: KeyProfile, own: Address, peer: Address, deadline: float, *, anew: bool = False
+    ) -> tuple[Verdict, float]:
+        """Wait for a verdict, and return it with when the negotiation began; infinite where none did here."""
+        job = self._join(profile, own, peer, deadline, anew=anew)
+        if isinstance(job, Verdict):
+            return job, math.inf
+        if job.done.wait(max(0.0, deadline - self._clock())):
+            return job.verdict, job.begun
+        return failed(Reason.TIMED_OUT, f"the negotiation with {peer} goes on"), math.inf
+
+    def _join(
+        self, profile: KeyProfile, own: Address, peer: Address, deadline: float, *, anew: bool
+    ) -> _Job | Verdict:
+        """Return what is under way, if need be begun here; or, unless anew, what came of it a moment ago."""
         key = (profile.profile.name, own, peer)
         with self._lock:
             if self._closed:
                 return failed(Reason.NO_CHARON, "the key daemon ends")
-            if job := self._jobs.get(key):
-                return job
-            remembered = self._failures.get(key)
-            if remembered and self._clock() < remembered[0]:
-                return remembered[1]
-            job = self._jobs[key] = _Job()
-            self._pool.submit(self._work, key, job, profile, own, peer)
+            job = self._jobs.get(key)
+            if job is None:
+                remembered = self._failures.get(key)
+                if remembered and self._clock() < remembered[0] and not anew:
+                    return remembered[1]
+                job = self._jobs[key] = _Job()
+                self._pool.submit(self._work, key, job, profile, own, peer)
+            job.wanted = max(job.wanted, deadline)
             return job
 
+    def _begin(self, key: _Key, job: _Job) -> bool:
+        """Take its turn, unless nobody waits for it: many of those must not keep the others waiting."""
+        with self._lock:
+            job.begun = self._clock()
+            if job.begun < job.wanted + _UNWANTED_SECONDS:
+                return True
+            if self._jobs.get(key) is job:
+                del self._jobs[key]
+        _finish(job, failed(Reason.TIMED_OUT, "its turn did not come in time"))
+        return False
+
     def _work(self, key: _Key, job: _Job, profile: KeyProfile, own: Address, peer: Address) -> None:
+        if not self._begin(key, job):
+            return
         verdict = failed(Reason.SYSTEM, "the negotiation came to an unexpected end")
         try:
             verdict = self._negotiate(profile, own, peer)

@@ -61,12 +61,13 @@ class Watcher:
                 if happened is not None:
                     self._call(happened)
         except (CharonError, MessageError):
-            # What was missed after this is not known: as good as charon's end.
-            self.alive = False
+            pass
         finally:
+            # What is missed after this, whatever it was, is not known: as good as charon's end.
+            self.alive = False
             session.close()
-        if not self._stopping:
-            self._call(Event("gone"))
+            if not self._stopping:
+                self._call(Event("gone"))
 
     def stop(self) -> None:
         """End it, without a last event. Twice is fine; from a callback too."""

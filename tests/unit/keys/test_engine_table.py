@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -156,6 +158,29 @@ def test_no_engine_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(engine_table, "_PATIENCE", 0.05)
     with pytest.raises(OSError, match="the engine does not answer"):
         EngineTable(path).associations()
+
+
+def test_next_engine_is_waited_for_also_in_a_queue_that_is_full(path: Path) -> None:
+    """While there is none, its socket may listen, and those who wait fill the queue."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener, ExitStack() as waiting:
+        listener.bind(str(path))
+        listener.listen(1)
+        results = [0]
+        while results[-1] == 0:
+            another = waiting.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            another.setblocking(False)
+            results.append(another.connect_ex(str(path)))
+        assert results[-1] == errno.EAGAIN
+        made: list[FakeEngine] = []
+        starter = threading.Timer(0.1, lambda: made.append(FakeEngine(path)))
+        starter.start()
+        table = EngineTable(path)
+        try:
+            assert table.associations() == []
+        finally:
+            starter.join()
+            made[0].close()
+            table.close()
 
 
 def acquire(engine: FakeEngine, source: str, destination: str, family: int, reqid: int = 201) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_ike import OWN, PEER, FakeIke, FakeSas
@@ -15,7 +16,7 @@ from wsasec.config.model import Authentication, Identity, KeyProfile, Trust
 from wsasec.keys.acquire import Acquire
 from wsasec.keys.associations import Outcome
 from wsasec.keys.background import Background
-from wsasec.keys.negotiations import Negotiations
+from wsasec.keys.negotiations import Negotiations, _at_once
 from wsasec.keys.reason import Reason
 from wsasec.profiles import DEFAULT
 
@@ -111,6 +112,69 @@ def test_failures_are_remembered_for_a_moment(negotiations: Negotiations, ike: F
     negotiations.forget_failures()
     assert negotiations.run(PROFILE, OWN, PEER, clock() + 5).good
     assert len(ike.initiated) == 3
+
+
+def test_silence_that_began_before_the_question_is_looked_into_once_more(
+    negotiations: Negotiations, ike: FakeIke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last packet may have been sent before the peer came up."""
+    begun, over, joined = threading.Event(), threading.Event(), threading.Event()
+    initiate, join = ike.initiate, negotiations._join
+
+    def silent_once(*arguments: Any) -> Outcome:
+        if begun.is_set():
+            return initiate(*arguments)
+        begun.set()
+        assert over.wait(20)
+        return Outcome(Reason.PEER_SILENT, "no answer")
+
+    def note(*arguments: Any, **options: Any) -> Any:
+        found = join(*arguments, **options)
+        if begun.is_set():
+            joined.set()
+        return found
+
+    monkeypatch.setattr(ike, "initiate", silent_once)
+    monkeypatch.setattr(negotiations, "_join", note)
+    found: dict[str, Reason] = {}
+
+    def ask(who: str) -> None:
+        found[who] = negotiations.run(PROFILE, OWN, PEER, soon()).reason
+
+    first, second = (threading.Thread(target=ask, args=[who]) for who in ("first", "second"))
+    first.start()
+    assert begun.wait(20)
+    second.start()
+    assert joined.wait(20)
+    over.set()
+    first.join()
+    second.join()
+    assert found == {"first": Reason.PEER_SILENT, "second": Reason.NONE}
+
+
+def test_what_nobody_waits_for_does_not_keep_others_waiting(
+    negotiations: Negotiations, ike: FakeIke, clock: Clock
+) -> None:
+    """Whoever may ask can ask for thousands of silent peers, and not wait."""
+    ike.gate.clear()
+    busy = _at_once()
+    silent = [ip_address(f"198.51.100.{number}") for number in range(busy + 200)]
+    for peer in silent:
+        assert negotiations.run(PROFILE, OWN, peer, clock()).reason is Reason.TIMED_OUT
+    until = soon()
+    while len(ike.initiated) < busy:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    found: list[Reason] = []
+    honest = threading.Thread(
+        target=lambda: found.append(negotiations.run(PROFILE, OWN, PEER, clock() + 20).reason)
+    )
+    clock.ahead = 1.5
+    honest.start()
+    ike.gate.set()
+    honest.join()
+    assert found == [Reason.NONE]
+    assert len(ike.initiated) == busy + 1
 
 
 def test_a_failure_is_none_if_the_other_end_was_faster(negotiations: Negotiations, ike: FakeIke) -> None:
