@@ -416,11 +416,14 @@ def device_there(host: Host) -> bool:
         return any(name == f"ws{profiles.DEFAULT.reqid}" for _, name in socket.if_nameindex())
 
 
-def test_down_removes_what_nobody_uses(hosts: Hosts) -> None:
+def test_down_removes_what_nobody_uses_but_what_holds_the_mark(hosts: Hosts) -> None:
     assert device_there(hosts.a)
     hosts.a.wsasec("down")
     wait_for(lambda: not device_there(hosts.a), "the device is removed", LONG)
-    assert "table" not in hosts.lab.a.run(["nft", "list", "tables"]).stdout
+    assert hosts.lab.a.run(["nft", "list", "tables"]).stdout.split("\n") == [
+        f"table inet wsasec_held_{profiles.DEFAULT.mark:08x}_{profiles.DEFAULT.mask:08x}",
+        "",
+    ]
 
 
 @FAMILIES
