@@ -159,10 +159,8 @@ class Device:
             self._make_room(links)
             try:
                 self.queues = [tun.attach(self.name, ifindex)]
-                for _ in range(count - 1):
-                    self.queues.append(
-                        tun.attach(self.name)
-                    )  # one by one: close() knows those before a failure
+                while len(self.queues) < count:  # one by one: close() knows those before a failure
+                    self.queues.append(tun.attach(self.name))
                 for fd in self.queues:
                     tun.set_offload(fd)
                 links.configure(
