@@ -35,6 +35,8 @@ struct share {
 struct wse_holds {
     struct wse_worker *worker;
     unsigned count, destination_count;
+    uint64_t roomless_second; /* in which there were so many questions for destinations of which nothing could wait */
+    unsigned roomless;
     struct share shares[WSE_DEVICES_MAX];
     uint16_t free_held, free_destination;
     uint16_t buckets[BUCKETS];
@@ -124,6 +126,18 @@ static void ask(struct wse_holds *holds, struct destination *destination, const 
     wse_worker_note(holds->worker, &note);
 }
 
+/* A destination of which nothing waits is forgotten at once, and with it when it was asked for: all of them together have a limit. */
+static int may_ask_without_room(struct wse_holds *holds)
+{
+    const uint64_t second = holds->worker->now / 1000;
+
+    if (holds->roomless_second != second) {
+        holds->roomless_second = second;
+        holds->roomless = 0;
+    }
+    return holds->roomless++ < WSE_HELD_ROOMLESS;
+}
+
 static void forget(struct wse_holds *holds, uint16_t number)
 {
     struct destination *destination = &holds->destinations[number];
@@ -197,15 +211,18 @@ void wse_holds_add(struct wse_holds *holds, uint32_t reqid, uint32_t link, const
     struct destination *destination =
         number == NONE ? make(holds, reqid, link, packet) : &holds->destinations[number];
     struct held *held;
+    int room;
 
     if (!destination) {
         wse_count(&holds->worker->counters.held_lost, 1);
         return;
     }
-    ask(holds, destination, packet);
     number = holds->free_held;
-    if (number == NONE || !has_share(holds->shares[link].held, holds->count, WSE_HELD) ||
-        destination->count == WSE_HELD_DESTINATION || packet->length > WSE_INNER_MAX) {
+    room = number != NONE && has_share(holds->shares[link].held, holds->count, WSE_HELD) &&
+           destination->count < WSE_HELD_DESTINATION && packet->length <= WSE_INNER_MAX;
+    if (room || destination->count || may_ask_without_room(holds))
+        ask(holds, destination, packet);
+    if (!room) {
         wse_count(&holds->worker->counters.held_lost, 1);
         return;
     }

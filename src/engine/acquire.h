@@ -15,6 +15,7 @@ enum {
     WSE_HELD = 1024,            /* packets in all; of one device half of what the others leave, as of destinations */
     WSE_HELD_DESTINATION = 256, /* for one */
     WSE_HELD_DESTINATIONS = 256,
+    WSE_HELD_ROOMLESS = 16, /* a second, that are asked for though nothing of them can wait */
     WSE_HELD_SECONDS = 5 /* that a packet waits */
 };
 

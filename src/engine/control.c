@@ -322,6 +322,14 @@ static unsigned descriptors_of(struct msghdr *header, int *descriptors)
     return count;
 }
 
+/* But for those that were taken, which are below 0 now. */
+static void close_all(const int *descriptors, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (descriptors[i] >= 0)
+            close(descriptors[i]);
+}
+
 static void refuse(struct wse_control *control, struct wse_connection *connection, uint32_t number, int error)
 {
     const struct wse_error body = {.error = error, .text = "this is no message of the protocol"};
@@ -343,11 +351,13 @@ static void read_request(struct wse_control *control, struct wse_connection *con
 
     if (length < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    /* Also with a message of no bytes, which is no end but is taken for one. */
+    count = length < 0 ? 0 : descriptors_of(&message, descriptors);
     if (length <= 0) {
+        close_all(descriptors, count);
         disconnect(control, connection);
         return;
     }
-    count = descriptors_of(&message, descriptors);
     memset(&header, 0, sizeof header);
     memcpy(&header, bytes, (size_t)length < sizeof header ? (size_t)length : sizeof header);
     if ((size_t)length < sizeof header || message.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ||
@@ -357,9 +367,7 @@ static void read_request(struct wse_control *control, struct wse_connection *con
         wse_request(control, connection, &header, bytes + sizeof header, (size_t)length - sizeof header, descriptors,
                     count);
     explicit_bzero(bytes, (size_t)length); /* it may have had a key */
-    for (unsigned i = 0; i < count; i++)
-        if (descriptors[i] >= 0)
-            close(descriptors[i]);
+    close_all(descriptors, count);
 }
 
 static int start(struct wse_control *control, struct wse_engine *engine, int launcher)

@@ -124,6 +124,7 @@ int wse_seccomp_start(void)
 {
     struct sock_fprog filter;
 
+    length = 0; /* one that was put up before may have failed */
     write_program();
     filter = (struct sock_fprog){.len = length, .filter = program};
     /* All threads, or none: they were started before. */

@@ -593,6 +593,30 @@ def test_others_may_not_speak(rig: Any, tmp_path: Path) -> None:
     assert done.stdout == "b''\n" or "ConnectionReset" in done.stderr, done.stderr
 
 
+def test_descriptors_that_come_with_no_byte_are_closed(rig: Any, tmp_path: Path) -> None:
+    """A message of no bytes is taken for the end of its connection, but what came with it is there."""
+    path = tmp_path / "control"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        rig.a.control.listen(listener.fileno())
+
+    def held() -> int:
+        rig.a.control.hello()  # what was said before is done
+        return len(list(Path(f"/proc/{rig.a.process.pid}/fd").iterdir()))
+
+    before = held()
+    for _ in range(5):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer, Path(os.devnull).open() as null:
+            peer.settimeout(DEADLINE)
+            peer.connect(str(path))
+            rights = struct.pack("=20i", *[null.fileno()] * 20)
+            peer.sendmsg([b""], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            with contextlib.suppress(ConnectionResetError):
+                assert peer.recv(100) == b""
+    assert held() == before
+
+
 def test_a_transport_is_let_go_of(rig: Any) -> None:
     """Its sockets are closed when that is answered: the port can be bound without SO_REUSEPORT."""
     rig.both()
