@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import wsasec
@@ -14,6 +14,7 @@ from .baselines import _floor
 from .calls import FAMILIES, Calls, prepare
 from .clock import pinned, timed
 from .descriptor_limit import raise_descriptor_limit, room_for
+from .methods import Runner, batch
 from .stages import Stage, Work, fresh, nothing
 
 __all__ = ["CASES", "run_set_up"]
@@ -32,22 +33,17 @@ CASES: Final = tuple(
 )
 """The family of the sockets, what is done, and the carrier, or "plain"."""
 
+_NO_WATCH: Final = -1
+
 Sample = dict[str, Any]
-Runner = Callable[[Work], None]
 
 
-def _runner(what: str, profile: Profile | None, family: int) -> Runner:
+def _runner(what: str, profile: Profile | None, calls: Calls) -> Runner:
     settings = None if profile is None else wsasec.IpsecSettings(qm_policy=profile)
     if what == "batch":
-
-        def make(work: Work) -> None:
-            work.batch = wsasec.SocketBatch(
-                work.count, family=family, settings=settings, secure=profile is not None, method="plain"
-            )
-
-        return make
+        return batch("plain", secure=profile is not None, settings=settings)(calls, _NO_WATCH)
     if what == "options":
-        options = tuple(wsasec.socket_options(settings, family=family))
+        options = tuple(wsasec.socket_options(settings, family=calls.family))
         return lambda work: _floor.effective(work.numbers, options)
     if what == "secure_many":
         return lambda work: wsasec.secure_many(work.numbers, settings, method="plain")
@@ -61,7 +57,7 @@ def _runner(what: str, profile: Profile | None, family: int) -> Runner:
 
 
 def _sample(what: str, profile: Profile | None, calls: Calls, count: int) -> Sample:
-    runner = _runner(what, profile, calls.family)
+    runner = _runner(what, profile, calls)
     stage: Stage = nothing if what == "batch" else fresh
     with stage(calls, count) as work, pinned():
         wall, cpu = timed(lambda: runner(work))

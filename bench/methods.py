@@ -14,6 +14,7 @@ from typing import Final
 
 import wsasec
 from wsasec import _wsasec
+from wsasec.settings import SettingsBase
 
 from . import stages
 from .baselines import _floor
@@ -23,7 +24,7 @@ from .baselines.standard_library import bind_setsockopt, query
 from .calls import SOCKETS_A_LOOK, Calls
 from .stages import Stage, Work
 
-__all__ = ["BASES", "GROUPS", "METHODS", "Method", "Runner", "missing"]
+__all__ = ["BASES", "GROUPS", "METHODS", "Method", "Runner", "batch", "missing"]
 
 Runner = Callable[[Work], None]
 
@@ -102,13 +103,17 @@ def _secure_many(engine: str) -> Callable[[Calls, int], Runner]:
     return make
 
 
-def _batch(engine: str, *, secure: bool = True) -> Callable[[Calls, int], Runner]:
+def batch(
+    engine: str, *, secure: bool = True, settings: SettingsBase | None = None
+) -> Callable[[Calls, int], Runner]:
+    """Make a batch of sockets, in `work.batch`."""
+
     def make(calls: Calls, _watch: int) -> Runner:
         family, kind = calls.family, calls.type
 
         def run(work: Work) -> None:
             work.batch = wsasec.SocketBatch(
-                work.count, family=family, type=kind, secure=secure, method=engine
+                work.count, family=family, type=kind, settings=settings, secure=secure, method=engine
             )
 
         return run
@@ -205,7 +210,7 @@ METHODS: Final = (
             f"batch{key}",
             f"SocketBatch{title}",
             "create",
-            _batch(engine),
+            batch(engine),
             stages.nothing,
             main=True,
             engine=engine,
@@ -216,7 +221,7 @@ METHODS: Final = (
         "batch_plain",
         "SocketBatch, not secured",
         "create",
-        _batch("plain", secure=False),
+        batch("plain", secure=False),
         stages.nothing,
         baseline=True,
     ),

@@ -563,12 +563,18 @@ def test_it_ends_with_its_launcher(rig: Any) -> None:
     assert rig.a.process.wait(DEADLINE) == 0
 
 
-def test_others_may_not_speak(rig: Any, tmp_path: Path) -> None:
-    path = tmp_path / "control"
+def listening(rig: Any, folder: Path) -> Path:
+    """Have an engine listen for others; returns where."""
+    path = folder / "control"
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(str(path))
         listener.listen()
         rig.a.control.listen(listener.fileno())
+    return path
+
+
+def test_others_may_not_speak(rig: Any, tmp_path: Path) -> None:
+    path = listening(rig, tmp_path)
     with Control(path) as control:
         assert control.hello().pid == rig.a.process.pid
         with pytest.raises(EngineError) as caught:
@@ -595,11 +601,7 @@ def test_others_may_not_speak(rig: Any, tmp_path: Path) -> None:
 
 def test_descriptors_that_come_with_no_byte_are_closed(rig: Any, tmp_path: Path) -> None:
     """A message of no bytes is taken for the end of its connection, but what came with it is there."""
-    path = tmp_path / "control"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        rig.a.control.listen(listener.fileno())
+    path = listening(rig, tmp_path)
 
     def held() -> int:
         rig.a.control.hello()  # what was said before is done

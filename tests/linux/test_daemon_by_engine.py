@@ -26,6 +26,7 @@ from wire import Stream, receive, run_streams, wait_for
 
 import wsasec
 from wsasec import engine, profiles
+from wsasec.engine.rules import held_name
 from wsasec.engine.transports import _RECEIVED
 from wsasec.keys.plugin import ENVIRONMENT, built_for
 from wsasec.keys.strongswan import find_charon, version_of
@@ -421,7 +422,7 @@ def test_down_removes_what_nobody_uses_but_what_holds_the_mark(hosts: Hosts) -> 
     hosts.a.wsasec("down")
     wait_for(lambda: not device_there(hosts.a), "the device is removed", LONG)
     assert hosts.lab.a.run(["nft", "list", "tables"]).stdout.split("\n") == [
-        f"table inet wsasec_held_{profiles.DEFAULT.mark:08x}_{profiles.DEFAULT.mask:08x}",
+        f"table inet {held_name(profiles.DEFAULT)}",
         "",
     ]
 

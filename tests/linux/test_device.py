@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import ctypes
 import errno
 import socket
 import struct
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from disconnected import disconnect
 from secure_device import SecureDevice, alias, generation, run
 
 import wsasec
@@ -117,8 +117,7 @@ def test_a_datagram_socket_that_was_refused_does_not_get_around_it(family: int, 
         assert caught.value.winsock == Winsock.WSAENETDOWN
         with pytest.raises(OSError):
             sock.sendmsg([b"around"], [(level, name, packed)], 0, peer.getsockname())
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.connect(sock.fileno(), struct.pack("=H14x", socket.AF_UNSPEC), 16)
+        disconnect(sock)
         with pytest.raises(OSError):
             sock.sendto(b"around", peer.getsockname())
         with pytest.raises(BlockingIOError):

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from disconnected import disconnect
 from secure_device import pair, run
 
 import wsasec
@@ -186,11 +187,6 @@ def test_clear_input_is_not_delivered(hosts: tuple[Namespace, Namespace, Wire], 
 
 def in_clear(wire: Wire, payload: bytes) -> bool:
     return any(payload in packet for packet in wire.packets())
-
-
-def disconnect(sock: socket.socket) -> None:
-    unspecified = struct.pack("=H14x", socket.AF_UNSPEC)
-    assert ctypes.CDLL(None).connect(sock.fileno(), unspecified, len(unspecified)) == 0
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -191,9 +191,9 @@ class Keeper:
         _take_down(self.device.name, self._routes, self._rules, hold=hold)
 
     def hold(self) -> None:
-        """Stop, and let nothing with the mark come in or go out; all else stays as it is. NftError."""
+        """Stop, and let nothing with the mark come in or go out; the device and its routes stay. NftError."""
         self.stop()
-        self._rules.hold(keep=True)
+        self._rules.hold()
 
     def _work(
         self,
@@ -353,7 +353,7 @@ def _take_down(device: str, routes: Routes, rules: Rules, *, hold: bool) -> None
                 raise
     routes.remove()
     if hold:
-        rules.hold(keep=False)
+        rules.hold()
     else:
         rules.remove()
 

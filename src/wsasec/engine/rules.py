@@ -216,17 +216,13 @@ class Rules:
                 return
         raise OSError(16, "somebody else changes the rules of nftables all the time")
 
-    def hold(self, *, keep: bool) -> None:
-        """Have nothing with the mark come in or go out from now on, whatever becomes of the device.
-
-        Args:
-            keep: whether the table stays beside that.
+    def hold(self) -> None:
+        """Put what holds the mark in place of the table, in one transaction, whatever becomes of the device.
 
         Raises:
             NftError: nft is missing, or refused: nothing was changed.
         """
-        script = _without(held_name(self.profile)) + _fill(_HELD, self.profile)
-        _run(script if keep else script + _without(self.name))
+        _run(_without(held_name(self.profile)) + _fill(_HELD, self.profile) + _without(self.name))
 
     def remove(self) -> None:
         """Delete the table, and what held the mark, if they are there. NftError."""

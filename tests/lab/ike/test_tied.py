@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import socket
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
@@ -16,6 +14,7 @@ from typing import Any
 
 import pytest
 from certificates import Authority
+from disconnected import disconnect
 from ike_hosts import certified, config, host, key_profile, soon
 from wire import wait_for
 
@@ -98,12 +97,11 @@ class Disconnecting:
         self.copies[connection.cookie] = sock.dup()
 
     def destroy(self, connection: TcpConnection) -> bool:
-        nobody = struct.pack("=H14x", socket.AF_UNSPEC)
         found = self.copies.pop(connection.cookie, None)
         if found is None:  # as with the kernel: another thread was faster
             return False
         with found as copy:
-            assert ctypes.CDLL(None).connect(copy.fileno(), nobody, len(nobody)) == 0
+            disconnect(copy)
         return True
 
     def close(self) -> None:

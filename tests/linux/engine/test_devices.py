@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -15,12 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from disconnected import disconnect
 
 import wsasec
 from wsasec import profiles
 from wsasec.daemon import devices
 from wsasec.daemon.devices import Devices
 from wsasec.engine import Device, Engine, Keeper, tun
+from wsasec.engine.rules import held_name
 from wsasec.kernel.links import LinkSocket
 from wsasec.lab import Lab
 from wsasec.profiles import DEFAULT, Profile
@@ -137,7 +138,7 @@ def secured(family: int, *, leaves: bool, peer: str) -> socket.socket:
     wsasec.secure(sock, wsasec.IpsecSettings(qm_policy=CARRIED))
     if leaves:
         sock.connect((peer, PORT))
-        assert ctypes.CDLL(None).connect(sock.fileno(), struct.pack("=H14x", socket.AF_UNSPEC), 16) == 0
+        disconnect(sock)
     return sock
 
 
@@ -152,10 +153,7 @@ def test_what_is_on_no_device_is_held_when_that_is_given_up(
     level, kind = (socket.IPPROTO_IP, 8) if v4 else (socket.IPPROTO_IPV6, 50)
     other = socket.if_nametoindex(lab.a.device)
     info = struct.pack("=i8x", other) if v4 else bytes(16) + struct.pack("=I", other)
-    with (
-        ExitStack() as stack,
-        lab.b.socket(family, socket.SOCK_DGRAM) as clear,
-    ):
+    with ExitStack() as stack, lab.b.socket(family, socket.SOCK_DGRAM) as clear:
         before = profiles.active()
         stack.callback(profiles.use, before)
         profiles.use(profiles.Profiles({CARRIED.name: CARRIED}, CARRIED))
@@ -189,7 +187,7 @@ def test_what_is_on_no_device_is_held_when_that_is_given_up(
 
 def test_what_was_held_is_so_no_more_when_its_device_is_there_again(wire: tuple[Lab, Devices]) -> None:
     lab, kept = wire
-    table = f"wsasec_held_{CARRIED.mark:08x}_{CARRIED.mask:08x}"
+    table = held_name(CARRIED)
     kept.use([OTHER])
     assert table in lab.a.run(["nft", "list", "tables"]).stdout
     kept.use([CARRIED, OTHER])

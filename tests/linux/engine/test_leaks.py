@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import pytest
 from device_queue import Inner, inject, wait_for
+from disconnected import disconnect
 from engine_host import Host
 from esp_packets import echo_request, ip_packet, tcp, udp
 
@@ -216,17 +217,10 @@ def test_a_plain_server_does_not_hear_the_device(ends: Ends) -> None:
 def test_a_datagram_socket_that_left_its_binding(ends: Ends) -> None:
     with silence(ends.host.lab), ends.socket(socket.SOCK_DGRAM) as sock:
         sock.connect((ends.peer, PORT))
-        # connect(AF_UNSPEC) takes the binding away, without any privilege; not the mark.
-        libc_connect_unspecified(sock)
+        # This takes the binding away, without any privilege; not the mark.
+        disconnect(sock)
         sock.sendto(SECRET, (ends.peer, PORT))
         assert SECRET in ends.sent(UDP).payload
-
-
-def libc_connect_unspecified(sock: socket.socket) -> None:
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.connect(sock.fileno(), struct.pack("=H14x", socket.AF_UNSPEC), 16) == 0
 
 
 def test_a_datagram_with_a_device_of_its_own(ends: Ends) -> None:
@@ -274,10 +268,13 @@ WITHOUT_MARK = {
 }
 
 
+def add_chain(lab: Lab, chain: str) -> None:
+    lab.a.run(["nft", "-f", "-"], input=f"table inet others {{\nchain marks {{\n{chain}\n}}\n}}\n")
+
+
 @pytest.mark.parametrize("chain", WITHOUT_MARK.values(), ids=WITHOUT_MARK.keys())
 def test_rules_of_others_that_take_the_mark_away(ends: Ends, chain: str) -> None:
-    script = f"table inet others {{\nchain marks {{\n{chain}\n}}\n}}\n"
-    ends.host.lab.a.run(["nft", "-f", "-"], input=script)
+    add_chain(ends.host.lab, chain)
     with silence(ends.host.lab), ends.socket(socket.SOCK_DGRAM, bound=False) as sock:
         sock.sendto(SECRET, (ends.peer, PORT))
         assert SECRET in ends.sent(UDP).payload
@@ -288,6 +285,16 @@ def test_rules_of_others_that_take_the_mark_away(ends: Ends, chain: str) -> None
         assert SECRET in ends.sent(ends.icmp).payload
         ends.segment(SYN)
         ends.sent(TCP, RST | ACK)
+
+
+LINK_LOCAL = "fe80::b2"
+
+
+def scoped(lab: Lab) -> None:
+    """The wire has a link-local address, and a neighbour that needs not be looked for."""
+    lab.a.run(["ip", "addr", "add", "fe80::a1/64", "dev", lab.a.device, "nodad"])
+    with LinkSocket() as links:
+        links.add_neighbour(lab.a.device, LINK_LOCAL, b"\2\0\0\0\0\2")
 
 
 def named(ends: Ends, destination: str) -> tuple[list[tuple[int, int, bytes]], tuple[object, ...]]:
@@ -304,21 +311,18 @@ def named(ends: Ends, destination: str) -> tuple[list[tuple[int, int, bytes]], t
 @pytest.mark.parametrize("chain_type", ["route", "filter"])
 def test_no_other_device_can_be_named_where_the_mark_is_taken_away(ends: Ends, chain_type: str) -> None:
     """Rules of others come before our last ones: what goes another way does not get that far."""
-    lab, link_local = ends.host.lab, "fe80::b2"
-    marks = f"type {chain_type} hook output priority mangle; meta mark set 0"
-    lab.a.run(["nft", "-f", "-"], input=f"table inet others {{\nchain marks {{\n{marks}\n}}\n}}\n")
-    lab.a.run(["ip", "addr", "add", "fe80::a1/64", "dev", lab.a.device, "nodad"])
-    with LinkSocket() as links:
-        links.add_neighbour(lab.a.device, link_local, b"\2\0\0\0\0\2")
+    lab = ends.host.lab
+    add_chain(lab, f"type {chain_type} hook output priority mangle; meta mark set 0")
+    scoped(lab)
     multicast = "224.0.0.251" if ends.family == socket.AF_INET else "ff02::1"
-    everywhere = [ends.peer, multicast] + ([link_local] if ends.family == socket.AF_INET6 else [])
+    everywhere = [ends.peer, multicast] + ([LINK_LOCAL] if ends.family == socket.AF_INET6 else [])
     with silence(lab):
         for destination in everywhere:
             for left in (False, True):
                 with ends.socket(socket.SOCK_DGRAM) as sock:
                     if left:
                         sock.connect((ends.peer, PORT))
-                        libc_connect_unspecified(sock)
+                        disconnect(sock)
                     ancillary, address = named(ends, destination)
                     with pytest.raises(OSError):
                         sock.sendmsg([SECRET], ancillary, 0, address)
@@ -328,7 +332,7 @@ def test_no_other_device_can_be_named_where_the_mark_is_taken_away(ends: Ends, c
                 sock.sendto(SECRET, (ends.peer, PORT))
         with ends.socket(socket.SOCK_DGRAM) as sock:  # what names none still goes
             sock.connect((ends.peer, PORT))
-            libc_connect_unspecified(sock)
+            disconnect(sock)
             sock.sendto(SECRET, (ends.peer, PORT))
             assert SECRET in ends.sent(UDP).payload
 
@@ -339,18 +343,15 @@ def test_a_connection_by_link_local_addresses_where_the_mark_is_taken_away(
 ) -> None:
     """bind() to an address of a scope moves a socket to its device, as it is bound to none by privilege."""
     lab, other = host.lab, socket.if_nametoindex(host.lab.a.device)
-    marks = f"type {chain_type} hook output priority mangle; meta mark set 0"
-    lab.a.run(["nft", "-f", "-"], input=f"table inet others {{\nchain marks {{\n{marks}\n}}\n}}\n")
-    lab.a.run(["ip", "addr", "add", "fe80::a1/64", "dev", lab.a.device, "nodad"])
-    with LinkSocket() as links:
-        links.add_neighbour(lab.a.device, "fe80::b2", b"\2\0\0\0\0\2")
+    add_chain(lab, f"type {chain_type} hook output priority mangle; meta mark set 0")
+    scoped(lab)
     with silence(lab), socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX, host.device.ifindex)
         sock.setsockopt(socket.SOL_SOCKET, SO_MARK, DEFAULT.mark)
         sock.settimeout(1)
         sock.bind(("fe80::a1", 0, 0, other))
         with pytest.raises(OSError):
-            sock.connect(("fe80::b2", PORT, 0, other))
+            sock.connect((LINK_LOCAL, PORT, 0, other))
 
 
 def test_clear_packets_do_not_come_to_a_secured_socket(ends: Ends) -> None:

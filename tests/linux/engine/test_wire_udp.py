@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import socket
 from collections import Counter
@@ -10,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 from device_wire import device_wire
+from disconnected import disconnect
 from esp_packets import is_fragment, outer_packets
 from frames import Sniffer
 from wire import is_readable, wait_for
@@ -99,9 +99,7 @@ def test_unconnected_again(realm, family):
         first, second = wire.datagram_pair()
         first.send(b"before")
         assert second.recv(100) == b"before"
-        # struct sockaddr with AF_UNSPEC, which Python does not make.
-        libc = ctypes.CDLL(None, use_errno=True)
-        assert libc.connect(first.fileno(), bytes(16), 16) == 0
+        disconnect(first)
         try:
             first.sendto(b"after", second.getsockname())
         except OSError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from daemon_talk import until
 from fake_ike import OWN, PEER, FakeIke, FakeSas
 
 from wsasec.config.model import Authentication, Identity, KeyProfile, Trust
@@ -161,10 +162,7 @@ def test_what_nobody_waits_for_does_not_keep_others_waiting(
     silent = [ip_address(f"198.51.100.{number}") for number in range(busy + 200)]
     for peer in silent:
         assert negotiations.run(PROFILE, OWN, peer, clock()).reason is Reason.TIMED_OUT
-    until = soon()
-    while len(ike.initiated) < busy:
-        assert time.monotonic() < until
-        time.sleep(0.001)
+    until(lambda: len(ike.initiated) == busy)
     found: list[Reason] = []
     honest = threading.Thread(
         target=lambda: found.append(negotiations.run(PROFILE, OWN, PEER, clock() + 20).reason)
