@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from esp_packets import ip_packet
 from reachable import open_to_all
+from wire import wait_for
 
 from wsasec.engine import (
     Acquire,
@@ -222,6 +223,8 @@ def test_a_device_comes_and_goes(rig: Any) -> None:
     end = time.monotonic() + DEADLINE
     while not rig.b.control.totals().no_buffer:
         assert time.monotonic() < end
+    # Until no thread works with it any more, the next one would be another queue of the same device.
+    wait_for(lambda: "ws7" not in rig.b.namespace.run(["ip", "-o", "link"]).stdout, "the device is gone")
     with rig.b.namespace.entered():
         queue = queues.attach("ws7")
         queues.set_offload(queue)
