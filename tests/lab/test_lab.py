@@ -223,6 +223,20 @@ def test_rekey_loses_nothing_and_leaves_one_generation(secured):
         assert not old & last
 
 
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["v4", "v6"])
+def test_what_was_added_last_is_what_is_sent_under(secured, family):
+    """Also once the kernel's table of associations has grown, which turns the order of its entries."""
+    for _ in range(3):
+        exchange_stream(secured, family, b"before")
+        old = secured.packets(secured.a).keys()
+        secured.add_sas()
+        before = secured.packets(secured.a)
+        exchange_stream(secured, family, b"after")
+        now = secured.packets(secured.a)
+        assert {spi: now[spi] for spi in old} == {spi: before[spi] for spi in old}
+        assert any(now[spi] for spi in now.keys() - old)
+
+
 def test_without_sas_nothing_leaves(secured):
     secured.remove_sas()
     assert secured.a.sas() == secured.b.sas() == []

@@ -234,7 +234,7 @@ def test_receiver_lost_its_association(make_wire):
 
 
 def test_rekey_under_traffic(make_wire):
-    """New associations several times a second: every byte arrives, and no packet is lost for it."""
+    """New associations again and again: every byte arrives, and no packet is lost for it."""
     with make_wire() as wire:
         client, server, _ = wire.connection()
         first, second = wire.datagram_pair()

@@ -13,7 +13,6 @@ policies.
 from __future__ import annotations
 
 import socket
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar, Final, Literal
@@ -36,15 +35,6 @@ ALGORITHMS: Final = {
     "chacha20-poly1305": (CHACHA20_POLY1305, 32 + 4),
 }
 """The kernel's name of an algorithm, and the bytes of its key with the salt."""
-
-
-_STEP: Final = 0.005
-_CLOCK_REALTIME_COARSE: Final = 5
-
-
-def _second() -> int:
-    """Return the time as the kernel has it when it notes the second of something."""
-    return int(time.clock_gettime(_CLOCK_REALTIME_COARSE))
 
 
 class MixedLab(Lab):
@@ -107,7 +97,6 @@ class MixedLab(Lab):
         self.near = near
         self._program = program
         self.far = far
-        self._last_second = 0
         self.known: dict[int, tuple[AssociationSpec, Key]] = {}
         self._remember = remember
 
@@ -193,25 +182,6 @@ class MixedLab(Lab):
     def _draw_key(self) -> Key:
         return Key(ALGORITHMS[self.algorithm][1])
 
-    def add_sas(self, *, ipv4: bool = True, ipv6: bool = True) -> None:
-        """Install new associations, as Lab does, in another second than the last ones."""
-        self._wait_for_second()
-        super().add_sas(ipv4=ipv4, ipv6=ipv6)
-
-    def rekey(self) -> None:
-        """Replace the associations under traffic, as Lab does, in another second than the last ones."""
-        self._wait_for_second()
-        super().rekey()
-
-    def _wait_for_second(self) -> None:
-        """Wait until it is another second than that of the last installation.
-
-        The kernel sends under the association that was added in the latest second, and of several under the
-        first of them: only so is it the newest.
-        """
-        while _second() <= self._last_second:
-            time.sleep(_STEP)
-
     def _add(self, namespace: Namespace, spec: AssociationSpec, key: Key) -> None:
         if self._remember and spec.spi not in self.known:
             self.known[spec.spi] = (spec, key.copy())
@@ -219,7 +189,6 @@ class MixedLab(Lab):
             super()._add(namespace, spec, key)
         elif namespace is self.a:
             self.end.add(spec, key)
-        self._last_second = _second()
 
     def _remove(self, namespace: Namespace, spec: AssociationSpec) -> None:
         if namespace in self.kernel_ends():

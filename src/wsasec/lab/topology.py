@@ -30,6 +30,13 @@ __all__ = ["Lab"]
 _Installed = tuple[AssociationSpec, Namespace, Namespace]
 
 _DRAIN_STEP: Final = 0.002
+_SECOND_STEP: Final = 0.005
+_CLOCK_REALTIME_COARSE: Final = 5
+
+
+def _second() -> int:
+    """Return the time as the kernel has it when it notes the second of something."""
+    return int(time.clock_gettime(_CLOCK_REALTIME_COARSE))
 
 
 class Lab:
@@ -74,6 +81,7 @@ class Lab:
         self._keys = keys
         self._exit = ExitStack()
         self._associations: list[_Installed] = []
+        self._last_second = 0
 
     def __enter__(self) -> Lab:
         """Make the namespaces, the wire and the associations.
@@ -130,7 +138,9 @@ class Lab:
         """Install one association per direction and family, with new SPIs and new keys each time.
 
         The receiver gets it first, then the sender, which uses the newest: nothing is lost and nothing fails
-        in between. A key is never used again: with AES-GCM that would break it.
+        in between. Where there are others, this waits until it is another second than theirs: the kernel
+        sends under the association of the latest second, and of several under the first that it finds, which
+        is another one once its table has grown. A key is never used again: with AES-GCM that would break it.
 
         Raises:
             LabError: the kernel has no XFRM or no ESP.
@@ -162,6 +172,8 @@ class Lab:
             xfrm.add(spec, key, integrity_only=self.integrity_only)
 
     def _install(self, drawn: list[_Installed]) -> None:
+        while self._associations and _second() <= self._last_second:
+            time.sleep(_SECOND_STEP)
         for spec, sender, receiver in drawn:
             key = self._draw_key()
             try:
@@ -177,6 +189,7 @@ class Lab:
                 raise
             finally:
                 key.wipe()
+                self._last_second = _second()
 
     def remove_sas(self) -> None:
         """Delete the associations that add_sas() and rekey() made; those already gone do not matter."""
@@ -204,8 +217,9 @@ class Lab:
     def rekey(self) -> None:
         """Replace the associations under traffic without losing a packet.
 
-        New ones at the receivers, then at the senders; the old ones go when all that was sent under them
-        has arrived, or after half a second if something was lost on the wire.
+        New ones at the receivers, then at the senders, and in another second, as add_sas() does it; the old
+        ones go when all that was sent under them has arrived, or after half a second if something was lost
+        on the wire.
         """
         old = list(self._associations)
         self._install(
