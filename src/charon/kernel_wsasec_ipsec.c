@@ -9,6 +9,7 @@
 #include "engine_events.h"
 #include "engine_link.h"
 #include "known_sas.h"
+#include "nat_port.h"
 
 #define SOCKET_DEFAULT "/run/wsasec/engine"
 enum { TIMEOUT_DEFAULT = 3, WINDOW_MIN = 64, WINDOW_MAX = 65536 };
@@ -358,14 +359,17 @@ METHOD(kernel_ipsec_t, flush_policies, status_t,
 METHOD(kernel_ipsec_t, bypass_socket, bool,
     private_t *this, int fd, int family)
 {
-    engine_link_release(this->link, family, lib->settings->get_int(lib->settings, "%s.port_nat_t", IKEV2_NATT_PORT,
-                                                                  lib->ns));
+    uint16_t port = lib->settings->get_int(lib->settings, "%s.port_nat_t", IKEV2_NATT_PORT, lib->ns);
+
+    nat_port_wanted(family, port);
+    engine_link_release(this->link, family, port);
     return TRUE;
 }
 
 METHOD(kernel_ipsec_t, enable_udp_decap, bool,
     private_t *this, int fd, int family, uint16_t port)
 {
+    nat_port_there(family);
     engine_link_share(this->link, fd, family, port);
     /* If the engine has not got it now. */
     engine_events_wake(this->events);

@@ -8,6 +8,7 @@
 #include <daemon.h>
 
 #include "kernel_wsasec_ipsec.h"
+#include "nat_port.h"
 
 /* For who starts charon, and reads this file: a charon of another version would not notice, and crash. */
 __attribute__((used)) static const char built_for[] = "kernel-wsasec for strongSwan " VERSION;
@@ -24,6 +25,9 @@ METHOD(plugin_t, get_features, int,
     static plugin_feature_t ours[] = {
         PLUGIN_CALLBACK(kernel_ipsec_register, kernel_wsasec_ipsec_create),
             PLUGIN_PROVIDE(CUSTOM, "kernel-ipsec"),
+        PLUGIN_CALLBACK(nat_port_check, NULL),
+            PLUGIN_PROVIDE(CUSTOM, "wsasec-nat-port"),
+                PLUGIN_DEPENDS(CUSTOM, "socket"),
     };
 
     *features = ours;

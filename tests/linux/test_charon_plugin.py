@@ -622,6 +622,36 @@ def test_next_charon_shares_the_port_again(pair: Pair, ended: Callable[[End], No
     assert left <= set(pair.a.engine.sas)
 
 
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["v4", "v6"])
+def test_charon_without_its_port_does_not_come_up(pair: Pair, family: socket.AddressFamily) -> None:
+    """It could negotiate with nobody, and says so nowhere but in its log."""
+    pair.load()
+    pair.a.stop()
+    pair.a.restart_engine()
+    with pair.a.namespace.socket(family, socket.SOCK_DGRAM) as other, pair.a.namespace.entered():
+        if family == socket.AF_INET6:
+            other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        other.bind(("", 4500))
+        with pytest.raises(CharonError, match=r"another process has UDP port 4500, IPv[46]:") as raised:
+            pair.a.charon.start(soon())
+    assert ("IPv4" in str(raised.value)) == (family == socket.AF_INET)
+    assert not pair.a.charon.alive
+    pair.a.start()
+    pair.a.initiate()
+    pair.settled()
+
+
+def test_charon_does_not_come_up_while_an_engine_keeps_its_port(pair: Pair) -> None:
+    """As one that does not answer: it has the port of the charon before."""
+    pair.a.kill()
+    pair.a.engine.refuse[Type.ADD_TRANSPORT] = (errno.EBUSY, "not now")
+    with pair.a.namespace.entered(), pytest.raises(CharonError, match=r"another process has UDP port 4500"):
+        pair.a.charon.start(soon())
+    assert not pair.a.charon.alive
+    pair.a.engine.refuse.clear()
+    pair.a.start()
+
+
 def test_charon_has_no_privilege_beyond_its_port(pair: Pair) -> None:
     pid = pair.a.charon.pid
     assert pid is not None

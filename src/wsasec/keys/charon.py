@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import select
 import shutil
 import socket
@@ -13,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from ..unprivileged import unprivileged
 from .ports import IKE_PORTS, require_free
@@ -45,6 +47,13 @@ _MAY_FOR_KERNEL: Final = "+net_admin,+net_bind_service"
 # Of the plugin: the numbers of the sockets that it is given.
 _SOCKETS: Final = "WSASEC_SOCKETS"
 _EXPIRES: Final = Path("/proc/sys/net/core/xfrm_acq_expires")
+# Of a line of its log: the time, the thread and the part of charon; and what says nothing of its end: other
+# threads than the first one, and that one's last words, whatever the cause is.
+_STAMP: Final = re.compile(r"^[0-9T:-]+ \d+\[\w+\] ")
+_BESIDE: Final = re.compile(
+    r"^[0-9T:-]+ (?!00)\d+\[|\] (failed to load \d+ critical plugin|initialization failed - aborting)"
+)
+_READ_BYTES: Final = 64 << 10
 _LOG_BYTES: Final = 4 << 20
 _LOOK_SECONDS: Final = 30.0
 _STEP: Final = 0.01
@@ -60,9 +69,24 @@ def _escaped(path: Path) -> str:
     return "".join(f"\\{ord(each):03o}" if each in " \t\n\\#" else each for each in str(path))
 
 
-def _lines(path: Path, count: int) -> str:
-    with suppress(OSError):
-        return " / ".join(path.read_text(errors="replace").splitlines()[-count:])
+def _opened(path: Path, flags: int) -> BinaryIO:
+    """Open a file in charon's own folder, who must not lead root to another one: no link, and no pipe.
+
+    Raises OSError.
+    """
+    file = os.fdopen(os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path))
+    return file
+
+
+def _last_words(path: Path) -> str:
+    """Return the last of a log that says why charon ended, without the times."""
+    with suppress(OSError), _opened(path, os.O_RDONLY) as log:
+        log.seek(max(0, os.fstat(log.fileno()).st_size - _READ_BYTES))
+        lines = log.read(_READ_BYTES).decode(errors="replace").splitlines()
+        return " / ".join([_STAMP.sub("", line) for line in lines if not _BESIDE.search(line)][-2:])
     return ""
 
 
@@ -237,18 +261,14 @@ class Charon:
 
     def _trim_log(self) -> None:
         """Put a log that has grown aside; charon appends, so its next line gets to the file's new end."""
-        with suppress(OSError):
-            # The folder is charon's, who must not lead root to another file: no link, and no pipe.
-            flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            with os.fdopen(os.open(self.log, flags), "rb") as log:
-                status = os.fstat(log.fileno())
-                if not stat.S_ISREG(status.st_mode) or status.st_size <= _LOG_BYTES:
-                    return
-                aside = self._folder / "log.1"
-                aside.touch(mode=0o600)
-                with aside.open("wb") as file:
-                    shutil.copyfileobj(log, file)
-                os.truncate(log.fileno(), 0)
+        with suppress(OSError), _opened(self.log, os.O_RDWR) as log:
+            if os.fstat(log.fileno()).st_size <= _LOG_BYTES:
+                return
+            aside = self._folder / "log.1"
+            aside.touch(mode=0o600)
+            with aside.open("wb") as file:
+                shutil.copyfileobj(log, file)
+            os.truncate(log.fileno(), 0)
 
     def _wait_until_it_answers(self, deadline: float) -> None:
         while True:
@@ -258,7 +278,7 @@ class Charon:
             except CharonError:
                 if not self.alive:
                     raise CharonError(
-                        Reason.NO_CHARON, f"charon ended at once: {_lines(self.log, 2)}"
+                        Reason.NO_CHARON, f"charon ended at once: {_last_words(self.log)}"
                     ) from None
                 if time.monotonic() >= deadline:
                     raise CharonError(

@@ -10,8 +10,11 @@ _COMMON: Final = "random nonce openssl pem pkcs1 pkcs8 x509 pubkey revocation co
 
 PLUGINS: Final = f"{_COMMON} kernel-netlink socket-default vici"
 
-ENGINE_PLUGINS: Final = f"{_COMMON} kernel-wsasec kernel-netlink socket-default vici"
-"""With the engine in the place of the kernel's IPsec: the first one counts, netlink has the rest."""
+ENGINE_PLUGINS: Final = f"{_COMMON} kernel-wsasec! kernel-netlink socket-default vici"
+"""With the engine in the place of the kernel's IPsec: the first one counts, netlink has the rest.
+
+Without it (!), or without the port that it shares with the engine, charon ends.
+"""
 
 THREADS: Final = 64
 """Each negotiation that somebody waits for holds one."""
