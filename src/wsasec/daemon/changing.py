@@ -86,6 +86,10 @@ class Changing:
             return frozenset()
         return frozenset(child.reqid for child in event.ike.children if child.reqid in self._gone)
 
+    def gone(self, reqids: Collection[int]) -> frozenset[int]:
+        """Return those of them whose policies are no more; lock is held."""
+        return frozenset(self._gone.intersection(reqids))
+
     def answer(self, verb: str, question: dict[str, Any], asked: Asked) -> Callable[[], dict[str, Any]]:
         """Return what answers, in another thread."""
         session = _session_of(asked.kept, question, self._ended)

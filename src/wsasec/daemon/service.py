@@ -51,6 +51,8 @@ _DAMAGED: Final = (
     "sockets that are open may take every identity that is trusted: end the programs that named their peers"
 )
 _START_SECONDS: Final = 30.0
+_END_SECONDS: Final = 10.0
+_AGAIN_SECONDS: Final = 1.0
 _STATUS_SECONDS: Final = 5.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
@@ -100,6 +102,7 @@ class Service:
             lambda: self._config, self._ike, self._sessions.policies, self._carrier.sas()
         )
         self._changing = self._sessions.lock  # held while the configuration changes, or charon is started
+        self._left: set[int] = set()  # reqids whose associations are to end, and may not have
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="wsasec-watch", daemon=True)
@@ -216,12 +219,26 @@ class Service:
 
     def _end_associations(self, reqids: Collection[int]) -> None:
         try:
-            self._ike.end_associations(reqids, time.monotonic() + _START_SECONDS)
+            self._ike.end_associations(reqids, time.monotonic() + _END_SECONDS)
         except CharonError as error:
-            # As good as dead: it is started anew, and without them.
             _log.error("associations of a policy that is no more: %s", error)
-            sas = self._carrier.sas()
-            sas.remove(sas.of(reqids))
+            if not self._ike.give_up(error, lambda sas: sas.of(reqids)):
+                self._again(reqids)
+        except OSError as error:
+            _log.error("associations of a policy that is no more: %s", error)
+            self._again(reqids)
+
+    def _again(self, reqids: Collection[int]) -> None:
+        self._left.update(reqids)
+        self._wake.set()
+
+    def _end_what_is_left(self) -> None:
+        """Try again what could not be done."""
+        with self._changing:
+            left = self._sessions.gone(self._left)
+            self._left.clear()
+            if left and not self._stopping.is_set():
+                self._end_associations(left)
 
     def _watch(self) -> None:
         pause = _FIRST_PAUSE
@@ -232,6 +249,8 @@ class Service:
             if self._stopping.is_set():
                 return
             if self._ike.alive:
+                if self._left and not self._stopping.wait(_AGAIN_SECONDS):
+                    self._end_what_is_left()
                 continue
             _log.error("charon has ended")
             if time.monotonic() - started > _STEADY_SECONDS:
@@ -240,6 +259,8 @@ class Service:
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 if self._start_again():
                     started = time.monotonic()
+                    if self._left:
+                        self._wake.set()
                     break
 
     def _start_again(self) -> bool:
@@ -328,15 +349,12 @@ class Service:
     def change(self, new: Config) -> None:
         """Have another configuration in force, or the old one if that fails; see `changing.Changer`."""
         assert self._questions is not None  # noqa: S101
-        assert self._negotiator is not None  # noqa: S101
         old = self._config
         self._require_carrier(new)
         if new.vici == old.vici:
             self._ike.require(new, time.monotonic() + _START_SECONDS)
         try:
-            with self._questions.swap:
-                self._use(new)
-            self._ike.load(new, time.monotonic() + _START_SECONDS)
+            self._load(new, _START_SECONDS)
         except BaseException:
             with self._questions.swap:
                 self._use(old)
@@ -346,6 +364,12 @@ class Service:
                 _log.error("charon does not take the old configuration either: %s", error)
             raise
         self._in_force(new)
+
+    def _load(self, new: Config, seconds: float) -> None:
+        assert self._questions is not None  # noqa: S101
+        with self._questions.swap:
+            self._use(new)
+        self._ike.load(new, time.monotonic() + seconds)
 
     def _require_carrier(self, new: Config) -> None:
         """Raise ValueError if this daemon cannot carry a configuration's profiles."""
@@ -378,16 +402,20 @@ class Service:
         """Have a configuration with less profiles in force, whatever fails; see `changing.Changer`."""
         if self._stopping.is_set():
             return
+        failure: Exception | None = None
         try:
-            self.change(new)
+            self._load(new, _END_SECONDS)
         except FAILURES as error:
-            _log.error("a policy that is no more stays in charon until it is started anew: %s", error)
+            _log.error("a policy that is no more: %s", error)
+            failure = error
             assert self._questions is not None  # noqa: S101
             with self._questions.swap:
                 profiles.use(_profiles(new))
             self._ike.prepare(new)
-            self._in_force(new)
-        self._end_associations(reqids)
+        self._in_force(new)
+        # A charon of our own that still has the policy is started anew.
+        if not isinstance(failure, CharonError) or not self._ike.give_up(failure, lambda sas: sas.of(reqids)):
+            self._end_associations(reqids)
 
 
 def _said(what: dict[str, Any]) -> bytes:

@@ -295,6 +295,14 @@ class Charon:
         finally:
             session.close()
 
+    def kill(self, seconds: float = 5.0) -> None:
+        """End it at once, as one that does not answer, and wait for that, so many seconds at most."""
+        process = self._process
+        if process is not None:
+            process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+
     def stop(self, seconds: float = 5.0) -> None:
         """End it: it takes leave of its peers. After so many seconds it is killed. Twice is fine."""
         process, thread = self._process, self._thread

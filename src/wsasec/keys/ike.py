@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from ..config.model import Config
+from ..kernel.xfrm import SA
 from ..profiles import ConfigError
 from .abilities import AT_ONCE
 from .associations import Address, Certificate, Event, IkeSa, Outcome
@@ -26,6 +27,7 @@ from .listing import list_certificates, list_ike_sas, terminate_child, terminate
 from .loaded import Loaded
 from .messages import MessageError
 from .negotiation import Wanted, negotiate
+from .pairs import Sas
 from .pool import Pool
 from .reason import CharonError, Reason
 from .routes import Routes
@@ -131,7 +133,7 @@ class Ike:
                 self._charon.start(deadline)
                 # Of an earlier charon, which cannot renew or end them now. Not before this one has the ports.
                 sas = self._carrier.sas()
-                sas.remove(sas.of({p.profile.reqid for p in self._config.profiles.values()}))
+                sas.remove(sas.of(self._reqids()))
             with self._session(deadline) as session:
                 self._loaded.load(session, found, credentials, deadline)
             self._strangers = Strangers(self.pinned, self._end_strangers)
@@ -328,13 +330,21 @@ class Ike:
             for ike in others:
                 terminate_ike(session, ike.unique_id, deadline)
 
-    def _end_strangers(self, group: str, peer: Address) -> None:
+    def _end_strangers(self, group: str, peer: Address) -> bool:
         deadline = time.monotonic() + _STRANGER_SECONDS
-        # Where charon does not answer it is as good as dead: it is started anew, and its associations end.
-        with suppress(CharonError), self._session(deadline) as session:
-            identity = self._loaded.pinned(group, peer)
-            if identity is not None:
-                self._end_others(session, group, peer, identity, deadline)
+        try:
+            with self._session(deadline) as session:
+                identity = self._loaded.pinned(group, peer)
+                if identity is not None:
+                    self._end_others(session, group, peer, identity, deadline)
+        except CharonError as error:
+            if not self.alive:
+                return True  # whoever starts it again removes what it had made
+            return self.give_up(error, lambda sas: sas.every(self._reqids(), peer))
+        except OSError as error:  # no descriptor, or no memory
+            _log.error("another than is pinned at %s is still there: %s", peer, error)
+            return False
+        return True
 
     def unpin(self, group: str, peer: Address, deadline: float) -> None:
         """Take any identity of the profile's at this address again; nothing happens if none was pinned.
@@ -367,30 +377,62 @@ class Ike:
         with self._session(deadline) as session:
             return list_ike_sas(session, deadline, wait=wait, peer=peer)
 
+    def give_up(self, why: CharonError, endangered: Callable[[Sas], Iterable[SA]]) -> bool:
+        """Take a charon that did not do what it has to for dead: nobody knows what it keeps alive.
+
+        One of our own is killed, which watchers hear of, and all that it had made is removed: nothing is
+        sent until another one has made it anew. One of others goes on.
+
+        Args:
+            why: what it answered, or that it did not.
+            endangered: finds what is removed, whoever's it is.
+
+        Returns:
+            Whether all of it has ended; else the caller has to try again.
+        """
+        charon = self._charon
+        if charon is None:
+            _log.error("charon does not do what it has to, and is asked again: %s", why)
+        else:
+            _log.error("charon does not do what it has to, and is ended: %s", why)
+            charon.kill()
+        sas = self._carrier.sas()
+        try:
+            found = list(endangered(sas))
+            sas.remove(found if charon is None else [*found, *sas.of(self._reqids())])
+        except OSError as error:
+            _log.error("associations that are to end: %s", error)
+            return False
+        return charon is not None
+
+    def _reqids(self) -> set[int]:
+        return {each.profile.reqid for each in self._config.profiles.values()}
+
     def end_associations(self, reqids: Collection[int], deadline: float) -> None:
-        """End all associations with some reqids, of profiles that charon has no more. Raises CharonError.
+        """End all associations with some reqids, of profiles that charon has no more.
 
         It works in the network namespace of the calling thread. From the return on the kernel has none of
         them; what charon was about to make it may still install, and tells of by an event.
+
+        Raises:
+            CharonError: charon does not answer.
+            OSError: the kernel refused, or there is no descriptor left.
         """
         sas = self._carrier.sas()
         told: set[int] = set()
-        try:
-            # Not only by charon, which waits for the peer before it takes them out.
-            sas.remove(sas.of(reqids))
-            with self._session(deadline) as session:
-                while True:
-                    # Waiting for IKE SAs at work is the barrier, as in _end_others().
-                    ikes = list_ike_sas(session, deadline, wait=True)
-                    found = {c.unique_id for ike in ikes for c in ike.children if c.reqid in reqids} - told
-                    if not found:
-                        break
-                    for number in found:
-                        terminate_child(session, number, deadline)
-                    told |= found
-            sas.remove(sas.of(reqids))
-        except OSError as error:
-            raise _reason_of(error) from error
+        # Not only by charon, which waits for the peer before it takes them out.
+        sas.remove(sas.of(reqids))
+        with self._session(deadline) as session:
+            while True:
+                # Waiting for IKE SAs at work is the barrier, as in _end_others().
+                ikes = list_ike_sas(session, deadline, wait=True)
+                found = {c.unique_id for ike in ikes for c in ike.children if c.reqid in reqids} - told
+                if not found:
+                    break
+                for number in found:
+                    terminate_child(session, number, deadline)
+                told |= found
+        sas.remove(sas.of(reqids))
 
     def prepare(self, config: Config) -> None:
         """Have the next start() load another configuration, where load() cannot now."""

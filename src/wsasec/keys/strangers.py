@@ -9,23 +9,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from .associations import Address, Event
 
 __all__ = ["Strangers"]
+
+_AGAIN_SECONDS: Final = 1.0
 
 
 class Strangers:
     """Looks after addresses at which charon tells of others than are pinned. Thread-safe."""
 
     def __init__(
-        self, pinned: Callable[[str, Address], str | None], end: Callable[[str, Address], None]
+        self, pinned: Callable[[str, Address], str | None], end: Callable[[str, Address], bool]
     ) -> None:
         """Describe it.
 
         Args:
             pinned: returns the identity that is pinned for a group at an address.
-            end: ends all others there; it may take its time, and must not raise.
+            end: ends all others there, and returns whether it could; if not it is called again. It may take
+                its time, and must not raise.
 
         Raises:
             RuntimeError: there can be no more threads.
@@ -34,7 +38,7 @@ class Strangers:
         self._end = end
         self._lock = threading.Lock()
         self._waiting: set[tuple[str, Address]] = set()
-        self._closed = False
+        self._closed = threading.Event()
         self._pool = ThreadPoolExecutor(1, "wsasec-strangers")
         # Its thread is there from now on: where none is left this fails, and not, later, the thread that
         # hears charon's events.
@@ -49,7 +53,7 @@ class Strangers:
         if self._pinned(*key) in (None, ike.remote_id):
             return
         with self._lock:
-            if not self._closed and key not in self._waiting:
+            if not self._closed.is_set() and key not in self._waiting:
                 self._waiting.add(key)
                 self._pool.submit(self._work, key)
 
@@ -57,10 +61,12 @@ class Strangers:
         with self._lock:
             # Before the look: who comes during it is looked for again.
             self._waiting.discard(key)
-        self._end(*key)
+        while not self._end(*key):
+            if self._closed.wait(_AGAIN_SECONDS):
+                return
 
     def close(self) -> None:
         """End the thread. Twice is fine."""
         with self._lock:
-            self._closed = True
+            self._closed.set()
         self._pool.shutdown(cancel_futures=True)

@@ -149,6 +149,28 @@ def test_killed(certified_pair: Any) -> None:
     assert two.a.initiate("default", two.v4[1], soon()).reason is Reason.NONE
 
 
+def test_one_that_hangs_counts_as_dead(certified_pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it has to end a stranger at an address: with all that it has made."""
+    two = certified_pair
+    events: list[Any] = []
+    two.a.watch(events.append)
+    two.a.initiate("default", two.v4[1], soon())
+    two.a.initiate("default", two.v6[1], soon())
+    pid = two.a.pid
+    two.a.pin("default", two.v4[1], "b.example", soon())
+    monkeypatch.setattr("wsasec.keys.ike._STRANGER_SECONDS", 0.2)
+    os.kill(pid, signal.SIGSTOP)
+    with two.lab.a.entered():
+        assert two.a._end_strangers("default", two.v4[1])
+    assert has_ended(pid)
+    assert not two.lab.a.sas()
+    wait_for(lambda: bool(events) and events[-1].kind == "gone")
+    with two.lab.a.entered():
+        assert two.a._end_strangers("default", two.v4[1])  # nothing is left to be ended
+        two.a.start(soon(30))
+    assert two.a.initiate("default", two.v4[1], soon()).reason is Reason.NONE
+
+
 def test_ends_with_its_parent(papers: Any, tmp_path: Path, no_namespaces: None) -> None:
     program = f"""
         import sys, time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -122,6 +123,38 @@ def test_sessions(hosts: tuple[Lab, Host, Host], use_profiles: Callable[..., Non
     with session:
         look(lab, session)
     add_and_delete(lab, b)
+
+
+def test_policy_ends_though_charon_hangs(
+    hosts: tuple[Lab, Host, Host], use_profiles: Callable[..., None]
+) -> None:
+    """It is started anew, and knows of the policy no more; what has other policies goes on."""
+    lab, a, b = hosts
+    a.up()
+    b.up()
+    settings = wsasec.IpsecSettings(qm_policy=ADDED)
+    with ExitStack() as stack:
+        listener, client = (stack.enter_context(each.socket()) for each in (lab.b, lab.a))
+        for namespace, sock in ((lab.a, client), (lab.b, listener)):
+            with namespace.entered():
+                session = stack.enter_context(Session(dynamic=False))
+                session.add(POLICY)
+                wsasec.secure(sock, settings)
+        listener.bind((lab.b.v4, 0))
+        listener.listen()
+        with lab.a.entered():
+            wsasec.connect(client, listener.getsockname(), timeout=20)
+        assert of_sessions(lab.b)
+        pid = b.status()["charon"]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        with lab.b.entered():
+            session.delete(ADDED)
+        assert not of_sessions(lab.b)
+        until(lambda: b.status()["charon"]["pid"] not in (None, pid), 20)
+        assert b.status()["charon"]["restarts"] == 1
+        for each in connected(lab, wsasec.IpsecSettings()):
+            stack.enter_context(each)
+        assert not of_sessions(lab.b)
 
 
 def look(lab: Lab, session: Session) -> None:

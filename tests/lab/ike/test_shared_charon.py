@@ -245,6 +245,29 @@ def test_it_is_started_anew(two: Two, passable: Path) -> None:
     assert not two.lab.a.sas()
 
 
+def test_one_that_hangs_is_asked_again(two: Two, passable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is others': it is not ended, but what it may have made for a stranger is."""
+    monkeypatch.setattr("wsasec.keys.ike._STRANGER_SECONDS", 0.2)
+    v4, v6 = ip_address(two.lab.b.v4), ip_address(two.lab.b.v6)
+    with shares(two, passable) as ours, two.lab.a.entered():
+        for peer in (v4, v6):
+            assert ours.initiate("default", peer, soon()).reason is Reason.NONE
+        ours.pin("default", v4, "b.example", soon())
+        pid = two.theirs.process.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert not ours._end_strangers("default", v4)
+            # The other address is not concerned.
+            assert {address for sa in two.lab.a.sas() for address in (sa.src, sa.dst)} == {
+                two.lab.a.v6,
+                two.lab.b.v6,
+            }
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert ours._end_strangers("default", v4)
+        assert ours.alive
+
+
 def test_the_kernel_asks_once(two: Two, passable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A charon of others has it wait for minutes, and itself repeats late: neither is waited for."""
     monkeypatch.setattr("wsasec.keys.negotiator.ACQUIRE_SECONDS", 1)

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 import pytest
 from fake_ike import PEER, FakeIke, FakeSas
 
+from wsasec.keys import strangers
 from wsasec.keys.associations import Address, Event, IkeSa
 from wsasec.keys.strangers import Strangers
 
@@ -19,11 +20,13 @@ class World:
 
     Attributes:
         ended: where others were ended.
+        failures: how often they cannot be.
         at: reached whenever they are; whoever ends them waits there.
     """
 
     def __init__(self) -> None:
         self.ended: list[tuple[str, Address]] = []
+        self.failures = 0
         self.at = threading.Barrier(2, timeout=10)
         self.strangers = Strangers(self._pinned, self._end)
         self.ike = FakeIke(FakeSas(), {"default": 1})
@@ -31,10 +34,12 @@ class World:
     def _pinned(self, group: str, peer: Address) -> str | None:
         return "b.example" if (group, peer) == ("group", PEER) else None
 
-    def _end(self, group: str, peer: Address) -> None:
+    def _end(self, group: str, peer: Address) -> bool:
         self.at.wait()
         self.ended.append((group, peer))
         self.at.wait()
+        self.failures -= 1
+        return self.failures < 0
 
     def of(self, identity: str, at: Address = PEER) -> IkeSa:
         return self.ike.establish("default", at, identity)
@@ -67,6 +72,26 @@ def test_who_comes_meanwhile_is_looked_for_again(world: World) -> None:
         world.at.wait()
     assert len(world.ended) == 2
     assert not world.strangers._waiting
+
+
+def test_who_could_not_be_ended_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strangers, "_AGAIN_SECONDS", 0.001)
+    world.failures = 2
+    world.strangers.happened(Event("ike-rekey", True, world.of("m.example")))
+    for _ in range(6):
+        world.at.wait()
+    world.strangers.close()
+    assert world.ended == 3 * [("group", PEER)]
+
+
+def test_close_ends_what_would_be_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strangers, "_AGAIN_SECONDS", 3600)
+    world.failures = 2
+    world.strangers.happened(Event("ike-rekey", True, world.of("m.example")))
+    for _ in range(2):
+        world.at.wait()
+    world.strangers.close()
+    assert world.ended == [("group", PEER)]
 
 
 def test_others_are_left_alone(world: World) -> None:
