@@ -19,14 +19,18 @@ What they are for, beside a socket's binding to the device and its mark:
 When the device is given up, sockets with the mark may still be there, and some are in no list of the kernel:
 those that are neither bound nor connected. So another table, named by the mark, holds them: nothing with the
 mark comes in or goes out but by the kernel's IPsec. It is gone when a device of that mark is there again.
+
+Who puts a table in place of another one, as that of a daemon that was killed, holds the mark that the other
+one was for, if it is no device's now: an empty chain is named by it.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
-from typing import Final
+from typing import Final, TypeAlias
 
 from ..kernel.nftables import NftSocket
 from ..profile import Profile
@@ -43,8 +47,15 @@ _U32: Final = 0xFFFFFFFF
 _FIRST: Final = -2_000_000_000
 _LAST: Final = 2_000_000_000
 
+# A mark, and which bits of it count.
+_Mark: TypeAlias = tuple[int, int]
+_OF_MARK: Final = re.compile(r"mark_([0-9a-f]{8})_([0-9a-f]{8})")
+_HELD_OF_MARK: Final = re.compile(r"wsasec_held_([0-9a-f]{8})_([0-9a-f]{8})")
+
 _TABLE: Final = """\
 table inet {table} {{
+	chain mark_{mark_name} {{
+	}}
 	chain fragments {{
 		type filter hook prerouting priority -500; policy accept;
 		iifname "{device}" ip frag-off & 0x3fff != 0 drop
@@ -82,7 +93,7 @@ table inet {table} {{
 }}
 """
 _HELD: Final = """\
-table inet {held} {{
+table inet wsasec_held_{mark_name} {{
 	chain delivered {{
 		type filter hook input priority {last}; policy accept;
 		socket mark & {mask} == {mark} meta ipsec missing drop
@@ -118,25 +129,54 @@ def table_name(profile: Profile) -> str:
 
 def held_name(profile: Profile) -> str:
     """Return the name of the table that holds what has the mark of a profile whose device was given up."""
-    return f"wsasec_held_{profile.mark:08x}_{profile.mask:08x}"
+    return _held_name((profile.mark, profile.mask))
 
 
-def _fill(table: str, profile: Profile) -> str:
-    return table.format(
-        table=table_name(profile),
-        held=held_name(profile),
-        device=device_name(profile),
-        mark=f"0x{profile.mark:08x}",
-        mask=f"0x{profile.mask:08x}",
-        rest=f"0x{profile.mask ^ _U32:08x}",
+def _held_name(of: _Mark) -> str:
+    return f"wsasec_held_{_mark_name(of)}"
+
+
+def _mark_name(of: _Mark) -> str:
+    return f"{of[0]:08x}_{of[1]:08x}"
+
+
+def _fill(form: str, of: _Mark, **names: str) -> str:
+    mark, mask = of
+    return form.format(
+        mark_name=_mark_name(of),
+        mark=f"0x{mark:08x}",
+        mask=f"0x{mask:08x}",
+        rest=f"0x{mask ^ _U32:08x}",
         first=_FIRST,
         last=_LAST,
+        **names,
     )
 
 
 def text(profile: Profile) -> str:
     """Return the table of a profile, as nft reads it."""
-    return _fill(_TABLE, profile)
+    names = {"table": table_name(profile), "device": device_name(profile)}
+    return _fill(_TABLE, (profile.mark, profile.mask), **names)
+
+
+def _held(of: _Mark) -> str:
+    """Return what holds a mark, in place of what does."""
+    return _without(_held_name(of)) + _fill(_HELD, of)
+
+
+def _named(pattern: re.Pattern[str], name: str) -> _Mark | None:
+    found = pattern.fullmatch(name)
+    return None if found is None else (int(found[1], 16), int(found[2], 16))
+
+
+def _marks(chains: set[tuple[str, str]]) -> set[tuple[str, _Mark]]:
+    """Return which tables are for which marks."""
+    return {(table, of) for table, chain in chains if (of := _named(_OF_MARK, chain)) is not None}
+
+
+def _meet(one: _Mark, other: _Mark) -> bool:
+    """Whether something may have both marks."""
+    return not (one[0] ^ other[0]) & one[1] & other[1]
 
 
 def _without(table: str) -> str:
@@ -201,14 +241,16 @@ class Rules:
     def install(self, nft: NftSocket) -> None:
         """Put the table in place of whatever has its name, and of what held the mark, in one transaction.
 
+        A mark that the table before was for, and none is now, is held from then on.
+
         Raises:
             NftError: nft is missing, or refused: nothing was changed.
             OSError: the kernel refused, or somebody else changes rules all the time (EBUSY).
         """
-        script = _without(held_name(self.profile)) + _without(self.name) + text(self.profile)
+        former = {of for table, of in _marks(nft.chains()) if table == self.name}
         for _ in range(_TRIES):
             before = nft.generation()
-            _run(script)
+            _run(self._script(nft.chains(), former))
             # What is there one generation later is what was put there: nobody else was in between.
             found = nft.fingerprint(self.name)
             if found is not None and nft.generation() == (before + 1) & _U32:
@@ -216,13 +258,26 @@ class Rules:
                 return
         raise OSError(16, "somebody else changes the rules of nftables all the time")
 
+    def _script(self, chains: set[tuple[str, str]], former: set[_Mark]) -> str:
+        own = self.profile.mark, self.profile.mask
+        of_devices = {own} | {of for table, of in _marks(chains) if table != self.name}
+        script = ""
+        for of in former:
+            if not any(_meet(of, each) for each in of_devices):
+                script += _held(of)
+        for table in {table for table, _ in chains}:
+            held = _named(_HELD_OF_MARK, table)
+            if held is not None and _meet(held, own):
+                script += _without(table)
+        return script + _without(self.name) + text(self.profile)
+
     def hold(self) -> None:
         """Put what holds the mark in place of the table, in one transaction, whatever becomes of the device.
 
         Raises:
             NftError: nft is missing, or refused: nothing was changed.
         """
-        _run(_without(held_name(self.profile)) + _fill(_HELD, self.profile) + _without(self.name))
+        _run(_held((self.profile.mark, self.profile.mask)) + _without(self.name))
 
     def remove(self) -> None:
         """Delete the table, and what held the mark, if they are there. NftError."""

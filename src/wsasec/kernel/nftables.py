@@ -27,6 +27,7 @@ _GETGEN: Final = _SUBSYSTEM | 16
 
 _GEN_ID: Final = 1
 _TABLE_NAME: Final = 1
+_CHAIN_NAME: Final = 3
 # What a table, a chain and a rule are, less what the kernel numbers and counts: the attributes TABLE_FLAGS;
 # CHAIN_NAME, _HOOK, _POLICY, _TYPE, _FLAGS; RULE_CHAIN, _EXPRESSIONS. The table's name is the first of each.
 _OF_TABLE: Final = frozenset({1, 2})
@@ -89,6 +90,26 @@ class NftSocket:
             digest.update(len(part).to_bytes(4, "big"))
             digest.update(part)
         return digest.digest()
+
+    def chains(self, family: int = FAMILY_INET) -> set[tuple[str, str]]:
+        """Return the chains of a family: the name of the table, and its own.
+
+        Raises:
+            OSError: the kernel refused, or the rule set changed during each of many listings.
+        """
+
+        def take(kind: int, payload: memoryview) -> tuple[str, str] | None:
+            if kind != _NEWCHAIN or len(payload) < _GENERIC.size or payload[0] != family:
+                return None
+            found = {
+                number: os.fsdecode(bytes(value).rstrip(b"\0"))
+                for number, value in attributes(payload[_GENERIC.size :])
+                if number in (_TABLE_NAME, _CHAIN_NAME)
+            }
+            return found.get(_TABLE_NAME, ""), found.get(_CHAIN_NAME, "")
+
+        body = _GENERIC.pack(family, 0, 0)
+        return set(self._netlink.listing(_GETCHAIN, "listing nftables", take, body))
 
     def _list(
         self,

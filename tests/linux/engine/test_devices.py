@@ -142,10 +142,21 @@ def secured(family: int, *, leaves: bool, peer: str) -> socket.socket:
     return sock
 
 
-@pytest.mark.parametrize("gone_by", ["stop", "use"])
+def killed(kept: Devices) -> None:
+    """Leave all as a daemon that is killed leaves it."""
+    kept._stopping.set()
+    assert kept._engine is not None
+    kept._engine.stop()
+    for keeper in kept._keepers.values():
+        keeper.stop()
+        keeper.device.close()
+    kept._keepers.clear()
+
+
+@pytest.mark.parametrize("gone_by", ["stop", "use", "kill and another mark"])
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["v4", "v6"])
 def test_what_is_on_no_device_is_held_when_that_is_given_up(
-    wire: tuple[Lab, Devices], family: int, gone_by: str
+    wire: tuple[Lab, Devices], family: int, gone_by: str, tmp_path: Path
 ) -> None:
     lab, kept = wire
     v4 = family == socket.AF_INET
@@ -163,9 +174,14 @@ def test_what_is_on_no_device_is_held_when_that_is_given_up(
         listening.bind((own, PORT))
         if gone_by == "stop":
             kept.stop()
-        else:
+        elif gone_by == "use":
             kept.use([OTHER])
-        assert f"ws{CARRIED.reqid}" not in names()
+        else:
+            killed(kept)
+            another = Devices(tmp_path / "another")
+            stack.callback(another.stop)
+            another.start([replace(CARRIED, mark=0x59000000), OTHER])
+        assert (f"ws{CARRIED.reqid}" in names()) == (gone_by == "kill and another mark")
         with lab.capture() as wire_at:
             for sock in (fresh, left):
                 with pytest.raises(OSError):

@@ -6,6 +6,7 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -115,6 +116,46 @@ def test_what_holds_the_mark_is_in_place_at_once_and_gone_with_the_next_device(
     own.hold()
     own.remove()
     assert ruleset(realm) == ""
+
+
+def listed(realm: Namespace) -> set[str]:
+    return set(realm.run(["nft", "list", "tables"]).stdout.split()) - {"table", "inet"}
+
+
+def test_mark_that_a_profile_had_is_held(realm: Namespace, nft: NftSocket) -> None:
+    """Whoever had it put in place: a daemon that was killed, and the next one has another configuration."""
+    Rules(DEFAULT).install(nft)
+    changed = Rules(replace(DEFAULT, mark=0x59000000))
+    before = nft.generation()
+    changed.install(nft)
+    assert nft.generation() == before + 1
+    assert listed(realm) == {TABLE, rules.held_name(DEFAULT)}
+    assert changed.faults(nft) == []
+    changed.install(nft)  # over itself
+    assert listed(realm) == {TABLE, rules.held_name(DEFAULT)}
+    # A device of that mark has its own rules.
+    Rules(replace(OTHER, mark=DEFAULT.mark)).install(nft)
+    assert listed(realm) == {TABLE, f"wsasec_{OTHER.reqid}"}
+
+
+def test_mark_that_another_profile_has_now_is_not_held(realm: Namespace, nft: NftSocket) -> None:
+    Rules(DEFAULT).install(nft)
+    Rules(replace(OTHER, mark=DEFAULT.mark)).install(nft)
+    Rules(replace(DEFAULT, mark=0x59000000)).install(nft)
+    assert listed(realm) == {TABLE, f"wsasec_{OTHER.reqid}"}
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+def test_nothing_holds_what_has_the_mark_of_a_device(
+    realm: Namespace, nft: NftSocket, given_up: bool
+) -> None:
+    """The same bits, of which others count: what would hold the one would hold the other, too."""
+    own = Rules(DEFAULT)
+    own.install(nft)
+    if given_up:
+        own.hold()
+    Rules(replace(DEFAULT, mark=0x57570000, mask=0xFFFF0000)).install(nft)
+    assert listed(realm) == {TABLE}
 
 
 def test_nft_that_hangs_is_an_error_like_any(
