@@ -214,7 +214,8 @@ static void finish(struct wse_outbound *outbound)
         return;
     outbound->wide = NULL;
     port = atomic_load_explicit(&association->port, memory_order_acquire);
-    if (port && !wse_at_end(association))
+    /* With fewer sockets than threads another one may be sending by it, whose packets may be cut. */
+    if (port && port->count == outbound->worker->engine->threads && !wse_at_end(association))
         wse_count(&outbound->worker->counters.probes,
                   wse_path_look(association, outbound->worker->index, socket_of(outbound, port), outbound->wide_mtu,
                                 outbound->arena));

@@ -13,7 +13,7 @@ from frames import source_of
 from routed_wire import ETHERNET, PATIENCE, RoutedWire, routed_wire
 from wire import Stream, exchange_datagrams, run_streams, wait_for
 
-from wsasec.engine import Direction
+from wsasec.engine import Direction, raw
 
 SIZES = (100, 1200, 1300, 1400, 1452, 4000, 20_000, 60_000)
 MTUS = pytest.mark.parametrize("narrow", [1400, 1280])
@@ -154,6 +154,22 @@ def test_datagrams_that_may_not_be_cut_are_told(realm, family, encapsulation):
         assert wait_for(refusal, "what does not fit is refused") == errno.EMSGSIZE
         assert mtu_of(sock) == inner(wire, narrow, encapsulation)
         exchange_datagrams(*wire.datagrams(), [fits])
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["v4", "v6"])
+def test_by_a_socket_of_several_threads_nobody_looks(realm, family):
+    """The packets of others would have to fit, too. What carries data is cut as ever."""
+    narrow = 1400
+    with routed_wire(family, narrow=narrow, encapsulation="raw", threads=2) as wire:
+        for name, end in wire.lab.ends.items():
+            with {"a": wire.a, "b": wire.b}[name].entered():
+                end.engine.add_transport(wire.sockets.enter_context(raw(family, 1)))
+        exchange_datagrams(*wire.datagrams(), SIZES)
+        client, server = wire.connection()
+        run_streams(Stream(client, server, 1 << 18), Stream(server, client, 1 << 18), timeout=PATIENCE)
+        was_too_wide(wire, narrow)
+        assert probes(wire) == [0, 0]
+        assert path_mtus(wire) == [0, 0]
 
 
 @pytest.mark.parametrize("encapsulation", ["udp", "raw"])
