@@ -131,5 +131,6 @@ class EngineLab(Lab):
     def _remove(self, namespace: Namespace, spec: AssociationSpec) -> None:
         self.end(namespace).remove(spec)
 
-    def _packets(self, namespace: Namespace) -> dict[int, int]:
+    def packets(self, namespace: Namespace) -> dict[int, int]:
+        """Return how many packets each association of one end has counted, by SPI."""
         return self.end(namespace).packets()

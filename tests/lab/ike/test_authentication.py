@@ -50,7 +50,7 @@ def check_bad(pair: Any, outcome: Outcome, reason: Reason, *words: str) -> None:
     assert outcome.reason is reason, outcome
     assert all(word in outcome.detail for word in words), outcome.detail
     # The peer may have been content before this host was not: it hears of that.
-    end = soon(2)
+    end = soon()
     while any(sa.algorithm for host in (pair.lab.a, pair.lab.b) for sa in host.sas()):
         assert time.monotonic() < end, "associations left"
         time.sleep(0.01)
@@ -67,6 +67,7 @@ def test_certificates_by_both_families(pair: MakePair, papers: Any) -> None:
             assert two.a.initiate("default", theirs, soon()).child.unique_id == outcome.child.unique_id
             # Before that b would begin one of its own.
             wait_for(partial(two.b._whereabouts.at, "default", mine), "charon's event")
+            assert two.b.associations(soon(), mine)  # once charon has put it away
             check_good(two.b.initiate("default", mine, soon()), "a.example")
         assert len(two.a.associations(soon())) == 2
         assert [ike.remote_id for ike in two.a.associations(soon(), two.v6[1])] == ["b.example"]

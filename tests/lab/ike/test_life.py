@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from certificates import write
+from hanging import hang
 from ike_hosts import certified, config, host, key_profile, soon
 from reachable import open_to_all
 
@@ -159,7 +160,7 @@ def test_one_that_hangs_counts_as_dead(certified_pair: Any, monkeypatch: pytest.
     pid = two.a.pid
     two.a.pin("default", two.v4[1], "b.example", soon())
     monkeypatch.setattr("wsasec.keys.ike._STRANGER_SECONDS", 0.2)
-    os.kill(pid, signal.SIGSTOP)
+    hang(pid)
     with two.lab.a.entered():
         assert two.a._end_strangers("default", two.v4[1])
     assert has_ended(pid)

@@ -127,14 +127,18 @@ def test_what_windows_does(pair: MakePair, profiles_of: Any, esp: str, ah: str, 
             time.sleep(0.05)
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(10.0, 3.6), (1.0, 1.0)])
-def test_silent_peer(pair: MakePair, profiles_of: Any, seconds: float, expected: float) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "least", "said"), [(10.0, 3.4, "no answer to 3 repetitions"), (1.0, 0.8, "no end after ")]
+)
+def test_silent_peer(pair: MakePair, profiles_of: Any, seconds: float, least: float, said: str) -> None:
+    """It is given up after the last repetition, or at the deadline: what is said tells which."""
     with pair(*profiles_of()) as two:
         two.b.stop()
         two.lab.b.run(["ip", "link", "set", "lo", "up"])
         outcome = two.a.initiate("default", ip_address("10.9.0.77"), soon(seconds))
         assert outcome.reason is Reason.PEER_SILENT
-        assert expected - 0.2 < outcome.seconds < expected + 1.0
+        assert outcome.detail.startswith(said)
+        assert outcome.seconds > least
 
 
 def test_host_without_a_daemon(pair: MakePair, profiles_of: Any) -> None:
@@ -147,7 +151,9 @@ def test_no_route(pair: MakePair, profiles_of: Any) -> None:
     with pair(*profiles_of()) as two:
         for address in ("10.77.0.1", "fd00:77::1"):
             outcome = two.a.initiate("default", ip_address(address), soon())
-            assert (outcome.reason, outcome.seconds < 0.5) == (Reason.UNREACHABLE, True)
+            assert outcome.reason is Reason.UNREACHABLE
+        # charon is not asked.
+        assert "initiating IKE_SA " not in two.a._charon.log.read_text()
 
 
 def test_networks_of_the_profile(pair: MakePair, profiles_of: Any) -> None:
@@ -218,9 +224,9 @@ def test_flushed_associations_with_a_silent_peer(pair: MakePair, profiles_of: An
         if not told:
             two.a._whereabouts.happened(Event("gone"))
         two.lab.b.run(["ip", "link", "set", two.lab.b.device, "down"])
-        outcome = two.a.initiate("default", two.v4[1], soon(3.0))
+        # Well before charon itself gives the peer up.
+        outcome = two.a.initiate("default", two.v4[1], soon(2.0))
         assert outcome.reason is Reason.PEER_SILENT
-        assert outcome.seconds < 4.5
         assert int(outcome.detail.removeprefix("no end after ").removesuffix(" ms")) > 0
 
 
@@ -276,7 +282,8 @@ def test_dead_peer_is_noticed(pair: MakePair, profiles_of: Any) -> None:
         while two.a.associations(soon()):
             assert time.monotonic() < end
             time.sleep(0.05)
-        assert not spis(two.lab.a)
+        # charon takes an association out of its own table first.
+        wait_for(lambda: not spis(two.lab.a), "its associations are gone")
 
 
 def test_other_configuration(pair: MakePair, profiles_of: Any, papers: Any) -> None:

@@ -190,7 +190,7 @@ def test_many_sockets_make_one_negotiation(strangers):
         with batch:
             report = batch.connect(server.address, timeout=30)
             assert report.connected == MANY
-            assert len(a.status()["peers"]) == 1
+            wait_for(lambda: len(a.status()["peers"]) == 1, "the one peer is listed")
             inbound = {sa.spi for sa in lab.a.sas() if sa.dst == lab.a.v4}
             assert len(inbound) == 1
 

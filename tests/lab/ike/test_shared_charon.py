@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from daemon_hosts import Host
+from hanging import hang
 from ike_hosts import another_profile, certified, config, host, key_profile, soon
 from system_charon import PLUGINS, SystemCharon, system_charon
 
@@ -247,16 +248,17 @@ def test_it_is_started_anew(two: Two, passable: Path) -> None:
 
 def test_one_that_hangs_is_asked_again(two: Two, passable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is others': it is not ended, but what it may have made for a stranger is."""
-    monkeypatch.setattr("wsasec.keys.ike._STRANGER_SECONDS", 0.2)
     v4, v6 = ip_address(two.lab.b.v4), ip_address(two.lab.b.v6)
     with shares(two, passable) as ours, two.lab.a.entered():
         for peer in (v4, v6):
             assert ours.initiate("default", peer, soon()).reason is Reason.NONE
         ours.pin("default", v4, "b.example", soon())
         pid = two.theirs.process.pid
-        os.kill(pid, signal.SIGSTOP)
         try:
-            assert not ours._end_strangers("default", v4)
+            hang(pid)
+            with monkeypatch.context() as impatient:
+                impatient.setattr("wsasec.keys.ike._STRANGER_SECONDS", 0.2)
+                assert not ours._end_strangers("default", v4)
             # The other address is not concerned.
             assert {address for sa in two.lab.a.sas() for address in (sa.src, sa.dst)} == {
                 two.lab.a.v6,

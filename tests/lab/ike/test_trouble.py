@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import socket
 import subprocess
 import threading
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from hanging import hang
 from wire import receive
 
 import wsasec
@@ -124,8 +127,14 @@ def test_keys_are_renewed_under_streams(hosts) -> None:
 
 
 def flush(lab, a, b) -> None:
-    for host in (lab.a, lab.b):
-        host.run(["ip", "xfrm", "state", "flush"])
+    """At both ends before a can have new ones, which would be lost at b, and a would not know."""
+    charon = a.status()["charon"]["pid"]
+    try:
+        hang(charon)
+        for host in (lab.a, lab.b):
+            host.run(["ip", "xfrm", "state", "flush"])
+    finally:
+        os.kill(charon, signal.SIGCONT)
 
 
 def peer_restarts(lab, a, b) -> None:
