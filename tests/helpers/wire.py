@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from frames import Sniffer, source_of
 
@@ -107,17 +108,20 @@ def _despite_news(call: Callable[[], Any]) -> Any:
         return call()
 
 
+# One that was late is sent twice; its second copy may come after all that belongs to a call.
+_sent_to: WeakKeyDictionary[socket.socket, set[bytes]] = WeakKeyDictionary()
+
+
 def exchange_datagrams(first: socket.socket, second: socket.socket, sizes: Iterable[int]) -> None:
     """Send datagrams of each size both ways. The first may be lost for teaching its sender how much fits."""
     for sender, receiver in ((first, second), (second, first)):
         receiver.settimeout(1.0)
-        before: set[bytes] = set()
+        before = _sent_to.setdefault(receiver, set())
         for size in sizes:
             data = os.urandom(size)
             for _ in range(_LESSONS):
                 _despite_news(partial(sender.send, data))
                 try:
-                    # One that was late was sent twice.
                     while (got := _despite_news(partial(receiver.recv, 1 << 17))) in before and got != data:
                         pass
                 except TimeoutError:

@@ -11,6 +11,7 @@ from wire import TIMEOUT, Wire, is_readable
 
 import wsasec
 from wsasec import SocketBatch
+from wsasec.kernel.links import LinkSocket
 
 pytestmark = pytest.mark.lab
 
@@ -83,15 +84,16 @@ def test_data_passes(make_wire):
 def test_the_association_comes_late(make_wire, concurrency):
     with make_wire(keys=False) as wire:
         listener = wire.listener(wire.b, 4096)
-        progress, seen = step_by_step(wire.lab.add_sas)
+        # At the second report: the first refusal was before the first one, however long each takes.
+        progress, seen = step_by_step(lambda: None, wire.lab.add_sas)
         with batch_at(wire) as batch:
             report = batch.connect(
                 listener.getsockname(), timeout=TIMEOUT, concurrency=concurrency, progress=progress
             )
-            assert seen[0] == 0
+            assert seen[:2] == [0, 0]
             assert (report.connected, report.waited_for_sa, report.without_sa) == (MANY, MANY, 0)
             assert report.sa_wait.count == report.latency.count == MANY
-            # It was told for the first time after 100 ms; nobody waited for less.
+            # It is told every 100 ms; nobody waited for less.
             assert report.sa_wait.minimum >= 90_000
             assert report.sa_wait.maximum <= report.seconds * 1e6
 
@@ -158,8 +160,8 @@ def test_one_source_address_has_no_association(make_wire):
     """Its sockets wait; those of the other do not wait for them."""
     with make_wire() as wire:
         other = "10.9.0.7" if wire.family == socket.AF_INET else "fd00:9::7"
-        length = 24 if wire.family == socket.AF_INET else 64
-        wire.a.run(["ip", "address", "add", f"{other}/{length}", "dev", wire.a.device])
+        with wire.a.entered(), LinkSocket() as links:
+            links.add_address(wire.a.device, other, 24 if wire.family == socket.AF_INET else 64)
         listener = wire.listener(wire.b, 4096)
         with batch_at(wire, bind=[other, wire.host(wire.a)]) as batch:
             report = batch.connect(listener.getsockname(), timeout=3.0, errors="return")

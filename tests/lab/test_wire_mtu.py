@@ -77,8 +77,9 @@ def _put_router_between(lab: Lab, router: Namespace) -> None:
             ("-4", f"10.9.{number}.254", host.v4, 24, f"10.9.{other}.0/24"),
             ("-6", f"fd00:9{number}::fe", host.v6, 64, f"fd00:9{other}::/64"),
         ):
-            router.run(["ip", family, "addr", "add", f"{gateway}/{length}", "dev", wire])
-            host.run(["ip", family, "addr", "add", f"{address}/{length}", "dev", "path"])
+            at_once = ["nodad"] * (family == "-6")
+            router.run(["ip", family, "addr", "add", f"{gateway}/{length}", "dev", wire, *at_once])
+            host.run(["ip", family, "addr", "add", f"{address}/{length}", "dev", "path", *at_once])
             host.run(["ip", family, "route", "add", far, "via", gateway])
     router.sysctl("net.ipv4.ip_forward", 1)
     router.sysctl("net.ipv6.conf.all.forwarding", 1)

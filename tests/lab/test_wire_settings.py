@@ -161,6 +161,8 @@ def test_two_profiles(make_wire, use_profiles: Callable[..., None]):
         exchange(wire, None)
         assert _moved(wire, DEFAULT) > 0
         assert _moved(wire, BLUE) == 0
+        wire.close_sockets()
+        wire.settle()  # no acknowledgement is still to come
         before = _moved(wire, DEFAULT)
         receiver = wire.datagram(wire.b, blue)
         sender = wire.datagram(wire.a, blue)
@@ -179,8 +181,8 @@ def test_wrong_profile(make_wire, use_profiles: Callable[..., None]):
     with make_wire(esp=None) as wire:
         _add_profile(wire, BLUE)
         listener = wire.listener(wire.b)
-        with pytest.raises(TimeoutError):
-            wsasec.connect(wire.secured(wire.a, settings=blue), listener.getsockname(), 0.5)
+        with wire.secured(wire.a, settings=blue) as client, pytest.raises(TimeoutError):
+            wsasec.connect(client, listener.getsockname(), 0.5)
         receiver = wire.datagram(wire.b)
         mismatches = xfrm_stat(wire.b, "XfrmInTmplMismatch")
         wire.datagram(wire.a, blue).sendto(b"blue", receiver.getsockname())
@@ -207,6 +209,7 @@ import socket, sys, wsasec
 family, host, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 with socket.socket(family) as sock:
     wsasec.secure(sock)
+    print("ready", flush=True)
     wsasec.connect(sock, (host, port), 10)
     sock.sendall(b"from a child")
     print(sock.recv(100).decode())
@@ -237,6 +240,7 @@ def test_other_process(make_wire):
             text=True,
         )
         with child:
+            assert child.stdout.readline() == "ready\n"
             server = wire.accept(listener)
             assert server.recv(100) == b"from a child"
             server.sendall(b"from its parent")

@@ -78,7 +78,7 @@ def leave_half_connections(wire: Wire, listener: socket.socket, count: int) -> N
     wire.a.v4, wire.a.v6 = "10.9.0.7", "fd00:9::7"
     host = wire.host(wire.a)
     of_host = [f"{host}/{24 if wire.family == socket.AF_INET else 64}", "dev", wire.a.device]
-    wire.a.run(["ip", "addr", "add", *of_host])
+    wire.a.run(["ip", "addr", "add", *of_host, *["nodad"] * (wire.family == socket.AF_INET6)])
     wire.lab.add_sas()
     with wire.broken(wire.b):
         for number in range(1, count + 1):

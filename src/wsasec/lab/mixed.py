@@ -47,7 +47,7 @@ class MixedLab(Lab):
 
     end: EngineEnd
     # What a busy machine has under way arrives all the same.
-    _drain_deadline: ClassVar[float] = 20.0
+    _drain_looks: ClassVar[int] = 10_000
 
     def __init__(
         self,
