@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 import wsasec
-from wsasec import IpsecSettings, Profile, profiles
+from wsasec import IpsecSettings, Profile, Winsock, profiles
 from wsasec.engine import missing
 from wsasec.lab import EngineLab, Namespace
 
@@ -65,10 +65,20 @@ def test_a_connection_in_esp(lab: EngineLab, family: int) -> None:
 
 def test_while_nftables_changes(lab: EngineLab) -> None:
     """The keeper looks at the rules after each change; what is secured meanwhile waits for that."""
-    for number in range(5):
+    at_once = 0
+    for number in range(20):
         with lab.a.entered():
             subprocess.run(["nft", "add", "table", "inet", f"other{number}"], check=True, timeout=60)
-        secured(lab.a, socket.AF_INET).close()
+        try:
+            secured(lab.a, socket.AF_INET).close()
+            at_once += 1
+        except wsasec.SecurityError as error:
+            # The keeper had to wait for the processor for longer than that waits for the keeper.
+            if error.winsock is not Winsock.WSAENETDOWN or "nftables changed" not in str(error):
+                raise
+        if at_once == 5:
+            break
+    assert at_once == 5
 
 
 def test_after_the_rules_were_taken_away(lab: EngineLab) -> None:

@@ -259,8 +259,9 @@ def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_at_the_deadline_all_are_killed_before_any_is_waited_for(order: list[str]) -> None:
     with Fleet(3, processes=3) as fleet:
+        fleet.run(fleet_work.look)  # whatever takes its time at first
         order.clear()
-        result = fleet.run(fleet_work.sleep, timeout=0.3, errors="return")
+        result = fleet.run(fleet_work.sleep, timeout=3, errors="return")
         assert len(result.failures) == 3
         assert order == ["kill"] * 3 + ["reap"] * 3
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from told_daemon import FakeDaemon, block, number_of
+from wire import wait_for
 
 import wsasec
 from wsasec import ConnectError, SecurityError, SecurityFlags, Settings, SocketBatch, Winsock
@@ -102,6 +103,7 @@ def test_the_deadline_is_kept(tmp_path: Path, connect: Connect) -> None:
         with pytest.raises(SecurityError, match="no security association"):
             connect(sock, ("127.0.0.1", 9), 0.3)
         assert 0.29 <= time.monotonic() - begin < 5
+        wait_for(daemon.kinds, "it has read the question")
         assert daemon.kinds() == {"NEGOTIATE": 1}
 
 
