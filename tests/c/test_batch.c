@@ -222,7 +222,7 @@ static void test_limit(void)
     for (int stop = 0; stop < 2; stop++) {
         const int before = open_descriptors();
         wsasec_status first;
-        int made = 0;
+        int made = 0, total = 0;
 
         CHECK(setrlimit(RLIMIT_NOFILE, &low) == 0);
         CHECK(create(&spec, stop, method, &first) == (stop ? 1 : (size_t)(MANY - open_descriptors() + before)));
@@ -230,9 +230,15 @@ static void test_limit(void)
         CHECK(first.reason == WSASEC_REASON_NO_DESCRIPTORS && first.step == WSASEC_STEP_CREATE);
         while (made < MANY && sockets[made] >= 0)
             made++;
-        CHECK(codes[made] == -WSASEC_WSAEMFILE && made > 280 - before - 3 * 64 && made < 300);
-        for (int i = 0; i < MANY; i++)
+        CHECK(codes[made] == -WSASEC_WSAEMFILE);
+        for (int i = 0; i < MANY; i++) {
             CHECK(sockets[i] < 0 || (codes[i] == 0 && sends_nothing(sockets[i], AF_INET)));
+            total += sockets[i] >= 0;
+        }
+        CHECK(total < 300 && (!stop || total == made));
+        /* A thread that had to wait for the processor finds none left for its first one: what comes after is closed. */
+        if (!stop || method != WSASEC_METHOD_THREADS)
+            CHECK(total > 280 - before);
         close_all();
         CHECK(open_descriptors() == before);
     }

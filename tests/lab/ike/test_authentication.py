@@ -278,6 +278,8 @@ def test_name_that_is_among_the_profiles(pair: MakePair, papers: Any, names: tup
         check_good(initiate(two), "b.example")
         for ike in two.a.associations(soon()):
             two.a.terminate(ike.unique_id, soon())
+        # b hears of that a moment later; until then it has what it wants.
+        wait_for(lambda: not two.b.associations(soon()), "it has ended at b, too")
         check_good(initiate(two, back=True), "a.example")
 
 

@@ -53,6 +53,8 @@ def test_the_right_one_is_taken_both_ways(two: Any, which: str) -> None:
     assert two.a.initiate("default", theirs, soon()).reason is Reason.NONE
     for ike in two.a.associations(soon()):
         two.a.terminate(ike.unique_id, soon())
+    # b hears of that a moment later; until then it has what it wants.
+    wait_for(lambda: not two.b.associations(soon()), "it has ended at b, too")
     assert two.b.initiate("default", mine, soon()).reason is Reason.NONE
 
 
