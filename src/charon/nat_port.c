@@ -3,33 +3,25 @@
 
 #include <sys/socket.h>
 
-static struct {
-    int family;
+static struct family {
     const char *name;
     uint16_t port; /* 0: not wanted */
     bool there;
-} families[] = {{AF_INET, "IPv4"}, {AF_INET6, "IPv6"}};
+} families[] = {{.name = "IPv4"}, {.name = "IPv6"}};
+
+static struct family *of(int family)
+{
+    return &families[family == AF_INET6];
+}
 
 void nat_port_wanted(int family, uint16_t port)
 {
-    for (size_t i = 0; i < countof(families); i++)
-    {
-        if (families[i].family == family)
-        {
-            families[i].port = port;
-        }
-    }
+    of(family)->port = port;
 }
 
 void nat_port_there(int family)
 {
-    for (size_t i = 0; i < countof(families); i++)
-    {
-        if (families[i].family == family)
-        {
-            families[i].there = TRUE;
-        }
-    }
+    of(family)->there = TRUE;
 }
 
 bool nat_port_check(plugin_t *plugin, plugin_feature_t *feature, bool reg, void *data)

@@ -48,6 +48,12 @@ def wait_for(condition: Callable[[], Any], what: str, timeout: float = TIMEOUT) 
         time.sleep(_POLL_STEP)
 
 
+def wait_for_address(namespace: Namespace, text: str) -> None:
+    """Wait until an IPv6 address is in use: the kernel has a work queue put up its own route, later."""
+    words = ["ip", "-6", "route", "show", "table", "local"]
+    wait_for(lambda: text in namespace.run(words).stdout, "the address is in use")
+
+
 def tcp_states(namespace: Namespace, port: int | None = None) -> Counter[str]:
     """Count the TCP sockets of a namespace by state, minisockets included; those with a port, or all."""
     found: Counter[str] = Counter()

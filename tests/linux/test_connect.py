@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from wire import wait_for
+from wire import wait_for_address
 
 import wsasec
 from wsasec import SecurityError, Winsock
@@ -149,9 +149,7 @@ def test_addresses_are_as_for_the_socket_module(family: int, address: object) ->
 
 def test_a_scope_in_the_address(realm: Namespace) -> None:
     realm.run(["ip", "address", "add", "fe80::7/64", "dev", "lo", "nodad"])
-    # The kernel puts the address's own route up a moment later, by a work queue: until then nobody is there.
-    local = ["ip", "-6", "route", "show", "table", "local"]
-    wait_for(lambda: "fe80::7" in realm.run(local).stdout, "the address is in use")
+    wait_for_address(realm, "fe80::7")
     with socket.socket(socket.AF_INET6) as listener:
         listener.bind(("fe80::7", 0, 0, socket.if_nametoindex("lo")))
         listener.listen()

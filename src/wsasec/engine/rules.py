@@ -49,12 +49,14 @@ _LAST: Final = 2_000_000_000
 
 # A mark, and which bits of it count.
 _Mark: TypeAlias = tuple[int, int]
-_OF_MARK: Final = re.compile(r"mark_([0-9a-f]{8})_([0-9a-f]{8})")
-_HELD_OF_MARK: Final = re.compile(r"wsasec_held_([0-9a-f]{8})_([0-9a-f]{8})")
+_MARK_FORM: Final = re.compile(r"([0-9a-f]{8})_([0-9a-f]{8})")
+# The chain that says which mark a table is for, and the table that holds one: with the mark behind.
+_FOR: Final = "mark_"
+_HOLDS: Final = "wsasec_held_"
 
 _TABLE: Final = """\
 table inet {table} {{
-	chain mark_{mark_name} {{
+	chain {chain} {{
 	}}
 	chain fragments {{
 		type filter hook prerouting priority -500; policy accept;
@@ -93,7 +95,7 @@ table inet {table} {{
 }}
 """
 _HELD: Final = """\
-table inet wsasec_held_{mark_name} {{
+table inet {table} {{
 	chain delivered {{
 		type filter hook input priority {last}; policy accept;
 		socket mark & {mask} == {mark} meta ipsec missing drop
@@ -129,21 +131,22 @@ def table_name(profile: Profile) -> str:
 
 def held_name(profile: Profile) -> str:
     """Return the name of the table that holds what has the mark of a profile whose device was given up."""
-    return _held_name((profile.mark, profile.mask))
+    return _name(_HOLDS, (profile.mark, profile.mask))
 
 
-def _held_name(of: _Mark) -> str:
-    return f"wsasec_held_{_mark_name(of)}"
+def _name(prefix: str, of: _Mark) -> str:
+    return f"{prefix}{of[0]:08x}_{of[1]:08x}"
 
 
-def _mark_name(of: _Mark) -> str:
-    return f"{of[0]:08x}_{of[1]:08x}"
+def _named(prefix: str, name: str) -> _Mark | None:
+    """Return the mark that is in a name; None if it has none, or not that prefix."""
+    found = _MARK_FORM.fullmatch(name.removeprefix(prefix)) if name.startswith(prefix) else None
+    return None if found is None else (int(found[1], 16), int(found[2], 16))
 
 
 def _fill(form: str, of: _Mark, **names: str) -> str:
     mark, mask = of
     return form.format(
-        mark_name=_mark_name(of),
         mark=f"0x{mark:08x}",
         mask=f"0x{mask:08x}",
         rest=f"0x{mask ^ _U32:08x}",
@@ -155,23 +158,20 @@ def _fill(form: str, of: _Mark, **names: str) -> str:
 
 def text(profile: Profile) -> str:
     """Return the table of a profile, as nft reads it."""
-    names = {"table": table_name(profile), "device": device_name(profile)}
-    return _fill(_TABLE, (profile.mark, profile.mask), **names)
+    of = profile.mark, profile.mask
+    names = {"table": table_name(profile), "chain": _name(_FOR, of), "device": device_name(profile)}
+    return _fill(_TABLE, of, **names)
 
 
 def _held(of: _Mark) -> str:
     """Return what holds a mark, in place of what does."""
-    return _without(_held_name(of)) + _fill(_HELD, of)
-
-
-def _named(pattern: re.Pattern[str], name: str) -> _Mark | None:
-    found = pattern.fullmatch(name)
-    return None if found is None else (int(found[1], 16), int(found[2], 16))
+    table = _name(_HOLDS, of)
+    return _without(table) + _fill(_HELD, of, table=table)
 
 
 def _marks(chains: set[tuple[str, str]]) -> set[tuple[str, _Mark]]:
     """Return which tables are for which marks."""
-    return {(table, of) for table, chain in chains if (of := _named(_OF_MARK, chain)) is not None}
+    return {(table, of) for table, chain in chains if (of := _named(_FOR, chain)) is not None}
 
 
 def _meet(one: _Mark, other: _Mark) -> bool:
@@ -247,10 +247,13 @@ class Rules:
             NftError: nft is missing, or refused: nothing was changed.
             OSError: the kernel refused, or somebody else changes rules all the time (EBUSY).
         """
-        former = {of for table, of in _marks(nft.chains()) if table == self.name}
+        former: set[_Mark] = set()
         for _ in range(_TRIES):
             before = nft.generation()
-            _run(self._script(nft.chains(), former))
+            chains = nft.chains()
+            # Also what an earlier try has put its own in place of.
+            former |= {of for table, of in _marks(chains) if table == self.name}
+            _run(self._script(chains, former))
             # What is there one generation later is what was put there: nobody else was in between.
             found = nft.fingerprint(self.name)
             if found is not None and nft.generation() == (before + 1) & _U32:
@@ -266,7 +269,7 @@ class Rules:
             if not any(_meet(of, each) for each in of_devices):
                 script += _held(of)
         for table in {table for table, _ in chains}:
-            held = _named(_HELD_OF_MARK, table)
+            held = _named(_HOLDS, table)
             if held is not None and _meet(held, own):
                 script += _without(table)
         return script + _without(self.name) + text(self.profile)

@@ -398,8 +398,10 @@ class Ike:
             charon.kill()
         sas = self._carrier.sas()
         try:
-            found = list(endangered(sas))
-            sas.remove(found if charon is None else [*found, *sas.of(self._reqids())])
+            found = set(endangered(sas))
+            if charon is not None:
+                found.update(sas.of(self._reqids()))
+            sas.remove(found)
         except OSError as error:
             _log.error("associations that are to end: %s", error)
             return False

@@ -161,6 +161,7 @@ def test_one_that_hangs_counts_as_dead(certified_pair: Any, monkeypatch: pytest.
     two.a.pin("default", two.v4[1], "b.example", soon())
     monkeypatch.setattr("wsasec.keys.ike._STRANGER_SECONDS", 0.2)
     hang(pid)
+    assert two.a.initiate("default", two.v4[1], soon(0.2)).reason is Reason.NO_CHARON
     with two.lab.a.entered():
         assert two.a._end_strangers("default", two.v4[1])
     assert has_ended(pid)

@@ -16,6 +16,7 @@ from contextlib import suppress
 
 import pytest
 from engine_host import Host
+from wire import wait_for_address
 
 from wsasec.engine import Device, Keeper, NotSecureError, alias, keeper, remove, rules
 from wsasec.engine.routes import table_of
@@ -179,8 +180,11 @@ def found_alias(links: LinkSocket) -> str:
     return found.alias if found else ""
 
 
-def faulty(keeper: Keeper, what: str) -> bool:
-    return any(what in each for each in keeper.faults)
+def refuses(keeper: Keeper, what: str) -> None:
+    """Once it has looked, it says that."""
+    becomes(lambda: any(what in each for each in keeper.faults), "it was not looked at")
+    with pytest.raises(NotSecureError, match=what):
+        keeper.wait(0)
 
 
 def test_it_does_not_start_half(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,9 +194,7 @@ def test_it_does_not_start_half(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> No
     kept = Keeper(device)
     try:
         kept.start()
-        becomes(lambda: faulty(kept, "nft is missing"), "it was not looked at")
-        with pytest.raises(NotSecureError, match="nft is missing"):
-            kept.wait(0)
+        refuses(kept, "nft is missing")
         assert said() == ""
         assert host_is_down(lab.a)
     finally:
@@ -235,9 +237,7 @@ def test_for_another_device_with_its_number_it_does_not_vouch(lab: Lab, name: st
         number = str(device.ifindex)
         lab.a.run(["ip", "link", "add", name, "index", number, "type", "veth", "peer", "name", "far"])
         kept.start()
-        becomes(lambda: faulty(kept, "gone"), "it was not looked at")
-        with pytest.raises(NotSecureError, match="gone"):
-            kept.wait(0)
+        refuses(kept, "gone")
         assert said(name) == said() == ""
         with LinkSocket() as links:
             links.remove(name)
@@ -259,9 +259,7 @@ def test_for_another_tun_device_in_its_place_it_does_not_vouch(host: Host) -> No
         assert not host.device.is_there()
         host.keeper.start()
         becomes(host.device.is_there, "it was not taken")
-        becomes(lambda: faulty(host.keeper, "another process has a queue"), "it was not looked at")
-        with pytest.raises(NotSecureError, match="another process has a queue"):
-            host.keeper.wait(0)
+        refuses(host.keeper, "another process has a queue")
     finally:
         other.close()
     host.keeper.wait(PATIENCE)
@@ -547,8 +545,7 @@ def test_what_can_wait(lab: Lab) -> None:
 
     device = socket.if_nametoindex(lab.a.device)
     # What the kernel does of a device's coming up later, by work queues, ends with its own address's route.
-    local = ["ip", "-6", "route", "show", "table", "local", "dev", lab.a.device]
-    becomes(lambda: "local fe80:" in lab.a.run(local).stdout, "the device is up")
+    wait_for_address(lab.a, "local fe80:")
     with (
         Notifications(NETLINK_ROUTE, ROUTE_GROUPS, minor) as told,
         RoutingSocket() as routing,

@@ -13,7 +13,7 @@ from engine_packets import UDP_L4, Frame, Packets
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Packet, Raw
-from wire import wait_for
+from wire import wait_for_address
 
 from wsasec.engine import Device
 from wsasec.lab import Namespace
@@ -45,9 +45,7 @@ def queue(realm: Namespace) -> Iterator[int]:
         realm.run(["ip", "addr", "add", "192.0.2.2/24", "dev", NAME])
         realm.run(["ip", "addr", "add", "2001:db8::2/64", "dev", NAME, "nodad"])
         device.set_up()
-        # The kernel puts the address's own route up a moment later, by a work queue.
-        local = ["ip", "-6", "route", "show", "table", "local"]
-        wait_for(lambda: "2001:db8::2" in realm.run(local).stdout, "the address is in use")
+        wait_for_address(realm, "2001:db8::2")
         yield device.queues[0]
     finally:
         device.remove()

@@ -74,24 +74,17 @@ def test_who_comes_meanwhile_is_looked_for_again(world: World) -> None:
     assert not world.strangers._waiting
 
 
-def test_who_could_not_be_ended_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strangers, "_AGAIN_SECONDS", 0.001)
+@pytest.mark.parametrize(("pause", "times"), [(0.001, 3), (3600.0, 1)], ids=["again", "until it is closed"])
+def test_who_could_not_be_ended_is_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, pause: float, times: int
+) -> None:
+    monkeypatch.setattr(strangers, "_AGAIN_SECONDS", pause)
     world.failures = 2
     world.strangers.happened(Event("ike-rekey", True, world.of("m.example")))
-    for _ in range(6):
+    for _ in range(2 * times):
         world.at.wait()
     world.strangers.close()
-    assert world.ended == 3 * [("group", PEER)]
-
-
-def test_close_ends_what_would_be_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strangers, "_AGAIN_SECONDS", 3600)
-    world.failures = 2
-    world.strangers.happened(Event("ike-rekey", True, world.of("m.example")))
-    for _ in range(2):
-        world.at.wait()
-    world.strangers.close()
-    assert world.ended == [("group", PEER)]
+    assert world.ended == times * [("group", PEER)]
 
 
 def test_others_are_left_alone(world: World) -> None:
