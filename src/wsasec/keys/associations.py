@@ -93,6 +93,7 @@ class IkeSa:
         children: its associations.
         ports: UDP ports of IKE, this host's and the peer's; 0 where it is not known.
         spis: the two numbers in its packets, the initiator's and the responder's.
+        asking: whether the peer is being asked for a pair of associations, or is to be.
     """
 
     connection: str
@@ -115,6 +116,7 @@ class IkeSa:
     children: tuple[ChildSa, ...] = ()
     ports: tuple[int, int] = (0, 0)
     spis: tuple[int, int] = (0, 0)
+    asking: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ __all__ = ["Wanted", "negotiate"]
 
 _LINES: Final = 200
 _TIMED_OUT: Final = "not established after"
+_TIMES: Final = 16
+"""How often one way is tried where what came of it is not said: as often as the peer ends other pairs."""
 _FEW: Final = 4
 _ALIVE: Final = ("ESTABLISHED", "REKEYING", "REKEYED")
 _OTHER_WAYS: Final = (Reason.AUTHENTICATION, Reason.OTHER_IDENTITY)
@@ -57,14 +59,19 @@ class Wanted:
 
 
 class _Search:
-    """Looks for the association that serves; ends what could never."""
+    """Looks for the association that serves; ends what could never.
+
+    Attributes:
+        again: whether it was not there, and is worth to be asked for once more: one that the kernel has not
+            got was in the way, or the peer is still being asked.
+    """
 
     def __init__(self, session: Session, loaded: Loaded, installed: Installed, wanted: Wanted) -> None:
         self._session = session
         self._loaded = loaded
         self._installed = installed
         self._wanted = wanted
-        self.in_the_way = False
+        self.again = False
 
     def _fits(self, ike: IkeSa) -> bool:
         wanted = self._wanted
@@ -91,10 +98,13 @@ class _Search:
 
     def made(self, connection: str, deadline: float) -> Outcome | None:
         """Return what was negotiated just now: by a connection, or by the peer at the same time."""
+        self.again = False
         # charon waits here for all that it is working on: what it has made is in the kernel after this.
         listed = list_ike_sas(self._session, deadline, wait=True, connection=connection)
         if found := self._among(listed, deadline):
             return found
+        # charon takes the end of any pair of an IKE SA, by the peer's will, for that of the one asked for.
+        self.again |= any(ike.asking and ike.state in _ALIVE for ike in listed)
         wanted = self._wanted
         if not self._installed.any(wanted.profile.profile.reqid, wanted.local, wanted.peer):
             return None
@@ -113,7 +123,8 @@ class _Search:
                     return Outcome(Reason.NONE, ike=ike, child=child)
                 # The peer would still use it, and charon would make no other beside it.
                 end_child(self._session, child.unique_id, deadline)
-                self.in_the_way = True
+                # charon's events had not told of its end yet.
+                self.again = True
         return None
 
 
@@ -219,15 +230,14 @@ class _Negotiation:
         late = self._deadline + GRACE
         name = self._loaded.peer(session, wanted.group, wanted.peer, wanted.local, way, late)
         message: dict[str, object] = {"child": wanted.profile.profile.name, "ike": name}
-        self._search.in_the_way = False
-        said = _ask(session, message, lines, self._began, self._deadline)
-        # Also after a failure: where both ends begin at once one of them fails, and has what the other made.
-        found = self._search.made(name, late)
-        if not found and self._search.in_the_way:
-            # One that the kernel has no more, and of which charon's events had not told yet.
+        for _ in range(_TIMES):
             lines.clear()
             said = _ask(session, message, lines, self._began, self._deadline)
+            # Also after a failure: where both ends begin at once one of them fails, and has what the other
+            # made.
             found = self._search.made(name, late)
+            if found or _TIMED_OUT in said or not self._search.again:
+                break
         if found:
             self._loaded.worked(wanted.group, wanted.peer, way)
             return found

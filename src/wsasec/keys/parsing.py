@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import replace
+from typing import Final
 
 from .associations import Address, Certificate, ChildSa, Event, IkeSa
 from .connections import group_of
 from .messages import MessageError, Section, section, text, texts
 
 __all__ = ["certificate", "child_sa", "event", "ike_sas"]
+
+_ASKING: Final = {"CHILD_CREATE", "QUICK_MODE"}
+"""charon's tasks by which it asks a peer for a pair: of IKEv2, and of IKEv1."""
 
 
 def _number(message: Section, name: str, base: int = 10) -> int:
@@ -88,6 +92,7 @@ def _ike_sa(name: str, message: Section) -> IkeSa:
         ),
         ports=(_number(message, "local-port"), _number(message, "remote-port")),
         spis=(_number(message, "initiator-spi", 16), _number(message, "responder-spi", 16)),
+        asking=not _ASKING.isdisjoint(texts(message, "tasks-queued") + texts(message, "tasks-active")),
     )
 
 

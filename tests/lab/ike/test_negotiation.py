@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -15,8 +15,9 @@ from ike_hosts import another_profile, certified, config, key_profile, soon
 from wire import wait_for
 
 from wsasec.config.model import KeyProfile, Trust
-from wsasec.keys.associations import Event
+from wsasec.keys.associations import Address, Event
 from wsasec.keys.connections import peer
+from wsasec.keys.listing import terminate_child
 from wsasec.keys.reason import Reason
 from wsasec.profiles import DEFAULT
 
@@ -40,6 +41,17 @@ def profiles_of(papers: Any) -> Callable[..., tuple[KeyProfile, KeyProfile]]:
 
 def spis(host: Any) -> set[int]:
     return {sa.spi for sa in host.sas() if sa.algorithm or sa.integrity}
+
+
+@contextmanager
+def unheard(host: Any, peer: Address) -> Iterator[None]:
+    """What a host sends to the peer gets nowhere; what the peer sends arrives."""
+    to = ["to", str(peer), "dev", host.device]
+    host.run(["ip", "neighbour", "replace", *to, "lladdr", "02:00:00:00:00:99", "nud", "permanent"])
+    try:
+        yield
+    finally:
+        host.run(["ip", "neighbour", "delete", *to])
 
 
 def test_nothing_in_common(pair: MakePair, profiles_of: Any) -> None:
@@ -192,6 +204,25 @@ def test_both_begin_at_once(pair: MakePair, profiles_of: Any) -> None:
             assert [each.result().reason for each in asked] == [Reason.NONE] * 8
             for ike in two.a.associations(soon()):
                 two.a.terminate(ike.unique_id, soon())
+
+
+def test_the_peer_ends_another_pair_meanwhile(pair: MakePair, profiles_of: Any) -> None:
+    """charon takes the end of any pair for that of the one which it still asks the peer for."""
+    (a, b), (site_a, site_b) = profiles_of(), profiles_of(SITE, signal=700)
+    with pair([a, site_a], [site_b, b]) as two, ThreadPoolExecutor(1) as threads:
+        assert two.a.initiate("default", two.v4[1], soon()).reason is Reason.NONE
+        ((old,),) = (ike.children for ike in two.b.associations(soon()))
+        with unheard(two.lab.a, two.v4[1]):
+            outcome = threads.submit(two.a.initiate, "site", two.v4[1], soon())
+            log = two.a._charon.log
+            wait_for(lambda: "establishing CHILD_SA site" in log.read_text(), "the peer is asked")
+            with two.b._pool.session(soon()) as session:
+                assert terminate_child(session, old.unique_id, soon())
+            wait_for(lambda: "CHILD_SA closed" in log.read_text(), "the old pair is gone")
+        assert outcome.result().reason is Reason.NONE, outcome.result()
+        for one in (two.a, two.b):
+            (ike,) = one.associations(soon())
+            assert [child.name for child in ike.children] == ["site"]
 
 
 @pytest.mark.parametrize("told", [True, False])

@@ -76,6 +76,21 @@ def test_ike_sa() -> None:
     assert (child.local_ts, child.integrity) == (("10.9.0.1/32",), "")
 
 
+@pytest.mark.parametrize(
+    ("tasks", "asking"),
+    [
+        ({}, False),
+        ({"tasks-active": ["CHILD_DELETE"], "tasks-passive": ["CHILD_CREATE"]}, False),
+        ({"tasks-active": ["CHILD_CREATE"]}, True),
+        ({"tasks-active": ["CHILD_REKEY"], "tasks-queued": ["CHILD_CREATE", "IKE_DPD"]}, True),
+        ({"tasks-queued": ["QUICK_MODE"]}, True),
+    ],
+)
+def test_whether_the_peer_is_asked(tasks: dict[str, Any], asking: bool) -> None:
+    (ike,) = ike_sas(sent({NAME: IKE | tasks}))
+    assert ike.asking is asking
+
+
 def test_rekeyed_one_that_should_have_been() -> None:
     late = CHILD | {"rekey-time": -4, "state": "REKEYED"}
     (ike,) = ike_sas(sent({NAME: IKE | {"child-sas": {"default-3": late}}}))
@@ -93,6 +108,7 @@ def test_rekeyed_one_that_should_have_been() -> None:
         {"child-sas": {"c": CHILD | {"spi-in": "xyz"}}},
         {"child-sas": {"c": CHILD | {"local-ts": "x"}}},
         {"state": {"a": "b"}},
+        {"tasks-active": "CHILD_CREATE"},
     ],
 )
 def test_other_forms(wrong: Any) -> None:
