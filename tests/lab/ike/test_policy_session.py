@@ -276,5 +276,5 @@ def add_and_delete(lab: Lab, b: Host) -> None:
             with pytest.raises(SecurityError):
                 wsasec.secure(stack.enter_context(lab.b.socket()), settings)
         assert not of_sessions(lab.b)
-        assert wire.counts.clear == 0, wire.counts
-        assert wire.counts.esp >= 5  # what was connected, and nothing after
+    assert wire.counts.clear == 0, wire.counts
+    assert wire.counts.esp >= 5  # what was connected, and nothing after

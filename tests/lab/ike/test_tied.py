@@ -169,8 +169,8 @@ def test_renewed_keys_abort_who_asked_for_that(hosts: Any, know: Any, who: str) 
         talk(bystander)
         hosts.lab.a.run(["ip", "xfrm", "state", "flush"])
         assert error_of(bystander) in GONE
-        assert wire.counts.clear == 0, wire.counts
-        assert wire.counts.esp
+    assert wire.counts.clear == 0, wire.counts
+    assert wire.counts.esp
 
 
 def test_its_end_and_charons(hosts: Any, know: Any) -> None:
@@ -190,4 +190,4 @@ def test_its_end_and_charons(hosts: Any, know: Any) -> None:
         assert ask(hosts, other, QUICK) is Reason.NONE
         hosts.negotiator.abort_tied()
         assert error_of(other) in GONE
-        assert wire.counts.clear == 0, wire.counts
+    assert wire.counts.clear == 0, wire.counts
