@@ -90,6 +90,18 @@ int32_t wsasec_backend_apply(struct wsasec_plan *plan, const struct wsasec_facts
 int32_t wsasec_backend_apply_fresh(struct wsasec_plan *plan, const struct wsasec_facts *facts,
                                    wsasec_socket socket, wsasec_status *status);
 
+/*
+ * Whether it is worth a try that the system has one call, in a realm, that looks at a socket and applies the rest only
+ * if all is as it must be; and the identity of the socket.
+ */
+int wsasec_backend_one_call_begin(uint64_t realm, wsasec_socket socket, uint64_t *identity);
+
+/*
+ * That call, by what was found ready for others: their realm, family and device. Returns 1 when it is done, and 0 where
+ * the socket is as it was.
+ */
+int wsasec_backend_one_call(const struct wsasec_facts *others, wsasec_socket socket);
+
 /* Tells which family and type the system's numbers in a specification are. */
 void wsasec_backend_kind(const wsasec_batch_spec *spec, struct wsasec_facts *facts);
 

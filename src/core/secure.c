@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "at_once.h"
 #include "errors.h"
 #include "profiles.h"
 #include "settings.h"
@@ -86,6 +87,8 @@ int32_t wsasec_ready(const struct wsasec_request *request, struct wsasec_readine
     readiness->code = code;
     if (code)
         readiness->status = *status;
+    else if (facts->device)
+        wsasec_at_once_note(request, facts);
     return code;
 }
 
@@ -237,6 +240,8 @@ int32_t wsasec_secure_asked(const struct wsasec_request *request, struct wsasec_
     struct wsasec_facts facts;
     int32_t code;
 
+    if (wsasec_secure_at_once(request, readiness, socket))
+        return 0;
     if (wsasec_inspect(request, socket, &facts, status))
         return wsasec_uninspected(socket, status);
     code = wsasec_admit(request, &facts, socket, status);

@@ -148,6 +148,9 @@ int32_t wsasec_backend_apply(struct wsasec_plan *opaque, const struct wsasec_fac
 int32_t wsasec_backend_apply_fresh(struct wsasec_plan *opaque, const struct wsasec_facts *facts,
                                    wsasec_socket socket, wsasec_status *status)
 {
+    /* It does no less, in one call in place of two. */
+    if (facts->device && wsasec_backend_one_call(facts, socket))
+        return 0;
     return wsasec_plan_carry_out(opaque, facts, WSASEC_PLAN_FRESH, socket, status);
 }
 

@@ -78,6 +78,21 @@ int wsasec_backend_broker(const struct wsasec_request *request, struct wsasec_me
     return 1;
 }
 
+int wsasec_backend_one_call_begin(uint64_t realm, wsasec_socket socket, uint64_t *identity)
+{
+    *identity = the_double.facts.identity + (uint64_t)(the_double.different ? socket : 0);
+    return the_double.one_call && realm == the_double.facts.realm;
+}
+
+int wsasec_backend_one_call(const struct wsasec_facts *others, wsasec_socket socket)
+{
+    (void)socket;
+    note('1');
+    the_double.one_family = others->family;
+    the_double.one_device = others->device;
+    return the_double.one_call == 2;
+}
+
 uint16_t wsasec_backend_bound_reason(wsasec_socket socket)
 {
     (void)socket;

@@ -30,6 +30,9 @@ struct double_backend {
     int never_lands;     /* but when it is cancelled */
     int never_ends;      /* nor then */
     uint32_t device;     /* that carries the sockets, as making ready says; then none falls back */
+    int one_call;        /* 0: there is none; 1: it refuses; 2: it is done */
+    uint8_t one_family;  /* that it was asked by last, with the device */
+    uint32_t one_device;
     int different;       /* each descriptor is a socket of its own */
     unsigned processors;
     _Atomic wsasec_socket next_socket;
@@ -40,7 +43,7 @@ struct double_backend {
      * C close; q n d i r: the other five; O open a ring, o close it; T a thread starts;
      * L accept and tell the identity, l accept, a apply to an accepted socket, S silence it, Q abandon it;
      * F an overlapped call starts, f is completed, c is cancelled;
-     * K the broker is asked, k for a socket */
+     * K the broker is asked, k for a socket; 1 the one call */
     char calls[65536];
     _Atomic size_t count;
 };

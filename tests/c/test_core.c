@@ -240,6 +240,93 @@ static void test_many(void)
     CALLS("III");
 }
 
+/* What was found ready for one socket serves those after it, and later calls; whatever is wrong is told by the long way. */
+static void test_at_once(void)
+{
+    enum { COUNT = 300 };
+    static int32_t sockets[COUNT];
+    static int32_t codes[COUNT];
+    wsasec_status status;
+
+    for (int i = 0; i < COUNT; i++)
+        sockets[i] = 1000 + i;
+
+    /* Of policies nobody asks. */
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.one_call = 2;
+    the_double.different = 1;
+    CHECK(wsasec_secure_many(sockets, 3, NULL, 0, codes, NULL) == 0);
+    CALLS("IRAIAIA");
+
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.facts.realm = 77;
+    the_double.device = 9;
+    the_double.one_call = 2;
+    the_double.different = 1;
+    the_double.facts.identity = 5000;
+    CHECK(wsasec_secure_many(sockets, COUNT, NULL, 0, codes, NULL) == 0);
+    CHECK(strncmp(the_double.calls, "IRA111", 6) == 0);
+    CHECK(strspn(the_double.calls + 3, "1") == 255); /* 256 for each look at the realm */
+    CHECK(strcmp(the_double.calls + 258, "R11111111111111111111111111111111111111111111") == 0);
+    CHECK(the_double.one_device == 9 && the_double.one_family == WSASEC_FAMILY_INET);
+    CHECK(wsasec_profile_of(1200) == wsasec_profile_at(0));
+
+    /* A socket that is secured is told so by the long way; the other is secured by what is remembered. */
+    again();
+    CHECK(wsasec_set_socket_security(1200, NULL, 0, NULL, NULL, &status) == -WSASEC_WSAEINVAL);
+    CHECK(status.reason == WSASEC_REASON_ALREADY_SECURED && !status.flags);
+    CALLS("RI");
+    again();
+    CHECK(wsasec_set_socket_security(1300, NULL, 0, NULL, NULL, &status) == 0);
+    CALLS("R1");
+
+    /* One that it refuses goes the long way, without a claim that is left. */
+    again();
+    the_double.one_call = 1;
+    CHECK(wsasec_secure_many((int32_t[]){1301, 1302}, 2, NULL, 0, codes, NULL) == 0);
+    CALLS("R1IA1IA");
+    again();
+    the_double.facts.bound = 1;
+    the_double.bound_reason = WSASEC_REASON_BOUND;
+    CHECK(wsasec_set_socket_security(1303, NULL, 0, NULL, NULL, &status) == -WSASEC_WSAEINVAL);
+    CALLS("R1IB");
+    the_double.facts.bound = 0;
+    CHECK(wsasec_set_socket_security(1303, NULL, 0, NULL, NULL, &status) == 0);
+
+    /* IPv6 is ready for either family, and stays what is asked by. */
+    again();
+    the_double.one_call = 1;
+    the_double.facts.family = WSASEC_FAMILY_INET6;
+    CHECK(wsasec_set_socket_security(1304, NULL, 0, NULL, NULL, NULL) == 0);
+    CALLS("R1IRA");
+    again();
+    the_double.one_call = 2;
+    CHECK(wsasec_secure_many((int32_t[]){1305, 1306}, 2, NULL, 0, codes, NULL) == 0);
+    CALLS("R11");
+    CHECK(the_double.one_family == WSASEC_FAMILY_INET6);
+
+    /* What is not ready is no more so by one call. */
+    again();
+    the_double.ready_fails = WSASEC_REASON_NO_DEVICE;
+    CHECK(wsasec_secure_many((int32_t[]){1307, 1308}, 2, NULL, 0, codes, NULL) == 2);
+    CALLS("RIXIX");
+    the_double.ready_fails = 0;
+
+    /* Nor where somebody else has to do it, or nothing is to be done. */
+    again();
+    the_double.lacks_privilege = the_double.brokers = 1;
+    CHECK(wsasec_set_socket_security(1309, NULL, 0, NULL, NULL, NULL) == 0);
+    CALLS("IKk");
+
+    /* Another realm is not guessed. */
+    fresh(WSASEC_TYPE_STREAM);
+    the_double.facts.realm = 78;
+    the_double.device = 9;
+    the_double.one_call = 2;
+    CHECK(set(NULL, 0, &status) == 0);
+    CALLS("IRA");
+}
+
 static void test_create(void)
 {
     const wsasec_batch_spec spec = {.address_family = 2, .type = 1};
@@ -806,6 +893,7 @@ int main(void)
     test_once();
     test_skip_asks_for_nothing();
     test_many();
+    test_at_once();
     test_create();
     test_accept();
     test_histogram();

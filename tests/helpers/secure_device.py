@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from wsasec import Profile
+from wsasec.engine.one_call import OneCall
 from wsasec.lab import Namespace
 
 _TUNSETIFF = 0x400454CA
@@ -131,6 +132,14 @@ class SecureDevice:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def one_call(profile: Profile, index: int) -> OneCall:
+    """Have sockets on a device secured by one call."""
+    try:
+        return OneCall(profile, index)
+    except OSError as error:
+        pytest.skip(f"no program for setsockopt() can be had: {error}")
 
 
 @contextmanager

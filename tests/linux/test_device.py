@@ -10,11 +10,13 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from disconnected import disconnect
-from secure_device import SecureDevice, alias, generation, run
+from secure_device import SecureDevice, alias, generation, one_call, run
+from wire import wait_for
 
 import wsasec
 from wsasec import (
@@ -37,11 +39,17 @@ def in_use(realm: object) -> None:
     profiles.use(profiles.Profiles({"default": profiles.DEFAULT, PROFILE.name: PROFILE}, profiles.DEFAULT))
 
 
-@pytest.fixture
-def device(in_use: None) -> Iterator[SecureDevice]:
+@pytest.fixture(params=["several calls", "one call"])
+def device(in_use: None, request: pytest.FixtureRequest) -> Iterator[SecureDevice]:
+    """By one call, and without: what is refused is told alike."""
     made = SecureDevice(PROFILE)
-    yield made
-    made.close()
+    with ExitStack() as stack:
+        stack.callback(made.close)
+        if request.param == "one call":
+            stack.enter_context(one_call(PROFILE, made.index))
+            with socket.socket(socket.AF_INET6) as first:  # what is ready for it is for IPv4, too
+                wsasec.secure(first, ON_DEVICE)
+        yield made
 
 
 def bound_to(sock: socket.socket) -> int:
@@ -227,6 +235,16 @@ def test_rules_that_are_vouched_for_again_meanwhile(device: SecureDevice) -> Non
 def test_fwmark_reflect_off(device: SecureDevice, family: int) -> None:
     name = "ipv4" if family == socket.AF_INET else "ipv6"
     Path(f"/proc/sys/net/{name}/fwmark_reflect").write_text("0\n")
+
+    def is_seen() -> bool:
+        with socket.socket(family) as sock:
+            try:
+                wsasec.secure(sock, ON_DEVICE)
+            except SecurityError:
+                return True
+        return False
+
+    wait_for(is_seen, "it is looked at, which it is now and then")
     assert "fwmark_reflect" in str(refusal(family=family))
     assert Path(f"/proc/sys/net/{name}/fwmark_reflect").read_text() == "0\n"
 

@@ -123,6 +123,9 @@ DAEMON: Final = Table(
         "vici": Text("a socket: 'unix:///run/charon.vici'", r"unix:///[^\x00-\x20\x7f]+"),
         "first_seconds": Seconds(0.1, 300, "how long the negotiation for a first connection may take"),
         "spin_microseconds": Number(0, 1000, "0 to let the engine's threads sleep at once"),
+        "one_call": Flag(
+            "whether one call secures a socket on a secure device, where the kernel can do that"
+        ),
     },
     "[daemon]",
 )

@@ -222,5 +222,6 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
         vici=daemon.get("vici"),
         first_seconds=float(daemon.get("first_seconds", 10.0)),
         spin_microseconds=daemon.get("spin_microseconds"),
+        one_call=daemon.get("one_call", True),
         lines=document.lines,
     )

@@ -178,6 +178,7 @@ class Config:
         first_seconds: how long the negotiation for a first connection may take, at the most.
         spin_microseconds: that a thread of the engine looks for the next packet before it sleeps; None for
             its own default.
+        one_call: whether sockets on secure devices are secured by one call, where the kernel can do that.
         lines: where in the file its keys are, for errors.
     """
 
@@ -189,4 +190,5 @@ class Config:
     vici: str | None = None
     first_seconds: float = 10.0
     spin_microseconds: int | None = None
+    one_call: bool = True
     lines: dict[Place, int] = field(default_factory=dict, compare=False, repr=False)

@@ -36,15 +36,17 @@ class Devices:
         threads: of the engine, for each direction.
     """
 
-    def __init__(self, control: Path, spin: int | None = None) -> None:
+    def __init__(self, control: Path, spin: int | None = None, *, one_call: bool = True) -> None:
         """Describe it; all is in the network namespace of the thread that calls start().
 
         Args:
             control: path for the engine's control socket.
             spin: of the engine, in microseconds, as Engine.start() takes it.
+            one_call: as Keeper takes it.
         """
         self._control = control
         self._spin = spin
+        self._one_call = one_call
         self.threads = _threads()
         self._lock = threading.RLock()  # held while devices or the engine change
         self._keepers: dict[str, Keeper] = {}
@@ -83,7 +85,7 @@ class Devices:
     def _keep(self, profile: Profile) -> Keeper:
         """Make a device that is kept from now on; what fails leaves no keeper."""
         device = Device.create(profile, self.threads)
-        keeper = Keeper(device, on_replaced=self._replaced)
+        keeper = Keeper(device, on_replaced=self._replaced, one_call=self._one_call)
         try:
             keeper.start()
         except BaseException:
@@ -230,6 +232,7 @@ class Devices:
                     "profile": name,
                     "mtu": keeper.device.mtu,
                     "faults": keeper.faults,
+                    "one_call": keeper.one_call,
                 }
                 for name, keeper in tuple(self._keepers.items())
             ],

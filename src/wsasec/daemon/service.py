@@ -94,7 +94,7 @@ class Service:
         self._carrier: Carrier = KernelCarrier()
         if self._on_device:
             engine = control_of_engine(place.folder)
-            self._devices = Devices(engine, config.spin_microseconds)
+            self._devices = Devices(engine, config.spin_microseconds, one_call=config.one_call)
             self._carrier = EngineCarrier(engine, self._devices.threads)
         self._ike = RecordedIke(place.folder, config, self._carrier)
         self._sessions = Changing(config, self)

@@ -28,6 +28,7 @@ from ..kernel.routing import table_of_change
 from ..profile import Profile
 from . import alias
 from .device import Device, device_name
+from .one_call import OneCall
 from .routes import Routes
 from .rules import Rules
 from .sysctls import Sysctls
@@ -58,13 +59,24 @@ class Keeper:
     is right it says so in the device's alias (`alias`), with the generation of nftables at which it looked.
     If it cannot be made right the alias is emptied: no socket can be secured then. A device that was removed
     is made again, with its number.
+
+    Attributes:
+        device: what it keeps.
+        one_call: why sockets are not secured by one call; "" where they are.
     """
 
-    def __init__(self, device: Device, *, on_replaced: Callable[[Device], None] | None = None) -> None:
+    def __init__(
+        self,
+        device: Device,
+        *,
+        on_replaced: Callable[[Device], None] | None = None,
+        one_call: bool = True,
+    ) -> None:
         """Describe it.
 
         Args:
             device: what it keeps; nobody else removes it while it is kept.
+            one_call: whether to have sockets secured by one call (`one_call`), where the kernel can.
             on_replaced: called by the thread when the device was made again: its queues are others now, and
                 an engine has to get them. What it raises is said in the log.
 
@@ -73,6 +85,8 @@ class Keeper:
         """
         self.device = device
         self._on_replaced = on_replaced
+        self._wants_one_call = one_call
+        self.one_call = "it was not asked for"
         self._rules = Rules(device.profile)
         self._routes = Routes(device.profile)
         self._sysctls = Sysctls(device.profile)
@@ -120,6 +134,7 @@ class Keeper:
             nft.generation()
             # Held all the time: also a process that has run out of descriptors takes its voucher back.
             links = stack.enter_context(LinkSocket())
+            self._have_one_call(stack)
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             held = stack.pop_all()
             thread = threading.Thread(
@@ -136,6 +151,18 @@ class Keeper:
                 self._wake = -1
                 raise
             self._thread = thread
+
+    def _have_one_call(self, stack: ExitStack) -> None:
+        if not self._wants_one_call:
+            return
+        try:
+            stack.enter_context(OneCall(self.device.profile, self.device.ifindex))
+        except OSError as error:
+            # All is as secure without it.
+            self.one_call = str(error)
+            _log.info("%s: a socket is secured by several calls: %s", self.device.name, error)
+        else:
+            self.one_call = ""
 
     def wait(self, timeout: float = 30.0) -> None:
         """Wait until it vouches.

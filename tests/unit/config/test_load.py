@@ -85,6 +85,7 @@ account = "lab"
 vici = "unix:///run/charon.vici"
 first_seconds = 3
 spin_microseconds = 50
+one_call = false
 """
 CERTIFICATE = '[identity]\nid = "a"\ncertificate = "a.crt"\nkey = "a.key"\n[trust]\nca = ["ca.crt"]\n'
 
@@ -113,6 +114,7 @@ def test_all_of_it(file: Path, tmp_path: Path) -> None:
     assert config.vici == "unix:///run/charon.vici"
     assert config.first_seconds == 3.0
     assert config.spin_microseconds == 50
+    assert config.one_call is False
 
     default = config.profiles["default"]
     assert default.profile == DEFAULT
