@@ -14,7 +14,7 @@ import wsasec
 from wsasec import engine, profiles
 
 from .descriptor_limit import RESERVED, raise_descriptor_limit
-from .device_cost import CASES, run_set_up
+from .device_cost import can_one_call, run_set_up, samples_of
 from .device_memory import run_memory
 from .device_rates import run_datagrams, run_requests, run_streams
 from .device_ways import PROFILE, Ways, ways
@@ -38,7 +38,7 @@ def kinds_of(plan: DevicePlan) -> tuple[str, ...]:
     return tuple(dict.fromkeys(every))
 
 
-def _total(found: Ways, plan: DevicePlan) -> int:
+def _total(found: Ways, plan: DevicePlan, *, one_call: bool) -> int:
     """Return how many samples there will be."""
     cases: Iterable[tuple[tuple[str, ...], int]] = (
         *((case.kinds, case.repeats) for case in plan.throughput),
@@ -46,7 +46,7 @@ def _total(found: Ways, plan: DevicePlan) -> int:
         (plan.datagram_kinds, plan.datagram_repeats),
     )
     traffic = sum(len(found.present(kinds)) * repeats for kinds, repeats in cases)
-    return traffic + (plan.set_up_repeats + 1) * len(CASES)
+    return traffic + samples_of(plan.set_up_repeats, one_call=one_call)
 
 
 def _memory(found: Ways, plan: DevicePlan, errors: dict[str, str]) -> list[dict[str, Any]]:
@@ -74,9 +74,11 @@ def run(plan: DevicePlan) -> dict[str, Any]:
     profiles.use(profiles.Profiles(known, PROFILE))
     emit("phase", title="device", text="secure devices, plain, TLS and tunnels between two hosts")
     with ways(kinds_of(plan)) as found:
-        progress = Progress(_total(found, plan), result)
         with found.lab.a.entered():
-            set_up = progress.take("device set-up", run_set_up(PROFILE, plan.sockets, plan.set_up_repeats))
+            one_call = can_one_call(PROFILE)
+            progress = Progress(_total(found, plan, one_call=one_call), result)
+            samples = run_set_up(PROFILE, plan.sockets, plan.set_up_repeats, one_call=one_call)
+            set_up = progress.take("device set-up", samples)
         return {
             **result,
             "machine": describe_machine(),

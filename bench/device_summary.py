@@ -20,16 +20,20 @@ def _case(sample: Sample) -> Case:
     return sample["what"], sample["family"]
 
 
-def set_up_ratios(samples: Sequence[Sample]) -> dict[Case, list[float]]:
+def set_up_ratios(samples: Sequence[Sample], of: str = "device") -> dict[Case, list[float]]:
     """Return what a device takes of what policies take, in the repeats that have all that it is made of.
 
     Of the time in which the thread was running: it never waits. Of a batch, which makes the sockets, too,
     less what one of plain sockets takes.
+
+    Args:
+        samples: all of set-up.
+        of: the carrier: "device", or "several", which is without the program for one call.
     """
     taken = {(_case(s), s["kind"], s["repeat"]): s["cpu_ns"] for s in samples}
     ratios: dict[Case, list[float]] = {}
     for (case, kind, repeat), own in taken.items():
-        if kind != "device":
+        if kind != of:
             continue
         policy = taken.get((case, "policy", repeat))
         plain = taken.get((case, "plain", repeat)) if case[0] == "batch" else 0
@@ -39,11 +43,11 @@ def set_up_ratios(samples: Sequence[Sample]) -> dict[Case, list[float]]:
 
 
 def _set_up(samples: Sequence[Sample]) -> list[dict[str, Any]]:
-    ratios = set_up_ratios(samples)
+    ratios = {of: set_up_ratios(samples, of) for of in ("device", "several")}
     rows = []
     for case, kind in dict.fromkeys((_case(sample), sample["kind"]) for sample in samples):
         own = [s for s in samples if (_case(s), s["kind"]) == (case, kind)]
-        found = ratios.get(case, []) if kind == "device" else []
+        found = ratios[kind].get(case, []) if kind in ratios else []
         what, family = case
         rows.append(
             {

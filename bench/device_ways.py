@@ -126,7 +126,7 @@ def _way(lab: EngineLab) -> Way:
 def _entered(stack: ExitStack, crypto: str | None = None, profile: Profile = PROFILE) -> EngineLab:
     """Make a lab. LabError: there can be no engine or no device."""
     try:
-        return stack.enter_context(EngineLab(profile, crypto=crypto))
+        return stack.enter_context(EngineLab(profile, crypto=crypto, one_call=False))
     except (EngineStartError, NotSecureError) as error:
         raise LabError(str(error)) from error
 

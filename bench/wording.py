@@ -54,6 +54,7 @@ _KINDS: Final = {
     "wireguard": "wireguard-go",
     "libipsec": "strongSwan's kernel-libipsec",
     "policy": "policies of the kernel",
+    "several": "secure device, by several calls",
 }
 _GROUPS: Final = {
     "checks": "securing, all checks made",
@@ -78,7 +79,7 @@ DEVICE_READING: Final = (
     "that its processors did. A frame may be several packets that the kernel keeps together."
 )
 _SET_UP: Final = {
-    "options": "the options, from C",
+    "options": "what is set, from C",
     "secure_many": "secure_many, plain loop",
     "secure": "secure, one by one",
     "batch": "SocketBatch, plain loop",

@@ -31,6 +31,7 @@ struct work {
     int family;
     int type;
     int watch;
+    int done; /* an error number by which an option says that it is set, or 0 */
     Py_ssize_t every; /* sockets from one look at watch to the next */
     Py_ssize_t options;
     struct option option[OPTIONS_MAX];
@@ -59,7 +60,8 @@ static int effect(const struct work *work, int *fd, Py_ssize_t index)
     for (Py_ssize_t i = 0; i < work->options; i++) {
         const struct option *option = &work->option[i];
 
-        if (setsockopt(*fd, option->level, option->name, option->value, option->length))
+        if (setsockopt(*fd, option->level, option->name, option->value, option->length) ? errno != work->done
+                                                                                        : work->done)
             return 1;
     }
     return 0;
@@ -171,7 +173,7 @@ static PyObject *effective(PyObject *module, PyObject *args)
     PyObject *options;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*O:effective", &work.sockets, &options))
+    if (!PyArg_ParseTuple(args, "y*O|i:effective", &work.sockets, &options, &work.done))
         return NULL;
     if (!options_of(options, &work)) {
         PyBuffer_Release(&work.sockets);
@@ -223,7 +225,8 @@ static PyMethodDef methods[] = {
      "All calls. sockets: a buffer of C ints; watch: a netlink socket without messages, looked at once for so\n"
      "many sockets as every says, 0 for once in all; options: a tuple of (level, name, value)."},
     {"effective", effective, METH_VARARGS,
-     "effective(sockets, options)\n--\n\nOnly the options, which change the socket."},
+     "effective(sockets, options, done=0)\n--\n\nOnly the options, which change the socket. done: an error number by\n"
+     "which each says that it is set."},
     {"create", create, METH_VARARGS,
      "create(sockets, family, kind, watch, every, options)\n--\n\n"
      "Make the sockets too. sockets: a writable buffer of -1; after an OSError it has those that were made."},

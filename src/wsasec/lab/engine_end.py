@@ -63,6 +63,7 @@ class EngineEnd:
         rules: bool = True,
         threads: int = 1,
         crypto: str | None = None,
+        one_call: bool = True,
         control: Path | None = None,
         program: Path = PROGRAM,
     ) -> None:
@@ -77,6 +78,7 @@ class EngineEnd:
                 kernel needs nftables. Without them it is for trying the data plane.
             threads: of the engine, each way.
             crypto: of the engine: "ipsec-mb" or "OpenSSL"; None for the fastest that it has.
+            one_call: whether one call secures a socket, where there are rules and the kernel can do that.
             control: where others can connect to the engine.
             program: the engine's.
         """
@@ -87,6 +89,7 @@ class EngineEnd:
         self._rules = rules
         self._threads = threads
         self._crypto = crypto
+        self._one_call = one_call
         self._control = control
         self._program = program
         self._exit = ExitStack()
@@ -121,7 +124,9 @@ class EngineEnd:
             stack.callback(self.engine.stop)
             self.keeper = None
             if self._rules:
-                self.keeper = Keeper(self.device, on_replaced=self.engine.replace_device)
+                self.keeper = Keeper(
+                    self.device, on_replaced=self.engine.replace_device, one_call=self._one_call
+                )
                 stack.callback(self._remove_rules, self.keeper)
                 self.keeper.start()
                 self.keeper.wait()

@@ -48,6 +48,7 @@ class EngineLab(Lab):
         rules: bool = True,
         threads: int = 1,
         crypto: str | None = None,
+        one_call: bool = True,
     ) -> None:
         """Describe a lab; entering it makes it.
 
@@ -60,6 +61,7 @@ class EngineLab(Lab):
                 the kernel needs nftables. Without them it is for trying the data plane.
             threads: of each engine, each way.
             crypto: of the engines: "ipsec-mb" or "OpenSSL"; None for the fastest that they have.
+            one_call: whether one call secures a socket, where there are rules and the kernel can do that.
 
         Raises:
             ValueError: an argument is none of these.
@@ -72,6 +74,7 @@ class EngineLab(Lab):
         self._rules = rules
         self._threads = threads
         self._crypto = crypto
+        self._one_call = one_call
         self._spis: set[int] = set()
 
     def __enter__(self) -> EngineLab:
@@ -98,6 +101,7 @@ class EngineLab(Lab):
                     rules=self._rules,
                     threads=self._threads,
                     crypto=self._crypto,
+                    one_call=self._one_call,
                     control=folder / namespace.name,
                 )
             )

@@ -245,7 +245,10 @@ def test_streams_share_what_may_be_unsent() -> None:
         assert seen == {name: "4294967295"}
 
 
-def test_carriers_take_turns_and_the_profiles_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("can", [True, False])
+def test_carriers_take_turns_and_the_profiles_are_put_back(
+    monkeypatch: pytest.MonkeyPatch, can: bool
+) -> None:
     from wsasec.bench.device_ways import PROFILE
 
     from wsasec import profiles
@@ -253,20 +256,34 @@ def test_carriers_take_turns_and_the_profiles_are_put_back(monkeypatch: pytest.M
     before = profiles.active()
     seen: list[str] = []
 
-    def sample(_what: str, profile: Any, calls: Any, _count: int) -> dict[str, Any]:
+    def sample(what: str, profile: Any, calls: Any, _count: int, *, one_call: bool) -> dict[str, Any]:
         seen.append(profiles.active().default.carrier)
-        return {"carrier": profile.carrier if profile else "plain", "made": calls.family}
+        carrier = profile.carrier if profile else "plain"
+        if carrier == "device" and can and not one_call:
+            carrier = "several"
+        return {"carrier": carrier, "made": calls.family}
 
     monkeypatch.setattr(device_cost, "_sample", sample)
     monkeypatch.setattr(device_cost, "prepare", lambda family: SimpleNamespace(family=family))
-    samples = list(device_cost.run_set_up(PROFILE, 10, 3))
+    samples = list(device_cost.run_set_up(PROFILE, 10, 3, one_call=can))
+    assert len(samples) == device_cost.samples_of(3, one_call=can)
     assert profiles.active() == before
     assert set(seen) == {"policy"}
     assert sum(s["warm_up"] for s in samples) == len(samples) / 4
     own = [s for s in samples if not s["warm_up"]]
     assert all((s["carrier"], s["made"]) == (s["kind"], s["family"]) for s in own)
-    assert {(s["family"], s["what"], s["kind"], s["repeat"]) for s in own} == {
+    found = {(s["family"], s["what"], s["kind"], s["repeat"]) for s in own}
+    assert len(found) == len(own)
+    assert {each for each in found if each[3] < 3} == {
         (*case, repeat) for case in device_cost.CASES for repeat in range(3)
+    }
+    # What is measured without the program comes later, with policies of its own.
+    assert {each for each in found if each[3] >= 3} == {
+        (family, what, kind, repeat)
+        for family, what, kind in device_cost.CASES
+        if can and what != "batch"
+        for kind in ({"device": "several"}.get(kind, kind),)
+        for repeat in range(3, 6)
     }
     assert {what for _family, what, kind in device_cost.CASES if kind == "plain"} == {"batch"}
 
@@ -336,7 +353,8 @@ def test_the_whole_in_small() -> None:
             assert sample["proof"] is None
     assert {sample["kind"] for sample in data["latency_samples"]} == {"device", "plain"}
     assert {sample["kind"] for sample in data["datagram_samples"]} == {"device", "plain"}
-    assert len(data["setup_samples"]) == 2 * len(device_cost.CASES)
+    kinds = {sample["kind"] for sample in data["setup_samples"]}
+    assert len(data["setup_samples"]) == 2 * device_cost.samples_of(0, one_call="several" in kinds)
     assert [sample["what"] for sample in data["memory_samples"]] == ["flow", "association"]
     steps = [event for event in events if event["event"] == "step"]
     assert steps[-1]["done"] == steps[-1]["total"] == len(steps)
