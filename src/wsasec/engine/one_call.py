@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -63,16 +64,17 @@ _PAGE_BYTES: Final = 4096  # the least that there is
 _REFUSED, _PASSED = 0, 1
 
 
-def _set_option(to: Assembler, name: int, value: int) -> None:
-    """Set an option of the socket in R7."""
-    to.write(R10, -4, value)
-    to.copy(R1, R7)
-    to.set(R2, socket.SOL_SOCKET)
-    to.set(R3, name)
-    to.copy(R4, R10, -4)
-    to.set(R5, 4)
-    to.call(_SETSOCKOPT)
-    to.go_unless_equal(R0, 0, "refuse")
+def _steps(to: Assembler, options: Mapping[int, int]) -> None:
+    """Set options of the socket in R7. The binding is the first: of what is refused nothing has changed."""
+    for name, value in options.items():
+        to.write(R10, -4, value)
+        to.copy(R1, R7)
+        to.set(R2, socket.SOL_SOCKET)
+        to.set(R3, name)
+        to.copy(R4, R10, -4)
+        to.set(R5, 4)
+        to.call(_SETSOCKOPT)
+        to.go_unless_equal(R0, 0, "refuse")
 
 
 def program(profile: Profile, ifindex: int, realm: int) -> bytes:
@@ -123,15 +125,13 @@ def program(profile: Profile, ifindex: int, realm: int) -> bytes:
     to.go_if_equal(R2, socket.SOCK_STREAM, "stream")
     to.go_unless_equal(R2, socket.SOCK_DGRAM, "refuse")
     to.go_unless_equal(R3, socket.IPPROTO_UDP, "refuse")
-    _set_option(to, socket.SO_REUSEADDR, 0)
-    to.go("steps")
+    _steps(to, {_SO_BINDTOIFINDEX: ifindex, socket.SO_REUSEADDR: 0, socket.SO_REUSEPORT: 0})
+    to.go("mark")
     to.label("stream")
     to.go_unless_equal(R3, socket.IPPROTO_TCP, "refuse")
-    to.label("steps")
-    _set_option(to, socket.SO_REUSEPORT, 0)
-    # The mark last: it cannot fail, so that what is refused has neither.
-    _set_option(to, _SO_BINDTOIFINDEX, ifindex)
-    _set_option(to, _SO_MARK, profile.mark)
+    _steps(to, {_SO_BINDTOIFINDEX: ifindex, socket.SO_REUSEPORT: 0})
+    to.label("mark")
+    _steps(to, {_SO_MARK: profile.mark})
     to.set(R1, -DONE)
     to.call(_SET_RETVAL)
     to.leave(_REFUSED)
@@ -175,7 +175,8 @@ class OneCall:
             ifindex: its number.
 
         Raises:
-            OSError: the kernel has no such programs, no cgroups of version 2, or a privilege is missing.
+            OSError: the kernel has no such programs, or they cannot set these options; there are no cgroups
+                of version 2; or a privilege is missing.
         """
         self._link = -1
         self._realm = _realm()
@@ -189,6 +190,24 @@ class OneCall:
                 os.close(loaded)
         finally:
             os.close(root)
+        try:
+            self._try()
+        except BaseException:
+            self.close()
+            raise
+
+    def _try(self) -> None:
+        """See that a socket is secured: what programs may do differs from kernel to kernel."""
+        with socket.socket() as sock:
+            try:
+                sock.setsockopt(*self.option(socket.AF_INET))
+            except OSError as error:
+                if error.errno == DONE:
+                    return
+                raise OSError(
+                    error.errno, f"a program in the kernel secures no socket: {error.strerror}"
+                ) from None
+        raise OSError(errno.EOPNOTSUPP, "another program in the kernel answers in place of this one")
 
     def option(self, family: int) -> tuple[int, int, bytes]:
         """Return level, name and value of the option.

@@ -13,9 +13,12 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from secure_device import SecureDevice, one_call
 
 import wsasec
@@ -53,14 +56,18 @@ def realm() -> int:
         return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
 
 
-def ask(sock: socket.socket, device: int, family: int = INET6, *, of: int | None = None) -> int:
+def answer(sock: socket.socket, value: bytes) -> int:
     """Make the one call; return its error number, 0 for none, and DONE where it is done."""
-    value = struct.pack("=QII", realm() if of is None else of, device, family)
     try:
         sock.setsockopt(LEVEL, SECURE, value)
     except OSError as error:
         return error.errno or -1
     return 0
+
+
+def ask(sock: socket.socket, device: int, family: int = INET6, *, of: int | None = None) -> int:
+    """Make it as it is meant."""
+    return answer(sock, struct.pack("=QII", realm() if of is None else of, device, family))
 
 
 def state(sock: socket.socket) -> tuple[int, int]:
@@ -140,8 +147,7 @@ def test_what_it_is_asked(answering: SecureDevice) -> None:
         assert ask(sock6, answering.index, INET) == errno.EPERM
         assert ask(sock, answering.index, 0) == DONE  # IPv4 is in whatever was found ready
         for value in (b"", b"short", bytes(15)):
-            with pytest.raises(PermissionError):
-                sock.setsockopt(LEVEL, SECURE, value)
+            assert answer(sock, value) == errno.EPERM
         for level, name in ((LEVEL, SECURE + 1), (LEVEL + 1, SECURE)):
             with pytest.raises(OSError, match="not available") as caught:
                 sock.setsockopt(level, name, bytes(16))
@@ -157,6 +163,33 @@ def test_what_it_is_asked(answering: SecureDevice) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, struct.pack("=I", 3) + bytes(4096 * pages))
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY) == 3
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 0)
+
+
+def test_any_value(answering: SecureDevice) -> None:
+    """It is done for what it was made for, whatever comes behind that, and for nothing else."""
+    here, index = realm(), answering.index
+    good = struct.pack("=QII", here, index, INET)
+    values = st.one_of(
+        st.binary(max_size=40),
+        st.binary(max_size=40).map(lambda rest: good + rest),
+        st.tuples(st.integers(0, 15), st.integers(0, 7)).map(
+            lambda at: bytes(byte ^ (i == at[0]) << at[1] for i, byte in enumerate(good))
+        ),
+    )
+
+    @settings(max_examples=300, deadline=None)
+    @given(values)
+    def one(value: bytes) -> None:
+        with socket.socket() as sock:
+            number = answer(sock, value)
+            # Of the family nothing is asked where the socket is of IPv4.
+            if value[:12] == good[:12] and len(value) >= len(good):
+                assert (number, state(sock)) == (DONE, (PROFILE.mark, index))
+            else:
+                assert number in (errno.EPERM, errno.ENOPROTOOPT)
+                assert state(sock) == (0, 0)
+
+    one()
 
 
 def test_only_root_is_answered(answering: SecureDevice) -> None:
@@ -274,6 +307,21 @@ def test_who_is_not_root_takes_several(answering: SecureDevice) -> None:
     assert told.stdout == f"({PROFILE.mark}, {answering.index})\n", told.stderr
 
 
+@contextmanager
+def attached(program: bpf.Assembler) -> Iterator[None]:
+    """Have a program of somebody else's see each setsockopt(), after those that are there."""
+    with ExitStack() as stack:
+        try:
+            loaded = bpf.load(program.program(), "others", bpf.CGROUP_SETSOCKOPT)
+        except OSError as error:
+            pytest.skip(f"no program for setsockopt() can be had: {error}")
+        stack.callback(os.close, loaded)
+        root = os.open(_root(), os.O_RDONLY)
+        stack.callback(os.close, root)
+        stack.callback(os.close, bpf.attach(loaded, root, bpf.CGROUP_SETSOCKOPT))
+        yield
+
+
 def test_what_says_yes_and_does_nothing(device: SecureDevice) -> None:
     """As any program of others might: it is not believed, and the socket is secured the long way."""
     liar = bpf.Assembler()
@@ -283,24 +331,44 @@ def test_what_says_yes_and_does_nothing(device: SecureDevice) -> None:
     liar.write(bpf.R6, 32, -1)
     liar.label("pass")
     liar.leave(1)
-    try:
-        loaded = bpf.load(liar.program(), "liar", bpf.CGROUP_SETSOCKOPT)
-    except OSError as error:
-        pytest.skip(f"no program for setsockopt() can be had: {error}")
-    root = os.open(_root(), os.O_RDONLY)
-    link = bpf.attach(loaded, root, bpf.CGROUP_SETSOCKOPT)
-    try:
-        with socket.socket() as first, socket.socket() as sock:
-            assert ask(first, device.index) == 0
-            assert state(first) == (0, 0)
-            made = [socket.socket() for _ in range(5)]
-            wsasec.secure_many([first, sock, *made], ON_DEVICE)
-            assert {state(each) for each in (first, sock, *made)} == {(PROFILE.mark, device.index)}
-            for each in made:
-                each.close()
-    finally:
-        for fd in (link, root, loaded):
-            os.close(fd)
+    with socket.socket() as first, socket.socket() as sock, attached(liar):
+        value = struct.pack("=QII", realm(), device.index, INET)
+        first.setsockopt(LEVEL, SECURE, value)
+        assert state(first) == (0, 0)
+        made = [socket.socket() for _ in range(5)]
+        wsasec.secure_many([first, sock, *made], ON_DEVICE)
+        assert {state(each) for each in (first, sock, *made)} == {(PROFILE.mark, device.index)}
+        for each in made:
+            each.close()
+
+
+@pytest.mark.parametrize(("number", "why"), [(0, "another program"), (errno.ENOTCONN, "secures no socket")])
+def test_it_is_tried_first(
+    device: SecureDevice, monkeypatch: pytest.MonkeyPatch, number: int, why: str
+) -> None:
+    """Where what it says does not get through there is none."""
+    one_call(PROFILE, device.index).close()
+    later = bpf.Assembler()
+    later.copy(bpf.R6, bpf.R1)
+    later.read(bpf.R2, bpf.R6, 24)
+    later.go_unless_equal(bpf.R2, LEVEL, "pass")
+    later.set(bpf.R1, -number)
+    later.call(187)  # bpf_set_retval
+    later.write(bpf.R6, 32, -1)
+    later.label("pass")
+    later.leave(1)
+    with ExitStack() as stack:
+
+        def attach(*arguments: int) -> int:
+            link = bpf.attach(*arguments)
+            stack.enter_context(attached(later))
+            return link
+
+        monkeypatch.setattr("wsasec.engine.one_call.attach", attach)
+        with pytest.raises(OSError, match=why):
+            OneCall(PROFILE, device.index)
+    with socket.socket() as sock:
+        assert ask(sock, device.index) == errno.ENOPROTOOPT
 
 
 def _root() -> str:
