@@ -22,6 +22,7 @@ from charon_plugin import plugin
 from daemon_hosts import Host, open_folder, two_hosts
 from device_wire import try_to_send
 from esp_packets import outer_packets
+from secure_device import one_call
 from wire import Stream, receive, run_streams, wait_for
 
 import wsasec
@@ -184,6 +185,20 @@ def test_streams_and_datagrams_are_secured(hosts: Hosts) -> None:
     totals = hosts.a.status()["engine"]["totals"]
     assert totals["sent_packets"] > 0
     assert totals["received_packets"] > 0
+
+
+def test_one_call_is_the_configurations(folder: Path) -> None:
+    with made(folder) as two:
+        two.a.configure("\n[daemon]\none_call = false\n")
+        said = {}
+        for name, host in (("a", two.a), ("b", two.b)):
+            host.up()
+            (device,) = host.status()["engine"]["devices"]
+            said[name] = device["one_call"]
+        assert said["a"] == "it was not asked for"
+        with two.lab.b.entered():
+            one_call(profiles.DEFAULT, socket.if_nametoindex(f"ws{profiles.DEFAULT.reqid}")).close()
+        assert said["b"] == ""
 
 
 def test_a_packet_alone_has_keys_made(hosts: Hosts) -> None:
