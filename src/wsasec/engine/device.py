@@ -15,7 +15,7 @@ __all__ = ["Device", "Encapsulation", "device_name", "gso_size", "inner_mtu", "q
 Encapsulation = Literal["udp", "raw"]
 
 _PACKET_MOST: Final = 64 << 10
-_WAITING_MOST: Final = 4000
+_WAITING_MOST: Final = 8000
 _WAITING_LEAST: Final = 500
 _OF_THE_MEMORY: Final = 8
 _THREADS_MOST: Final = 16

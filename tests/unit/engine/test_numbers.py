@@ -51,13 +51,13 @@ def test_the_segments_of_the_largest_packet_go_in_one_call(mtu: int) -> None:
 @given(queues=st.integers(1, 32), memory=st.integers(1 << 27, 1 << 40))
 def test_what_waits_is_a_small_part_of_the_memory(queues: int, memory: int) -> None:
     length = queue_length(queues, memory)
-    assert 500 <= length <= 4000
+    assert 500 <= length <= 8000
     assert length * queues * 65536 <= memory / 8 or length == 500
     assert queue_length(queues, 2 * memory) >= length
 
 
 def test_usual_queues() -> None:
-    assert queue_length(2, 16 << 30) == 4000
+    assert queue_length(2, 16 << 30) == 8000
     assert queue_length(4, 4 << 30) == 2048
 
 
