@@ -307,6 +307,18 @@ def test_who_is_not_root_takes_several(answering: SecureDevice) -> None:
     assert told.stdout == f"({PROFILE.mark}, {answering.index})\n", told.stderr
 
 
+def others() -> bpf.Assembler:
+    """Begin a program of somebody else's, for the option in this thread's namespace; the rest passes."""
+    program = bpf.Assembler()
+    program.copy(bpf.R6, bpf.R1)
+    program.read(bpf.R2, bpf.R6, 24)
+    program.go_unless_equal(bpf.R2, LEVEL, "pass")
+    program.call(122)  # bpf_get_netns_cookie
+    program.set_wide(bpf.R8, realm())
+    program.go_unless_same(bpf.R0, bpf.R8, "pass")
+    return program
+
+
 @contextmanager
 def attached(program: bpf.Assembler) -> Iterator[None]:
     """Have a program of somebody else's see each setsockopt(), after those that are there."""
@@ -324,10 +336,7 @@ def attached(program: bpf.Assembler) -> Iterator[None]:
 
 def test_what_says_yes_and_does_nothing(device: SecureDevice) -> None:
     """As any program of others might: it is not believed, and the socket is secured the long way."""
-    liar = bpf.Assembler()
-    liar.copy(bpf.R6, bpf.R1)
-    liar.read(bpf.R2, bpf.R6, 24)
-    liar.go_unless_equal(bpf.R2, LEVEL, "pass")
+    liar = others()
     liar.write(bpf.R6, 32, -1)
     liar.label("pass")
     liar.leave(1)
@@ -348,10 +357,7 @@ def test_it_is_tried_first(
 ) -> None:
     """Where what it says does not get through there is none."""
     one_call(PROFILE, device.index).close()
-    later = bpf.Assembler()
-    later.copy(bpf.R6, bpf.R1)
-    later.read(bpf.R2, bpf.R6, 24)
-    later.go_unless_equal(bpf.R2, LEVEL, "pass")
+    later = others()
     later.set(bpf.R1, -number)
     later.call(187)  # bpf_set_retval
     later.write(bpf.R6, 32, -1)
