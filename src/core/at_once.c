@@ -20,18 +20,20 @@ void wsasec_at_once_note(const struct wsasec_request *request, const struct wsas
     atomic_store_explicit(&last_kind, kind, memory_order_relaxed);
 }
 
-/* Where a socket of which nothing is known is likely to be, so that it is carried by a device; 0 for nowhere. */
-static uint64_t likely_realm(const struct wsasec_request *request, const struct wsasec_readiness *readiness,
-                             uint8_t *family)
+/* Where a socket of which nothing is known is likely to be, so that it is carried by a device. 0: nowhere. */
+static int guess(const struct wsasec_request *request, const struct wsasec_readiness *readiness,
+                 struct wsasec_facts *others)
 {
     const uint32_t kind = atomic_load_explicit(&last_kind, memory_order_relaxed);
 
-    if (readiness->left)
-        return readiness->device && !readiness->code ? readiness->realm : 0;
-    *family = kind & 0xff;
-    return *family && kind >> 8 == request->profile_number
-               ? atomic_load_explicit(&last_realm, memory_order_relaxed)
-               : 0;
+    if (readiness->left) {
+        others->realm = readiness->realm;
+        others->family = readiness->family;
+        return readiness->device && !readiness->code;
+    }
+    others->realm = atomic_load_explicit(&last_realm, memory_order_relaxed);
+    others->family = kind & 0xff;
+    return others->realm && others->family && kind >> 8 == request->profile_number;
 }
 
 int wsasec_secure_at_once(const struct wsasec_request *request, struct wsasec_readiness *readiness,
@@ -42,26 +44,18 @@ int wsasec_secure_at_once(const struct wsasec_request *request, struct wsasec_re
     uint64_t identity;
 
     if (readiness->lacking || request->skip || request->overlapped || request->buffer_reason ||
-        request->member_reason)
+        request->member_reason || !guess(request, readiness, &others) ||
+        !wsasec_backend_one_call_begin(others.realm, socket, &identity))
         return 0;
-    others.realm = likely_realm(request, readiness, &others.family);
-    if (!others.realm || !wsasec_backend_one_call_begin(others.realm, socket, &identity))
-        return 0;
-    if (!readiness->left)
-        (void)wsasec_ready(request, readiness, &others, socket, &status);
-    if (readiness->code || !readiness->device)
+    if (wsasec_ready(request, readiness, &others, socket, &status) || !others.device)
         return 0;
     /* Whether it was secured before, and with what outcome, is told by the long way. */
     if (wsasec_socket_claim(socket, identity) != WSASEC_CLAIM_NEW)
         return 0;
-    others.family = readiness->family;
-    others.device = readiness->device;
     if (!wsasec_backend_one_call(&others, socket)) {
         wsasec_socket_release(socket, identity);
         return 0;
     }
-    /* It was one of those that the look at the realm is good for. */
-    readiness->left -= readiness->left > 0;
     wsasec_socket_settle(socket, identity, request->profile_number, wsasec_outcome_of(request, 0));
     return 1;
 }

@@ -16,6 +16,7 @@
 #include "failure.h"
 #include "guard.h"
 #include "inspect.h"
+#include "one_call.h"
 #include "options.h"
 #include "plan.h"
 #include "realm.h"
@@ -149,7 +150,7 @@ int32_t wsasec_backend_apply_fresh(struct wsasec_plan *opaque, const struct wsas
                                    wsasec_socket socket, wsasec_status *status)
 {
     /* It does no less, in one call in place of two. */
-    if (facts->device && wsasec_backend_one_call(facts, socket))
+    if (facts->device && wsasec_one_call_may_be(facts->realm) && wsasec_backend_one_call(facts, socket))
         return 0;
     return wsasec_plan_carry_out(opaque, facts, WSASEC_PLAN_FRESH, socket, status);
 }

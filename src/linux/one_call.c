@@ -13,10 +13,10 @@ static const uint64_t PAUSE = UINT64_C(1000000000);
 static _Atomic uint64_t silent_realm;
 static _Atomic uint64_t silent_until;
 
-static int is_silent(uint64_t realm)
+int wsasec_one_call_may_be(uint64_t realm)
 {
-    return atomic_load_explicit(&silent_realm, memory_order_relaxed) == realm &&
-           wsasec_backend_clock() < atomic_load_explicit(&silent_until, memory_order_relaxed);
+    return atomic_load_explicit(&silent_realm, memory_order_relaxed) != realm ||
+           wsasec_backend_clock() >= atomic_load_explicit(&silent_until, memory_order_relaxed);
 }
 
 static void note_silence(uint64_t realm)
@@ -29,7 +29,7 @@ int wsasec_backend_one_call_begin(uint64_t realm, wsasec_socket socket, uint64_t
 {
     socklen_t length = sizeof *identity;
 
-    return !is_silent(realm) && socket >= 0 && socket <= INT_MAX &&
+    return wsasec_one_call_may_be(realm) && socket >= 0 && socket <= INT_MAX &&
            getsockopt((int)socket, SOL_SOCKET, SO_COOKIE, identity, &length) == 0;
 }
 
@@ -42,8 +42,6 @@ int wsasec_backend_one_call(const struct wsasec_facts *others, wsasec_socket soc
     };
     int error = 0;
 
-    if (is_silent(others->realm))
-        return 0;
     if (setsockopt((int)socket, WSASEC_ONE_CALL_LEVEL, WSASEC_ONE_CALL_SECURE, &asked, sizeof asked))
         error = errno;
     if (error == WSASEC_ONE_CALL_DONE)

@@ -20,4 +20,7 @@ struct wsasec_one_call {
     uint32_t family; /* AF_INET; AF_INET6 for either */
 };
 
+/* Whether it is worth a try in a realm: nobody is asked for a second after nobody answered. */
+int wsasec_one_call_may_be(uint64_t realm);
+
 #endif

@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 from .. import _wsasec
 from ..asking import Answer
 from ..errors import SecurityError
+from ..kernel.options import netns_cookie
 from ..sockets import begin_connect, no_association
 from .asking import ask
 
@@ -34,8 +35,6 @@ _RATE: Final = 2000
 _BATCH: Final = 64
 """Sockets that are let through in one round of the loop."""
 
-_SO_NETNS_COOKIE: Final = 71
-
 _Key = tuple[object, ...]
 
 
@@ -46,7 +45,7 @@ def _key(sock: socket.socket, address: Any) -> _Key:
     """
     namespace = b""
     with suppress(OSError):  # a kernel before 5.14
-        namespace = sock.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+        namespace = netns_cookie(sock)
     host = address[0] if isinstance(address, tuple) else address
     return sock.family, host, _wsasec.profile_of(sock), namespace
 

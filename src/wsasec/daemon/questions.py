@@ -12,6 +12,7 @@ from .. import _wsasec
 from ..config.access import may_use
 from ..config.accounts import account_of
 from ..config.model import Config
+from ..kernel.options import netns_cookie
 from ..keys.associations import Address
 from ..keys.programs import Program
 from ..keys.reason import Reason
@@ -30,9 +31,8 @@ from .messages import (
 from .protocol import VERDICT, AbortFlag, Kind, NameFlag
 from .server import Asked, Later
 
-__all__ = ["Brain", "Questions", "netns_cookie"]
+__all__ = ["Brain", "Questions"]
 
-_SO_NETNS_COOKIE: Final = 71
 _LONGEST_SECONDS: Final = 60.0
 _NOT_A_SOCKET: Final = VERDICT.pack(-10038, NOT_A_SOCKET, STEP_DAEMON, b"")
 
@@ -64,11 +64,6 @@ class Brain(Protocol):
 
     def identity_of(self, fd: int, peer: Address | None, deadline: float) -> tuple[Verdict, str]:
         """ACCOUNT."""
-
-
-def netns_cookie(sock: socket.socket) -> bytes:
-    """Return the kernel's number of a socket's network namespace. Raises OSError."""
-    return sock.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
 
 
 class Questions:

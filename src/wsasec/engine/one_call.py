@@ -12,11 +12,13 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from ..kernel.bpf import CGROUP_SETSOCKOPT, R0, R1, R2, R3, R4, R5, R6, R7, R8, R10, Assembler, attach, load
+from ..kernel.options import SO_BINDTOIFINDEX, netns_cookie
 from ..profile import Profile
 
 __all__ = ["DONE", "LEVEL", "SECURE", "OneCall", "program"]
@@ -31,9 +33,6 @@ _DEVICE: Final = 8
 _FAMILY: Final = 12
 _ASKED: Final = struct.Struct("=QII")
 
-_SO_NETNS_COOKIE: Final = 71
-_SO_BINDTOIFINDEX: Final = 62
-_SO_MARK: Final = 36
 _TCP_CLOSE: Final = 7
 
 # Numbers of the kernel's functions, in linux/bpf.h.
@@ -125,19 +124,19 @@ def program(profile: Profile, ifindex: int, realm: int) -> bytes:
     to.go_if_equal(R2, socket.SOCK_STREAM, "stream")
     to.go_unless_equal(R2, socket.SOCK_DGRAM, "refuse")
     to.go_unless_equal(R3, socket.IPPROTO_UDP, "refuse")
-    _steps(to, {_SO_BINDTOIFINDEX: ifindex, socket.SO_REUSEADDR: 0, socket.SO_REUSEPORT: 0})
+    _steps(to, {SO_BINDTOIFINDEX: ifindex, socket.SO_REUSEADDR: 0, socket.SO_REUSEPORT: 0})
     to.go("mark")
     to.label("stream")
     to.go_unless_equal(R3, socket.IPPROTO_TCP, "refuse")
-    _steps(to, {_SO_BINDTOIFINDEX: ifindex, socket.SO_REUSEPORT: 0})
+    _steps(to, {SO_BINDTOIFINDEX: ifindex, socket.SO_REUSEPORT: 0})
     to.label("mark")
-    _steps(to, {_SO_MARK: profile.mark})
+    _steps(to, {socket.SO_MARK: profile.mark})
     to.set(R1, -DONE)
     to.call(_SET_RETVAL)
     to.leave(_REFUSED)
     to.label("pass")
-    # Before Linux 6.5 what is larger than a page, as the rules of iptables are, fails (EFAULT) unless the
-    # program says that it left it alone (Documentation/bpf/prog_cgroup_sockopt.rst).
+    # What is larger than a page, as the rules of iptables are, may fail (EFAULT) unless the program says that
+    # it left it alone (Documentation/bpf/prog_cgroup_sockopt.rst, "Large optval").
     to.read(R2, R6, _CTX_LENGTH)
     to.go_unless_more(R2, _PAGE_BYTES, "small")
     to.write(R6, _CTX_LENGTH, _LEFT_ALONE)
@@ -160,8 +159,7 @@ def _root_of_cgroups() -> Path:
 
 def _realm() -> int:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        (cookie,) = struct.unpack("=Q", sock.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8))
-    return int(cookie)
+        return int.from_bytes(netns_cookie(sock), sys.byteorder)
 
 
 class OneCall:

@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from .._wsasec import socket_options
+from ..kernel.options import SO_BINDTOIFINDEX
 from ..kernel.sockdiag import TcpConnection
 from ..profile import Profile
 from ..profiles import carrier_of
@@ -23,7 +24,6 @@ from .associations import Address
 __all__ = ["Gate", "SocketFacts", "address_of", "facts", "tcp_connection"]
 
 _SO_COOKIE: Final = 57
-_SO_BINDTOIFINDEX: Final = 62
 
 # Of struct xfrm_userpolicy_info: behind selector, limits, counters, priority and index.
 _FAMILY: Final = 40
@@ -113,7 +113,7 @@ def facts(fd: int) -> SocketFacts:
             family=sock.family,
             stream=sock.type == socket.SOCK_STREAM,
             mark=sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) & 0xFFFFFFFF,
-            device=sock.getsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX),
+            device=sock.getsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX),
             own=address_of(sock.getsockname()),
             peer=_peer(sock),
         )
@@ -137,7 +137,7 @@ def tcp_connection(fd: int) -> TcpConnection | None:
             own_port=own[1],
             peer=addresses[1],
             peer_port=peer[1],
-            device=sock.getsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX),
+            device=sock.getsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX),
         )
 
 

@@ -8,7 +8,7 @@ import socket
 import struct
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from ..engine import (
     Algorithm,
@@ -26,6 +26,7 @@ from ..engine import (
 from ..engine.process import PROGRAM
 from ..engine.routes import Routes
 from ..engine.sysctls import Sysctls
+from ..kernel.options import SO_BINDTOIFINDEX
 from ..profile import Profile
 from .errors import LabError
 from .keys import Key
@@ -33,9 +34,6 @@ from .namespace import Namespace
 from .xfrm import CHACHA20_POLY1305, AssociationSpec
 
 __all__ = ["EngineEnd"]
-
-_SO_MARK: Final = 36
-_SO_BINDTOIFINDEX: Final = 62
 
 
 class EngineEnd:
@@ -157,8 +155,8 @@ class EngineEnd:
         """Make a socket whose traffic is ESP: bound to the device, and with its mark. OSError."""
         sock = self.namespace.socket(family, kind, proto)
         try:
-            sock.setsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, self.device.ifindex)
-            sock.setsockopt(socket.SOL_SOCKET, _SO_MARK, struct.pack("=I", self.profile.mark))
+            sock.setsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX, self.device.ifindex)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, struct.pack("=I", self.profile.mark))
         except BaseException:
             sock.close()
             raise
